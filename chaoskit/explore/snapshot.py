@@ -13,6 +13,7 @@ from types import MappingProxyType
 from chaoskit.core.case import Difference
 from chaoskit.core.schedule import matcher
 from chaoskit.explore.contents import Apart, described, first_difference, is_text, told_apart
+from chaoskit.explore.depth import within_reach
 
 # Enough for a small state file, and for every magic number: that of tar is at offset 257. A report with whole
 # contents would be unreadable.
@@ -61,8 +62,12 @@ def take(path: str, *, keep: bool = False, beside: Snapshot = EMPTY) -> Snapshot
 
     ``keep`` retains the contents of binary files, within bounds, so that a snapshot taken later ``beside``
     this one can say where it differs. There are thousands of later ones, and they retain nothing.
+
+    Raises:
+        UsageError: if the tree is too deep.
     """
-    taken = dict(sorted(_walk(path, "")))
+    with within_reach():
+        taken = dict(sorted(_walk(path, "")))
     if keep:
         taken = _with_contents(path, taken)
     for name in taken.keys() & beside.keys():

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import time
-import unittest
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +24,8 @@ from chaoskit.inject.base import Backend
 from chaoskit.plugin import cases, interruption
 from chaoskit.plugin.divided import shard_of, whole
 from chaoskit.plugin.elsewhere import RunHosts, server_of
-from chaoskit.plugin.names import MARKER, NOT_HERE, RESULT
+from chaoskit.plugin.items import check, marker_of, specimen
+from chaoskit.plugin.names import NOT_HERE, RESULT
 from chaoskit.plugin.options import backend_asked, detail_for, failed_first, in_force, place, request
 from chaoskit.plugin.outcomes import make_printable, unexplored
 from chaoskit.plugin.progress import Progress
@@ -36,17 +35,11 @@ from chaoskit.report.concealing import concealed
 from chaoskit.report.explain import inconclusive_text, violation_text, weak_text
 from chaoskit.report.secrets import Secrets
 from chaoskit.session import chance, lines
-from chaoskit.session.exploring import Exploration, Specimen
-from chaoskit.session.known import beside
+from chaoskit.session.exploring import Exploration
 from chaoskit.session.remembered import Remembered
 from chaoskit.session.spec import ScenarioSpec
 
 _RESULT = pytest.StashKey[ScenarioResult | None]()
-_NO_XFAIL = (
-    "{} is a scenario and is marked xfail; expected no such mark, since it hides every new finding behind "
-    "the old one. Take it off, run the scenario, and state each finding by the id that is printed: "
-    '@scenario(…, known={{"3fa9c1": "why it is accepted, until when"}}).'
-)
 _CHANCE = pytest.StashKey[Callable[[], None]]()
 
 
@@ -67,7 +60,7 @@ class Scenarios:
     # First, so that wrong arguments are reported before any fixture is set up.
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        marker = _marker(item)
+        marker = marker_of(item)
         if marker is None:
             return
         item.stash[_RESULT] = None
@@ -164,7 +157,7 @@ class Scenarios:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        if call.excinfo is not None and _marker(item) is not None:
+        if call.excinfo is not None and marker_of(item) is not None:
             cases.hide_harness(item, call.excinfo.value)
             _note_lost_memory(item, call)
         report = yield
@@ -176,26 +169,24 @@ class Scenarios:
         if report.failed and error is not None and call.excinfo is not None and call.excinfo.value is error:
             report.longrepr = str(error)
         result = item.stash.get(_RESULT, None) if call.when == "call" else None
-        if result is None and not report.passed and _marker(item) is not None:
+        if result is None and not report.passed and marker_of(item) is not None:
             result = unexplored(item, call)
         if result is not None:
             setattr(report, RESULT, result.to_dict())
-        if _marker(item) is not None:
+        if marker_of(item) is not None:
             make_printable(report)
         return report
 
     def _state(self, item: pytest.Item, marker: pytest.Mark) -> Underway:
         """Check everything that can be checked before the test is called."""
-        if any(item.iter_markers("xfail")):
-            raise UsageError(_NO_XFAIL.format(item.name))
+        check(item)
         spec = in_force(self._config, ScenarioSpec.checked(marker.args, marker.kwargs))
         asked = request(self._config, shard_of(item))
         self._remembered = Remembered(self._config.rootpath) if failed_first(self._config) else None
         if self._remembered is not None:
             asked = replace(asked, first=self._remembered.of(whole(item)))
-        _check_item(item)
         backend = self._backend(spec, backend_asked(self._config) or spec.backend != backends.AUTO)
-        exploration = Exploration(_specimen(item), spec, asked, backend)
+        exploration = Exploration(specimen(item), spec, asked, backend)
         places = Places(_tmp(item))
         self._places.append(places)
         return Underway(exploration, places, exploration.baseline)
@@ -315,17 +306,6 @@ def _note_lost_memory(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
         error.add_note(_LOST_MEMORY)
 
 
-def _marker(item: pytest.Item) -> pytest.Mark | None:
-    """The marker that makes the item a scenario.
-
-    A marker of a whole module or class applies only to tests that ask for the fixture.
-    """
-    marker = item.get_closest_marker(MARKER)
-    if marker is None or "chaos" in getattr(item, "fixturenames", ()):
-        return marker
-    return next((mark for mark in item.own_markers if mark.name == MARKER), None)
-
-
 def _check_runs(item: pytest.Item, state: Underway) -> None:
     seen = Observation() if state.chaos is None else state.chaos.observed()
     if not seen.runs and seen.refused:
@@ -334,23 +314,6 @@ def _check_runs(item: pytest.Item, state: Underway) -> None:
         raise UsageError(
             f"{item.name} never called chaos.run; expected at least one call, since faults strike only "
             "inside of it. Write chaos.run(function, argument) for the part that may go wrong."
-        )
-
-
-def _check_item(item: pytest.Item) -> None:
-    if not isinstance(item, pytest.Function) or "chaos" not in item.fixturenames:
-        owner = getattr(item, "cls", None)
-        of_unittest = isinstance(owner, type) and issubclass(owner, unittest.TestCase)
-        hint = " A unittest.TestCase takes no fixtures: write a function, or a plain class." * of_unittest
-        raise UsageError(
-            f"{item.name} is a scenario but does not ask for the fixture 'chaos'; expected a test function "
-            f"with a parameter named chaos, on which it calls chaos.run.{hint}"
-        )
-    if getattr(item.obj, "is_hypothesis_test", False):
-        raise UsageError(
-            f"{item.name} uses chaos together with Hypothesis's @given; expected one of them, since a "
-            "scenario explores one recording and @given changes it with every example. Take "
-            "@pytest.mark.parametrize for the data, or keep @given in a test without chaos."
         )
 
 
@@ -364,37 +327,3 @@ def _tmp(item: pytest.Item) -> Path:
             "chaoskit_tmp", str(tmp), "a directory that is there or can be made", f"{error}."
         ) from error
     return tmp
-
-
-def _tests_of(item: pytest.Item) -> Callable[[str], bool]:
-    """What tells if the item's module has a test of some name, as it stands behind the file in a node id."""
-
-    def has(name: str) -> bool:
-        found: object = getattr(item.getparent(pytest.Module), "obj", None)
-        for part in name.split("::"):
-            found = getattr(found, part, None)
-        return found is not None
-
-    return has
-
-
-def _specimen(item: pytest.Item) -> Specimen:
-    """The test, with the name for a command line where pytest was started.
-
-    Its node id works only in the root directory.
-    """
-    nodeid = whole(item)
-    file, colons, rest = nodeid.partition("::")
-    path = os.path.relpath(item.config.rootpath / file, item.config.invocation_params.dir)
-    _, line, _ = item.reportinfo()
-    known = beside(item.path, rest, _tests_of(item))
-    return Specimen(
-        nodeid,
-        str(item.path),
-        (line or 0) + 1,
-        f"{path}{colons}{rest}",
-        known=known,
-        checked=not item.config.getoption("usepdb", False),
-        # Take the paragraph: what looks like the end of a sentence may be an abbreviation.
-        promise=" ".join((inspect.getdoc(getattr(item, "obj", None)) or "").partition("\n\n")[0].split()),
-    )

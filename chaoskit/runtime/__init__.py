@@ -1,9 +1,9 @@
-"""The resilience runtime: everything that a program uses is imported from here.
+"""The resilience runtime: programs import everything from here.
 
-It never loads the harness, pytest or Hypothesis. A name is loaded when it is first used, so that a
-program pays for what it needs: ``exports`` says where each comes from, and ``__init__.pyi`` tells the type
-checkers. ``chaoskit.runtime.config`` and ``chaoskit.runtime.context`` are namespaces, since their names
-say too little without the dot: ``context.bind(...)``, ``config.load(...)``.
+It never loads the harness, pytest or Hypothesis. A name is loaded when it is first used, so that a program
+pays only for what it needs: ``exports`` lists the module of each name, and ``__init__.pyi`` has them for type
+checkers. ``chaoskit.runtime.config`` and ``chaoskit.runtime.context`` are namespaces, since their names need
+the prefix: ``context.bind(...)``, ``config.load(...)``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def __getattr__(name: str) -> object:
 
 
 def _importable() -> list[str]:
-    """What ``from chaoskit.runtime import *`` gives: every name but those of packages that are not installed.
+    """The names for ``from chaoskit.runtime import *``: all but those whose packages are not installed.
 
-    Asked for, such a name still says which extra it needs. Worked out on demand, for to look for packages
-    costs more than to load this module.
+    Accessing one of those raises an error that names the extra. The list is made on demand, because looking
+    for the packages costs more than loading this module.
     """
     absent = {home for home, package in OPTIONAL.items() if find_spec(package) is None}
     return [*(name for name, home in _HOMES.items() if home not in absent), *_SPACES]

@@ -1,4 +1,4 @@
-"""Which brokers of Celery keep a message until its task is done."""
+"""Finds out if a Celery broker keeps a message until its task is done."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from chaoskit.runtime.failures.base import ConfigurationError
 
 __all__ = ["check_broker"]
 
-# These take a message off the queue when it is fetched: that of a killed worker is gone (kombu's transports).
+# These drop a message when it is fetched: if the worker is killed, it is lost (kombu's transports).
 _FORGETFUL = ("memory", "filesystem", "sql")
 
 
 def check_broker(app: Celery, *, allow: bool = False) -> None:
-    """Return if the broker keeps a message until it is acknowledged, or ``allow`` says that it need not.
+    """Return if the broker keeps a message until it is acknowledged, or if ``allow`` permits others.
 
     Raises:
-        ConfigurationError: it forgets it when it hands it out; the run of a killed worker would wait for
-            reconcile().
+        ConfigurationError: the broker drops messages when it delivers them; after a kill of the worker, the
+            run would wait for reconcile().
     """
     kind = app.connection_for_write().transport.driver_type
     if kind in _FORGETFUL and not allow:

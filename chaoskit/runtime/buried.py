@@ -1,4 +1,4 @@
-"""Ends of runs that no worker records: the one that had it was killed, or was told not to run it."""
+"""Ends of runs that no worker records: theirs was killed, or was told not to run them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ def bury_used_up(steps: Checkpoints, most: int | None, id: str) -> None:
     """Dead-letter a run whose worker was killed in the last of ``most`` attempts; leave any other alone."""
     found = steps.record(id)
     if found is not None and found.status == "running" and most is not None and found.attempts >= most:
-        # The claim finds that there is no attempt left, and buries it in the same transaction.
+        # The claim finds that no attempt is left, and dead-letters the run in the same transaction.
         claim = steps.claim(id)
         if claim is not None:
             claim.release()
 
 
 def bury_revoked(steps: Checkpoints, id: str, error: Exception) -> bool:
-    """Dead-letter a run that an operator has revoked; False if that has to wait.
+    """Dead-letter a run that an operator has revoked; return False if that has to wait.
 
-    It waits while the run is not due, or while the process that is being terminated still holds it.
+    It has to wait while the run is not due, or while the process that is being terminated still holds it.
     """
     found = steps.record(id)
     if found is None or found.status not in ("pending", "running"):

@@ -1,4 +1,4 @@
-"""Celery tasks that are not lost and not started too often: the store is the truth, the broker only wakes.
+"""Celery tasks that are not lost and not started too often: the store decides, the broker only wakes workers.
 
 ::
 
@@ -6,11 +6,12 @@
     def convert(self, run): ...
 
 A run is recorded before its message is sent, claimed before its body starts, and counted at each start. A
-message that is lost, delivered twice, or brought back after its run has ended changes nothing. Call
-:func:`reconcile` now and then: it sends again what has waited too long. :func:`configure` takes settings.
+message that is lost, delivered twice, or redelivered after its run has ended changes nothing. Call
+:func:`reconcile` now and then: it sends messages again for runs that have waited too long. :func:`configure`
+applies settings.
 
-A body can run more than once, when its worker is killed after the work and before the answer: it must bear
-being repeated. Needs Celery 5.
+A body can run more than once, if its worker is killed between the work and its record: it must tolerate
+repetition. Needs Celery 5.
 """
 
 from __future__ import annotations
@@ -63,25 +64,25 @@ _POLICIES = PolicyRegistry({}, default=DEFAULT_POLICY)
 LEASE = GRACE = 60.0  # Seconds, for an app that is not configured.
 
 _opened: dict[tuple[int, str], Store] = {}
-"""The stores of this process. Those of a parent stay in it, unused: closing them would drop its locks."""
+"""The open stores of this process. A child keeps its parent's ones unused: closing them would drop locks."""
 
 
 class DurableRequest(Request):  # type: ignore[misc]
-    """The request as the parent of the worker's processes sees it: it hears of those that were killed."""
+    """The request in the parent of the worker's processes, which notices that a process was killed."""
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         done = super().on_failure(exc_info, send_failed_event, return_ok)
         if isinstance(exc_info.exception, WorkerLostError):
             try:
                 self.task.bury_if_used_up(self.id)
-            # The parent must live: the next delivery buries it as well.
+            # The parent must survive: the next delivery dead-letters the run as well.
             except Exception:
                 logger.exception("the run %s of a killed worker could not be looked at", self.id)
         return done
 
 
 def _revoked(sender: Any, request: Any, expired: bool, **_: Any) -> None:
-    # A message that has expired is as good as a lost one: reconcile() sends the run again.
+    # An expired message is like a lost one: reconcile() sends the run again.
     if isinstance(sender, DurableTask) and not expired:
         error = TaskRevokedError("it was revoked")
         try:
@@ -89,7 +90,7 @@ def _revoked(sender: Any, request: Any, expired: bool, **_: Any) -> None:
                 logger.warning(
                     "the run %s was revoked; it is buried when its message comes again", request.id
                 )
-        # As above: the next delivery buries it.
+        # As above: the next delivery dead-letters the run.
         except Exception:
             logger.exception("the revoked run %s could not be buried", request.id)
 
@@ -100,17 +101,18 @@ task_revoked.connect(_revoked, weak=False)
 class DurableTask(Task):  # type: ignore[misc]
     """The base of tasks whose runs are in a store.
 
-    ``store`` is the target of :meth:`Store.open`: a path, or ``postgresql://…``, for workers on several
-    machines. ``policy`` decides which errors are tried again, when, and how often at most; the last failure
-    is a dead letter. ``lease`` seconds matter for workers on other machines alone. What is not given here is
-    taken from the app: :func:`configure`. ``pipeline`` is the name of the task unless given. ``describe``
-    names keyword arguments that are recorded as metadata; ``session`` and ``subject`` stand in a dead letter.
-    A broker that forgets what it has handed out is refused, unless ``forgetful_broker`` allows it for tests.
+    ``store`` is the target of :meth:`Store.open`: a path, or ``postgresql://…`` for workers on several
+    machines. ``policy`` decides which errors are retried, when, and how often at most; the last failure
+    becomes a dead letter. ``lease``, in seconds, matters only for workers on other machines. Options that are
+    not set here are taken from the app: :func:`configure`. ``pipeline`` is the name of the task by default.
+    ``describe`` names keyword arguments that are recorded as metadata; ``session`` and ``subject`` also
+    appear in a dead letter. A broker that drops messages at delivery is refused, unless ``forgetful_broker``
+    allows it for tests.
     """
 
     abstract = True
     acks_late = True
-    # What keeps a task that kills its worker from coming back for ever is the count of its starts.
+    # Redelivery is safe: the count of starts stops a task that keeps killing its worker.
     reject_on_worker_lost = True
     max_retries = None
     Request = "chaoskit.runtime.celery:DurableRequest"
@@ -131,11 +133,11 @@ class DurableTask(Task):  # type: ignore[misc]
     ) -> Any:
         """Record the run, durably, then send its message.
 
-        If the broker cannot be reached the run is accepted all the same, and :func:`reconcile` sends it.
+        If the broker cannot be reached, the run is accepted all the same, and :func:`reconcile` sends it.
 
         Raises:
             CheckpointError: the arguments are not JSON.
-            ConfigurationError: the broker forgets what it has handed out.
+            ConfigurationError: the broker drops messages at delivery.
         """
         id = task_id or uuid()
         if self.app.conf.task_always_eager:
@@ -149,7 +151,7 @@ class DurableTask(Task):  # type: ignore[misc]
     def enqueue(
         self, tx: Tx, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, key: str
     ) -> bool:
-        """Accept the run ``key`` if, and only if, ``tx`` of the same store commits; False if it is there.
+        """Accept the run ``key`` if, and only if, ``tx`` of the same store commits; False if it exists.
 
         :func:`reconcile` sends it.
 
@@ -159,7 +161,7 @@ class DurableTask(Task):  # type: ignore[misc]
         return self._add(tx, key, self._content(args, kwargs), 0.0)
 
     def _add(self, tx: Tx, id: str, content: Encoded, wait: float) -> bool:
-        # ``add``: a retry goes this way as well, and must not wipe out what is known of its run.
+        # ``add`` and not ``put``: a retry comes this way as well, and must not erase the record of its run.
         return tx.add(kind_of(self._pipeline()), id, content, status="pending", due=tx.now + wait)
 
     def _send(self, args: Any, kwargs: Any, id: str, **options: Any) -> Any:
@@ -177,7 +179,7 @@ class DurableTask(Task):  # type: ignore[misc]
             return self.run(*args, **kwargs)
         steps, id = self.steps(), request.id
         if steps.record(id) is None:
-            # Sent by its name alone, by a program that does not have this class.
+            # The message was sent by name only, from a program that does not have this class.
             content = self._content(args, kwargs)
             steps.store.write(lambda tx: self._add(tx, id, content, 0.0))
         claim = steps.claim(id)
@@ -188,14 +190,16 @@ class DurableTask(Task):  # type: ignore[misc]
             with operation(self.name, correlation_id=told, run=id, attempt=claim.attempt):
                 return self._attempt(claim, args, kwargs)
         finally:
-            # A store in trouble has not heard the end; this process lives on, and must not hold the run.
+            # If the store failed, it has no end for this claim; this process lives on and must not hold the
+            # run.
             claim.leave()
 
     def _attempt(self, claim: Claim, args: Any, kwargs: Any) -> Any:
         try:
             result = self.run(*args, **kwargs)
         except Retry as asked:
-            # The body's own decision, and its message is sent already. The attempt counts like any other.
+            # The body called retry() itself, and the message is sent already. The attempt counts like any
+            # other.
             claim.fail(asked.exc or asked, retry_in=_wait(asked.when, None))
             raise
         except (Ignore, Reject):
@@ -205,13 +209,13 @@ class DurableTask(Task):  # type: ignore[misc]
             self._failed(claim, error)
             raise
         except BaseException:
-            # The worker is told to end: that says nothing about the run.
+            # The worker is being stopped, which says nothing about the run.
             claim.release()
             raise
         try:
             claim.complete({**(claim.value or {}), "result": result})
         except LeaseLost:
-            # Another worker has it: what counts is what that one makes of it.
+            # Another worker has the run by now, and its outcome counts.
             return self._not_to_be_had(self.steps(), claim.key)
         except CheckpointError as error:
             self._failed(claim, error)
@@ -226,7 +230,7 @@ class DurableTask(Task):  # type: ignore[misc]
             claim.fail(error, final=True)
             return
         claim.fail(error, retry_in=course.wait)
-        # After the record: killed in between the run waits, and reconcile() sends it.
+        # After the record: if a kill comes in between, the run waits until reconcile() sends it.
         raise self.retry(exc=error, countdown=course.wait)
 
     def _not_to_be_had(self, steps: Checkpoints, id: str) -> Any:
@@ -238,7 +242,7 @@ class DurableTask(Task):  # type: ignore[misc]
                 "the run %s is %s; its message is dropped", id, "gone" if found is None else "dead"
             )
             raise Ignore
-        # Another worker has it, or it is not due. When that one's time is over this message comes again.
+        # Another worker has it, or it is not due. The message comes again when that worker's time is over.
         rest = (found.due or 0.0) - steps.store.now()
         raise self.retry(countdown=min(max(rest, 0.2), self._lease()))
 
@@ -246,7 +250,7 @@ class DurableTask(Task):  # type: ignore[misc]
         """Called once when a worker starts.
 
         Raises:
-            ConfigurationError: the broker forgets what it has handed out.
+            ConfigurationError: the broker drops messages at delivery.
         """
         check_broker(app, allow=self.forgetful_broker)
         known = app.conf.broker_transport_options.get("visibility_timeout")
@@ -259,11 +263,11 @@ class DurableTask(Task):  # type: ignore[misc]
         return super().start_strategy(app, consumer, **kwargs)
 
     def steps(self) -> Checkpoints:
-        """The runs of this task, as this process has them open.
+        """The runs of this task, opened in this process.
 
         Raises:
             UsageError: neither the task nor the app names a store.
-            ResilienceError: the store's.
+            ResilienceError: an error of the store.
         """
         target = self.store or self.app.conf.get("durable_store")
         if target is None:
@@ -272,7 +276,7 @@ class DurableTask(Task):  # type: ignore[misc]
                 " task, or durable_store of the app."
             )
         place = str(target) if "://" in str(target) else os.path.abspath(target)
-        # By process: the children of a worker are forked, and each has to have a store to itself.
+        # By process: a worker's children are forked, and each needs its own store.
         store = _opened.get((os.getpid(), place))
         if store is None:
             store = _opened[os.getpid(), place] = Store.open(place)
@@ -285,11 +289,11 @@ class DurableTask(Task):  # type: ignore[misc]
         return kept[1]
 
     def bury_if_used_up(self, id: str) -> None:
-        """Dead-letter a run whose worker was killed in its last attempt; any other run is left alone."""
+        """Dead-letter a run whose worker was killed in its last attempt; leave any other run alone."""
         bury_used_up(self.steps(), self._policy().most, id)
 
     def resend(self, found: CheckpointRecord) -> None:
-        """Send the message of a run once more."""
+        """Send the message of a run again."""
         value = found.value or {}
         headers = {HEADER: found.correlation_id or found.key}
         self._send(value.get("args"), value.get("kwargs"), found.key, headers=headers)
@@ -305,7 +309,7 @@ class DurableTask(Task):  # type: ignore[misc]
         return float(self.lease or self.app.conf.get("durable_lease", LEASE))
 
     def _content(self, args: Any, kwargs: Any) -> Encoded:
-        """What is recorded of a run. Here, since a transaction may run in a thread without our context."""
+        """The recorded content of a run. Encoded here, since a transaction may run without our context."""
         given = dict(kwargs or {})
         told = {name: given[name] for name in self.describe if name in given}
         value = {"args": list(args or ()), "kwargs": given}
@@ -315,9 +319,9 @@ class DurableTask(Task):  # type: ignore[misc]
 def configure(app: Celery, settings: RuntimeSettings, **code: Any) -> None:
     """Let the durable tasks of ``app`` follow ``settings``: broker, store, lease, policies, dead letters.
 
-    The policy of a task is the one of its pipeline's name in the group ``retry``, else the one named
-    ``default``. ``code`` is given to all of them (``on``, ``classifier``, ``listeners``). What a task says
-    itself is stronger.
+    A task's policy is the one in the group ``retry`` with the name of its pipeline, or else ``default``.
+    ``code`` is passed to all policies (``on``, ``classifier``, ``listeners``). Options of the task itself
+    take precedence.
     """
     said, policies = settings.celery, settings.policies(**code)
     default = policies.get("default", DEFAULT_POLICY)
@@ -335,17 +339,17 @@ def configure(app: Celery, settings: RuntimeSettings, **code: Any) -> None:
 
 
 def reconcile(app: Celery, *, grace: float | None = None) -> int:
-    """Send again what has been due for ``grace`` seconds, and what was running in a worker that is gone.
+    """Send messages again for runs that are ``grace`` seconds overdue, or whose worker is gone.
 
-    The grace is the app's unless given: :func:`configure`; without either it is 60 seconds.
+    The grace is the app's by default: :func:`configure`; without either it is 60 seconds.
 
-    For all durable tasks of the app; how many messages were sent. A message that was on its way after all is
-    a second one of the same run, which changes nothing. Call it from beat, or from a program of the
-    operator's; several at once are fine.
+    It does this for all durable tasks of the app, and returns the number of messages. If a message was still
+    on its way, the second one for its run changes nothing. Call it from beat, or from an operator's program;
+    several calls at once do no harm.
 
     Raises:
-        UsageError: ``grace`` is below zero.
-        ResilienceError: the store's.
+        UsageError: ``grace`` is negative.
+        ResilienceError: an error of the store.
     """
     patience = app.conf.get("durable_grace", GRACE) if grace is None else grace
     if not patience >= 0:
@@ -359,7 +363,7 @@ def _reconcile(task: DurableTask, grace: float) -> int:
     kind, now = kind_of(task._pipeline()), store.now()
     waiting = [one for one in steps.pending() if one.due is not None and one.due + grace <= now]
     for one in waiting:
-        # Due from now on: sent again only after the grace, also by a reconciler that has listed it already.
+        # Due from now on, so that other reconcilers, even one that has listed it already, wait for the grace.
         with store.transaction() as tx:
             same = getattr(tx.get(kind, one.key), "due", None) == one.due
             waits = same and tx.change(kind, one.key, status="pending", due=now, was="pending")
@@ -370,8 +374,8 @@ def _reconcile(task: DurableTask, grace: float) -> int:
         if one.owner is None or one.updated + grace > now:
             continue
         lives = store.owner_alive(one.owner)
-        # The kernel says that its worker is gone; the broker may not have noticed, or have lost the message.
-        # Of a worker on another machine nothing is known but that it has stopped to renew its lease.
+        # The kernel says that the worker is gone; the broker may not have noticed, or may have lost the
+        # message. Of a worker on another machine we only know that it has stopped renewing its lease.
         if lives is False or (lives is None and one.due is not None and one.due + grace <= now):
             task.resend(one)
             sent += 1
@@ -379,7 +383,7 @@ def _reconcile(task: DurableTask, grace: float) -> int:
 
 
 def close_stores(app: Celery) -> None:
-    """Close what the durable tasks of ``app`` have opened in this process; another use opens it again."""
+    """Close the stores that tasks of ``app`` have opened in this process; the next use reopens them."""
     kept = [one.__dict__.pop("_kept") for one in set(app.tasks.values()) if "_kept" in one.__dict__]
     for _, steps in kept:
         steps.close()  # All of them first: each has a thread that renews its claims in the store.

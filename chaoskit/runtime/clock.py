@@ -1,4 +1,4 @@
-"""Time as an argument: one protocol, the system's clock, and a virtual one that only moves when told."""
+"""Time as an argument: a protocol, the system's clock, and a virtual one that moves only when told to."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from chaoskit.runtime.forks import Lasting
 
 @runtime_checkable
 class Clock(Protocol):
-    """A source of time and of waiting. All times are floats, in seconds."""
+    """A source of time and of waits. All times are floats, in seconds."""
 
     def monotonic(self) -> float:
         """Seconds since an arbitrary start; never goes back, ignores steps of the wall clock."""
 
     def time(self) -> float:
-        """Seconds since the epoch; for stamps that people read, never for measuring a wait."""
+        """Seconds since the epoch; for time stamps that people read, never for measuring a wait."""
 
     def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
         """Wait ``seconds``, or until ``wake`` is set; return True if woken early.
 
-        Zero or less returns at once, without a call to the system.
+        Zero or less returns at once, without a system call.
         """
 
     async def asleep(self, seconds: float) -> None:
-        """Wait ``seconds`` in the running event loop; cancellation wins at once."""
+        """Wait ``seconds`` in the running event loop; cancellation takes effect at once."""
 
 
 class SystemClock:
-    """The clock of the machine. It has no state, so that all instances are alike."""
+    """The clock of the machine. It has no state, so all instances are alike."""
 
     __slots__ = ()
 
@@ -43,10 +43,10 @@ class SystemClock:
         return "SystemClock()"
 
     def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
-        # No wait is longer than the system can count, 292 years on Linux: as good as for ever.
+        # The longest wait that the system can count is 292 years on Linux, which is as good as for ever.
         seconds = min(seconds, threading.TIMEOUT_MAX)
         if wake is not None:
-            # Event.wait returns at once when the event is set, and says which of the two ended it.
+            # Event.wait returns at once if the event is set, and tells which of the two ended it.
             return wake.wait(seconds) if seconds > 0 else wake.is_set()
         if seconds > 0:
             time.sleep(seconds)
@@ -63,10 +63,10 @@ class SystemClock:
 
 
 class VirtualClock(Lasting):
-    """A clock for tests: waiting takes no time and moves the clock by exactly what was asked.
+    """A clock for tests: a wait takes no time and moves the clock by exactly that much.
 
-    ``sleeps`` lists every wait in order. ``wall`` starts at ``epoch`` and moves with the monotonic
-    clock until :meth:`step` sets it off. Threads may share an instance.
+    ``sleeps`` lists every wait in order. ``wall`` starts at ``epoch`` and moves with the monotonic clock;
+    :meth:`step` makes the two differ. Threads may share an instance.
     """
 
     def __init__(self, start: float = 0.0, epoch: float = 1_700_000_000.0) -> None:
@@ -87,7 +87,7 @@ class VirtualClock(Lasting):
 
         Raises ValueError for a negative number.
         """
-        # Written so that NaN is refused: every comparison with it is false.
+        # Written so that NaN is refused: all comparisons with it are false.
         if not seconds >= 0:
             raise ValueError(
                 f"seconds is {seconds!r}; expected zero or more: a monotonic clock never goes back"
@@ -97,9 +97,9 @@ class VirtualClock(Lasting):
         self._ring()
 
     def alarm(self, at: float, ring: Callable[[], None]) -> Callable[[], None]:
-        """Call ``ring`` when the clock comes to ``at``, in the thread that moves it; now if it is there.
+        """Call ``ring`` when the clock reaches ``at``, in the thread that moves it; now if it has.
 
-        Returns a function that ends that; calling it again does nothing.
+        Returns a function that cancels the call; calling that again does nothing.
         """
         one = (at, ring)
         with self._lock:
@@ -108,7 +108,7 @@ class VirtualClock(Lasting):
 
         def forget() -> None:
             with self._lock:
-                # By identity: two alarms may be alike.
+                # By identity: two alarms may be equal.
                 self._alarms = [other for other in self._alarms if other is not one]
 
         return forget
@@ -117,12 +117,12 @@ class VirtualClock(Lasting):
         with self._lock:
             due = [one for one in self._alarms if one[0] <= self._now]
             self._alarms = [one for one in self._alarms if one[0] > self._now]
-        # Outside of the lock: what rings may read the clock.
+        # Outside of the lock: ``ring`` may read the clock.
         for _, ring in sorted(due, key=lambda one: one[0]):
             ring()
 
     def step(self, seconds: float) -> None:
-        """Move the wall clock alone, either way, as an administrator or NTP would."""
+        """Move only the wall clock, either way, as an administrator or NTP would."""
         with self._lock:
             self._offset += seconds
 
@@ -140,5 +140,5 @@ class VirtualClock(Lasting):
         import asyncio
 
         self.sleep(seconds)
-        # One turn of the loop, so that tasks interleave as they would in real time, and cancellation is seen.
+        # One turn of the loop, so that tasks interleave as in real time, and cancellation is noticed.
         await asyncio.sleep(0)

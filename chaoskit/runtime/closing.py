@@ -1,4 +1,4 @@
-"""What is closed when its ``with`` block is left, however that happens."""
+"""A base class for objects that are closed when their ``with`` block is left, however that happens."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ __all__ = ["ClosedOnExit"]
 
 
 class ClosedOnExit:
-    """The base of what a ``with`` block only has to close. A subclass says in ``close`` how.
+    """The base of classes whose ``with`` block only has to close them. A subclass defines ``close``.
 
-    An error of the block goes on; one of ``close`` takes its place, with that of the block as its context.
+    The block's error passes on; an error of ``close`` replaces it and has it as its context.
     """
 
     __slots__ = ()
 
     def close(self) -> object:
-        """Give back what is held. Twice does nothing."""
+        """Release everything. Calling it again does nothing."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
-"""The context of a log line: a correlation id, the operation in progress, and free fields.
+"""The context of a log line: a correlation id, the current operation, and free fields.
 
-It is held in one context variable. asyncio tasks inherit it; threads and executors do not before Python 3.14:
-wrap what they run in :func:`carry`. A child process gets it through its environment
+It is held in a context variable. asyncio tasks inherit it; threads and executors do not before Python 3.14:
+wrap their functions in :func:`carry`. A child process gets it through its environment
 (:func:`to_environment`, :func:`adopt`), a worker of a pool as text (:func:`dumps`, :func:`loads`).
 """
 
@@ -40,8 +40,8 @@ __all__ = [
 
 ENVIRONMENT_VARIABLE = "CHAOSKIT_CONTEXT"
 
-# Large enough for any honest context; an environment block is shared with everything else a child needs
-# (Linux allows 128 KiB for one variable), and a reader must not be made to parse megabytes.
+# Large enough for any honest context. An environment block has to hold everything else that a child needs
+# (Linux allows 128 KiB for a variable), and a reader must not be made to parse megabytes.
 _MAX_TEXT = 8192
 _MAX_VALUE = 512
 _MAX_DEPTH = 64
@@ -49,19 +49,19 @@ _MAX_DEPTH = 64
 # No control characters, quotes or spaces: an id ends up in log lines, file names and HTTP headers.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}\Z")
-# A field of one of these names would hide what chaoskit itself writes into the log line.
+# A field with one of these names would hide what chaoskit itself writes into the log line.
 _RESERVED = frozenset({"correlation_id", "operation", "operations"})
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-# One for all contexts without fields: most have none, and a context is made for each operation.
+# Shared by all contexts without fields: most have none, and each operation makes a context.
 _NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The context at one moment. ``operations`` goes from the outermost to the innermost name.
+    """The context at one moment. ``operations`` are names from the outermost to the innermost.
 
     ``started`` is the monotonic time, in seconds, at which the innermost operation began.
     """
@@ -73,11 +73,11 @@ class Context:
 
     @property
     def operation(self) -> str | None:
-        """The innermost operation's name."""
+        """The name of the innermost operation."""
         return self.operations[-1] if self.operations else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat: ``correlation_id``, ``operation`` and the fields, as a log line wants them."""
+        """Flat, as a log line needs it: ``correlation_id``, ``operation`` and the fields."""
         return {"correlation_id": self.correlation_id, "operation": self.operation, **self.fields}
 
 
@@ -85,7 +85,7 @@ _current: contextvars.ContextVar[Context | None] = contextvars.ContextVar("chaos
 
 
 def current() -> Context | None:
-    """The context in force here, or None outside of every operation."""
+    """The context in force here, or None outside of all operations."""
     return _current.get()
 
 
@@ -96,18 +96,18 @@ def correlation_id() -> str | None:
 
 
 def new_correlation_id() -> str:
-    """32 hexadecimal digits from the system's random source; ``random``'s global state is untouched."""
+    """32 hexadecimal digits from the system's random source, without touching the state of ``random``."""
     return os.urandom(16).hex()
 
 
 class _Entered:
-    """A guard that puts one context in force; leaving the block always restores what was before."""
+    """A guard that puts a context in force; leaving the block always restores the previous one."""
 
     __slots__ = ("_make", "_tokens")
 
     def __init__(self, make: Callable[[Context | None], Context]) -> None:
         self._make = make
-        # A stack, so that one guard may be entered again before it was left.
+        # A stack, so that a guard may be entered again before it is left.
         self._tokens: list[contextvars.Token[Context | None]] = []
 
     def __enter__(self) -> Context:
@@ -119,17 +119,17 @@ class _Entered:
         try:
             _current.reset(self._tokens.pop())
         except ValueError:
-            # Left in another context than it was entered in (an async generator closed by the loop's
+            # It was left in another context than it was entered in (an async generator closed by the loop's
             # finaliser): the variable was never set here, so there is nothing to restore.
             pass
 
 
 def operation(name: str, /, *, correlation_id: str | None = None, **fields: Any) -> _Entered:
-    """Return a guard (``with``) under which ``name`` is the operation in progress.
+    """Return a guard (``with``) under which ``name`` is the current operation.
 
-    ``fields`` are added to those of the enclosing operation. The enclosing correlation id is kept; a
-    new one is made if there is none, or ``correlation_id`` is used when given. Raises ``UsageError``
-    for a name or an id that could not be written safely into a log line.
+    ``fields`` are added to those of the enclosing operation. ``correlation_id`` is used if it is given;
+    otherwise the enclosing id is kept, or a new one is made. Raises ``UsageError`` for a name or an id that
+    could not be written safely into a log line.
     """
     _check_name("operation name", name)
     _check_fields(fields)
@@ -151,7 +151,7 @@ def operation(name: str, /, *, correlation_id: str | None = None, **fields: Any)
 def bind(**fields: Any) -> _Entered:
     """Return a guard (``with``) under which ``fields`` are added; the operation stays the same.
 
-    Raises ``UsageError`` for a field whose name is set by chaoskit.
+    Raises ``UsageError`` for a field whose name chaoskit uses.
     """
     _check_fields(fields)
 
@@ -165,10 +165,10 @@ def bind(**fields: Any) -> _Entered:
 def carry(fn: Callable[_P, _R]) -> Callable[_P, _R]:
     """Return ``fn`` bound to all context variables as they are now, for a thread or an executor.
 
-    Every call gets a fresh copy, so many threads may run the result at once, and what one sets no other
-    sees.
+    Every call gets a fresh copy, so many threads may run the result at once, and no call sees what another
+    one sets.
     """
-    # Context.run() refuses a second entry at the same time, so the captured one is never run itself.
+    # Context.run() cannot be entered twice at the same time, so only copies of the captured one are run.
     captured = contextvars.copy_context()
 
     def carried(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -178,11 +178,11 @@ def carry(fn: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def dumps(context: Context | None = None) -> str | None:
-    """``context`` (default: the one in force) as ASCII text for another process, or None without one.
+    """``context`` (default: the one in force) as ASCII text for another process; None if there is none.
 
-    Fields that are not text, numbers, booleans or None are left out, and so are those with secret
-    names: the environment of a process is readable by others. The fields that would make the text
-    longer than 8192 characters are left out too, the last ones first.
+    Fields that are not text, numbers, booleans or None are left out, and so are those with secret names,
+    since others may read the environment of a process. Fields that would make the text longer than 8192
+    characters are left out as well, the last ones first.
     """
     context = context or _current.get()
     if context is None:
@@ -190,8 +190,8 @@ def dumps(context: Context | None = None) -> str | None:
     fields = {k: v for k, v in context.fields.items() if _may_travel(k, v)}
     operations = list(context.operations[-_MAX_DEPTH:])
     while True:
-        # The number lets a later version tell its format apart; an older reader refuses what it
-        # does not know.
+        # The number lets a later version recognise this format; a reader refuses a format that it does not
+        # know.
         record = {"v": 1, "id": context.correlation_id, "op": operations, "fields": fields}
         text = json.dumps(record, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
         if len(text) <= _MAX_TEXT:
@@ -199,15 +199,15 @@ def dumps(context: Context | None = None) -> str | None:
         if fields:
             fields.popitem()
         else:
-            # The innermost names say most, so the outermost go first.
+            # The innermost names say most, so the outermost are dropped first.
             operations.pop(0)
 
 
 def loads(text: str) -> Context | None:
     """The context that :func:`dumps` wrote; None if ``text`` is anything else. Never raises.
 
-    The text comes from outside: its size, its shape and every character of the ids are checked, and
-    a refusal is logged (logger ``chaoskit``) without the text itself.
+    The text comes from outside: its size, its form and every character of the ids are checked, and a refusal
+    is logged (logger ``chaoskit``) without the text.
     """
     try:
         return _parse(text)
@@ -218,9 +218,9 @@ def loads(text: str) -> Context | None:
 
 
 def to_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """A child's environment: ``base`` (default ``os.environ``) with the context in force added.
+    """A child's environment: ``base`` (default ``os.environ``) plus the context in force.
 
-    Without a context the variable is removed, so that a grandparent's is not taken for ours.
+    Without a context the variable is removed, so that a grandparent's is not mistaken for ours.
     """
     environment = dict(os.environ if base is None else base)
     text = dumps()
@@ -234,7 +234,7 @@ def to_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
 def adopt(environment: Mapping[str, str] | None = None) -> Context | None:
     """Put the context that the parent process passed on in force, for good; return it, or None.
 
-    Call it once, when the program starts. A missing or malformed variable changes nothing.
+    Call it once, when the program starts. A missing or malformed variable has no effect.
     """
     text = (os.environ if environment is None else environment).get(ENVIRONMENT_VARIABLE)
     context = loads(text) if text is not None else None
@@ -251,7 +251,7 @@ def adopted(environment: Mapping[str, str] | None = None) -> _Entered | Abstract
 
 
 class _CannotTravel(ValueError):
-    """Why a text from outside is not a context. The message does not quote the text: it may be hostile."""
+    """Says why a text is not a context. The message does not quote the text, which may be hostile."""
 
 
 def _parse(text: str) -> Context:
@@ -269,7 +269,7 @@ def _parse(text: str) -> Context:
         raise _CannotTravel("the operation names have characters that are not allowed")
     if not (isinstance(fields, dict) and all(_may_travel(k, v) for k, v in fields.items())):
         raise _CannotTravel("a field is not allowed")
-    # Not the start: monotonic times of two processes cannot be compared.
+    # Without ``started``: monotonic times of two processes cannot be compared.
     return Context(ident, tuple(operations), MappingProxyType(fields), None)
 
 
@@ -282,7 +282,7 @@ def _good_name(name: object) -> bool:
 
 
 def _may_travel(key: str, value: object) -> bool:
-    """A field is plain, small, and harmless enough to be seen by other processes."""
+    """Return True if a field is plain, small, and harmless enough for other processes to see."""
     if not key.isidentifier() or key in _RESERVED or is_secret_name(key):
         return False
     if isinstance(value, str):
@@ -293,7 +293,7 @@ def _may_travel(key: str, value: object) -> bool:
 
 
 def _plain(text: str) -> bool:
-    # A value may be longer than a name; the same characters are allowed in both.
+    # A value may be longer than a name; the same characters are allowed.
     return all(_NAME.match(text[i : i + 128]) for i in range(0, len(text), 128))
 
 

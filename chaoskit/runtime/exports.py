@@ -1,13 +1,12 @@
-"""What each module of the runtime gives to users, by its path below ``chaoskit.runtime``.
+"""The names that users import, by the module that has them, relative to ``chaoskit.runtime``.
 
-The loader's list of names; ``__init__.pyi`` is the same list for type checkers, and a test holds the two
-together.
+This is the loader's list; ``__init__.pyi`` has the same names for type checkers, and a test compares the two.
 """
 
 from __future__ import annotations
 
 # No module or folder of the runtime may have the name of an export: importing a submodule sets it as an
-# attribute of the package, and would replace the function that users asked for.
+# attribute of the package, which would replace the function that users asked for.
 EXPORTS = {
     "breaker.breaker": "BreakerGuard CircuitBreaker",
     "breaker.events": "BreakerChanged BreakerJudged BreakerRejected BreakerStoreFailed",
@@ -156,4 +155,4 @@ EXPORTS = {
 }
 
 OPTIONAL = {"transports.httpx": "httpx", "transports.requests": "requests", "transports.urllib3": "urllib3"}
-"""The package that a module cannot be loaded without."""
+"""The package without which a module cannot be loaded."""

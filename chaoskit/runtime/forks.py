@@ -1,8 +1,8 @@
-"""Locks across fork: a child never inherits one that is held, nor state that was half changed.
+"""Locks across fork: a child never inherits a held lock or half-changed state.
 
-Before a fork all registered locks are taken, so that no thread is inside; afterwards the parent
-releases them and the child replaces them. It is what the standard library's ``logging`` does. It cannot
-deadlock as long as the locks are leaves: nothing is called, and no other lock taken, under one.
+Before a fork all registered locks are taken, so that no thread is inside; afterwards the parent releases them
+and the child replaces them, as the standard library's ``logging`` does. It cannot deadlock because the locks
+are leaves: code that holds one calls nothing and takes no other lock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Forkable", "Lasting", "survive_fork"]
 
 
 class Forkable(Protocol):
-    """An object with a reentrant leaf lock, which puts its state right in a forked child."""
+    """An object with a reentrant leaf lock, which repairs its state in a forked child."""
 
     _lock: Any  # an RLock; the forking thread itself may be inside, in a signal handler
 
@@ -25,11 +25,11 @@ class Forkable(Protocol):
         """Called in the child, with the new lock in place: drop what belongs to threads that are gone."""
 
 
-# Weak, so that a breaker made for each request is not kept for the sake of a fork that never comes.
+# Weak, so that short-lived objects, such as a breaker for each request, can be collected.
 class Lasting:
-    """Stands for one thing of the world, and so is never doubled: a copy is the object itself.
+    """Stands for a single thing and is therefore never duplicated: a copy is the object itself.
 
-    Whatever holds it, settings for instance, can be copied; the copies share it, as they share the thing.
+    Objects that refer to it, such as settings, can be copied; the copies share it.
     """
 
     def __copy__(self) -> Self:
@@ -45,7 +45,7 @@ _taken: list[tuple[Any, Any]] = []
 
 
 def survive_fork(owner: Forkable) -> None:
-    """Take care of the lock of ``owner`` for as long as it lives; its class needs ``__weakref__``."""
+    """Handle the lock of ``owner`` at forks, while it lives; its class needs ``__weakref__``."""
     _watch()
     with _registry_lock:
         _registered.add(owner)
@@ -53,13 +53,13 @@ def survive_fork(owner: Forkable) -> None:
 
 @functools.cache
 def _watch() -> None:
-    """Hook into fork, once, when the first lock asks for it rather than at import."""
+    """Hook into fork once, when the first lock is registered rather than at import."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
 
 
 def _before() -> None:
-    # First and until the end: an owner registered in between would miss its release.
+    # Taken first and held until the end: an owner registered in between would miss its release.
     _registry_lock.acquire()
     for owner in list(_registered):
         lock = owner._lock
@@ -78,6 +78,6 @@ def _in_child() -> None:
     _registry_lock = threading.RLock()
     while _taken:
         owner, _ = _taken.pop()
-        # Not released but replaced: the child has no thread that could, if the holder was another one.
+        # Replaced and not released: another thread may hold it, and that thread does not exist in the child.
         owner._lock = threading.RLock()
         owner._after_fork()

@@ -1,4 +1,4 @@
-"""Loading ahead of need: a module that is imported at the first failure may find no descriptor left."""
+"""Loads modules early: an import at the first failure may find that no descriptor is left."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["load_ahead"]
 
 
 def load_ahead(module: str) -> None:
-    """Load ``module`` now, if that works; its user must still cope with its absence.
+    """Load ``module`` now if possible; its user must still cope with its absence.
 
-    The runtime loads late what a program needs only once something has failed: the records of events and the
-    rules of the classifier. An object that will use them calls this when it is made.
+    The runtime loads some modules only after a failure: the records of events and the rules of the
+    classifier. An object that will need them calls this when it is made.
     """
     with suppress(Exception):
         import_module(module)

@@ -1,7 +1,7 @@
-"""The runtime's logger, which loads ``logging`` when there is something to say.
+"""The runtime's logger, which loads ``logging`` only when there is something to log.
 
-A program whose calls succeed says nothing, and a tenth of what an import of the retry and the breaker would
-take is that of ``logging``.
+A program whose calls succeed logs nothing, and importing ``logging`` would be a tenth of the cost of
+importing retry and breaker.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ import sys
 
 __all__ = ["ERROR", "INFO", "WARNING", "log"]
 
-# The numbers of the standard library, which documents them as fixed.
+# The standard library documents these numbers as fixed.
 INFO, WARNING, ERROR = 20, 30, 40
 
 
 def log(level: int, message: str, *args: object, error: BaseException | None = None) -> None:
-    """Write a line to the logger ``chaoskit``, with the traceback of ``error``. No ``Exception`` leaves it.
+    """Write to the logger ``chaoskit``, with the traceback of ``error``. Never raises an ``Exception``.
 
-    A handler that raises, memory, stack or descriptors at their end: what is to be said about a call must not
-    take the place of its outcome.
+    A handler may raise, or memory, stack or descriptors may be used up, but a message about a call must not
+    replace its outcome.
     """
     try:
         try:
             import logging
         except Exception:
-            # Nothing has loaded it so far, so the program has set up no handler: ``logging`` itself would
-            # write to stderr then, from WARNING on.
+            # ``logging`` was never loaded, so the program has no handlers; from WARNING on, ``logging``
+            # itself would then write to stderr.
             if level >= WARNING and sys.stderr is not None:
                 print(message % args, file=sys.stderr)
         else:

@@ -1,7 +1,7 @@
-"""What counts as a number where one is asked for: no text, not True, not NaN, and no more than a float holds.
+"""Checks for numbers: not text, not True, not NaN, and not beyond a float's range.
 
-A check such as ``not value > 0`` ends in a bare TypeError for a text, and ``value < 1`` lets NaN pass, which
-then is no limit at all. Numbers of NumPy and fractions are numbers.
+A check like ``not value > 0`` raises a bare TypeError for text, and ``value < 1`` accepts NaN, which then is
+not a limit at all. Fractions and NumPy's numbers are accepted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["is_number", "is_whole"]
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """True for a real number that a float can hold; infinity is one."""
+    """Return True for a real number that a float can hold, including infinity."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return False
     try:
@@ -24,5 +24,5 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """True for a whole number of any size."""
+    """Return True for a whole number of any size."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -1,6 +1,6 @@
-"""What a file can say of the parts that stand beside the work: resources, gates, health, letters, messages.
+"""The settings for the parts beside the work: resources, gates, health, letters, notifications.
 
-Each record makes its part; what only code can give (checks, callbacks, clocks) is added there.
+Each record makes its part; callers add what only code can provide (checks, callbacks, clocks).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class StagingNeed:
 
 @dataclass(frozen=True, slots=True)
 class PreflightSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.Preflight`; see there."""
+    """The settings of a :class:`~chaoskit.runtime.Preflight`; see there."""
 
     disk: tuple[DiskNeed, ...] = ()
     staging: StagingNeed | None = None
@@ -89,7 +89,7 @@ class PreflightSettings:
     margin: float = option(default=0.2, minimum=0, unit="ratio")
 
     def preflight(self) -> Preflight:
-        """The preflight."""
+        """Make the preflight."""
         needs: dict[str, int] = {}
         for one in self.disk:
             needs[one.path] = needs.get(one.path, 0) + one.size
@@ -107,19 +107,19 @@ class PreflightSettings:
 
 @dataclass(frozen=True, slots=True)
 class MonitorSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.ResourceMonitor`; see there."""
+    """The settings of a :class:`~chaoskit.runtime.ResourceMonitor`; see there."""
 
     thresholds: tuple[ResourceThreshold, ...] = ()
     every: float = option(default=5.0, above=0, unit="s")
 
     def monitor(self, **code: Any) -> ResourceMonitor:
-        """The monitor, with what only code can give (``clock``, ``listeners``) added."""
+        """Make the monitor; ``code`` adds what a file cannot express (``clock``, ``listeners``)."""
         return ResourceMonitor(self.thresholds, every=self.every, **code)
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.Quota`; see there. No ``max_wait``: no limit."""
+    """The settings of a :class:`~chaoskit.runtime.Quota`; see there. No ``max_wait`` means no limit."""
 
     concurrency: int = option(minimum=1)
     budgets: dict[str, StageBudget] = field(default_factory=dict)
@@ -127,7 +127,7 @@ class QuotaSettings:
     max_wait: float | None = option(default=None, minimum=0, unit="s")
 
     def quota(self, **code: Any) -> Quota:
-        """The quota, with what only code can give (``clock``, ``wake``) added."""
+        """Make the quota; ``code`` adds what a file cannot express (``clock``, ``wake``)."""
         patience = math.inf if self.max_wait is None else self.max_wait
         return Quota(
             self.concurrency, budgets=self.budgets, priorities=self.priorities, max_wait=patience, **code
@@ -136,7 +136,7 @@ class QuotaSettings:
 
 @dataclass(frozen=True, slots=True)
 class MemorySettings:
-    """What a file can say of a :class:`~chaoskit.runtime.MemoryPressure`; see there."""
+    """The settings of a :class:`~chaoskit.runtime.MemoryPressure`; see there."""
 
     batch: int = option(minimum=1)
     least: int = option(default=1, minimum=1)
@@ -146,20 +146,20 @@ class MemorySettings:
     reserve: int = option(default=1 << 20, minimum=0, unit="bytes")
 
     def __post_init__(self) -> None:
-        # As for gates, below; the reserve need not be set aside for that.
+        # Checked as in GateSettings, without allocating the reserve.
         self.pressure(reserve=0)
 
     def pressure(self, **code: Any) -> MemoryPressure:
-        """One that begins with the whole batch, with what only code can give (``emergency``) added."""
+        """Make it, with a full first batch; ``code`` adds what a file cannot express (``emergency``)."""
         return MemoryPressure(**{**asdict(self), **code})
 
 
 @dataclass(frozen=True, slots=True)
 class ManagerSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.RecoveryManager`; see there.
+    """The settings of a :class:`~chaoskit.runtime.RecoveryManager`; see there.
 
-    ``by`` maps a category, or a class of the taxonomy, to the name that a strategy has in code. Raises
-    UsageError for an unknown category.
+    ``by`` maps a category, or a class of the taxonomy, to the name of a strategy in code. Raises UsageError
+    for an unknown category.
     """
 
     by: dict[str, str] = field(default_factory=dict)
@@ -171,10 +171,10 @@ class ManagerSettings:
             category_named(name)
 
     def manager(self, strategies: Mapping[str, Strategy], **code: Any) -> RecoveryManager:
-        """The manager, with the functions that the names stand for, and more that only code can give.
+        """Make the manager with the ``strategies`` that the names refer to; ``code`` adds more options.
 
         Raises:
-            UsageError: no strategy has a name that the file says.
+            UsageError: there is no strategy with one of the names in the file.
         """
         for name in self.by.values():
             if name not in strategies:
@@ -187,13 +187,13 @@ class ManagerSettings:
 
 @dataclass(frozen=True, slots=True)
 class CelerySettings:
-    """What a file can say of durable tasks; see :func:`chaoskit.runtime.celery.configure`.
+    """The settings of durable tasks; see :func:`chaoskit.runtime.celery.configure`.
 
-    Their policies are the group ``retry``, their letters the group ``dead_letters``. ``grace`` is what
-    :func:`chaoskit.runtime.celery.reconcile` waits for a message that was due.
+    Their policies are in the group ``retry``, their letters in the group ``dead_letters``. ``grace`` is how
+    long :func:`chaoskit.runtime.celery.reconcile` waits for an overdue message.
     """
 
-    # Both may hold a password.
+    # Both may contain a password.
     store: str | None = option(default=None, secret=True, help="a path, or postgresql://…")
     broker: str | None = option(default=None, secret=True)
     lease: float = option(default=60.0, above=0, unit="s")
@@ -209,23 +209,23 @@ class CelerySettings:
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.QualityGate`; see there."""
+    """The settings of a :class:`~chaoskit.runtime.QualityGate`; see there."""
 
     metrics: tuple[QualityMetric, ...]
     mandatory: bool = True
 
     def __post_init__(self) -> None:
-        # Made once and thrown away: what the gate refuses becomes a problem of the file, with its line.
+        # Made once and thrown away: an error of the gate becomes a problem of the file, with its line.
         self.gate("gate")
 
     def gate(self, name: str, **code: Any) -> QualityGate:
-        """The gate, with what only code can give (``across``, ``clock``, ``listeners``) added."""
+        """Make the gate; ``code`` adds what a file cannot express (``across``, ``clock``, ``listeners``)."""
         return QualityGate(name, self.metrics, mandatory=self.mandatory, **code)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueAgeSettings:
-    """When the oldest pending checkpoint of a pipeline is too old. Raises UsageError for warn above most."""
+    """When the oldest pending checkpoint of a pipeline is too old. Raises UsageError if warn exceeds most."""
 
     warn: float = option(default=3600.0, minimum=0, unit="s")
     most: float = option(default=86400.0, minimum=0, unit="s")
@@ -237,7 +237,7 @@ class QueueAgeSettings:
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:
-    """What is looked at beside the store: the disk under it, memory, programs, and the age of queues."""
+    """The checks beside the store: the disk under it, memory, programs, and the age of queues."""
 
     disk_least: int = option(default=50 << 20, minimum=0, unit="bytes")
     disk_warn: int = option(default=200 << 20, minimum=0, unit="bytes")
@@ -247,7 +247,7 @@ class HealthSettings:
     timeout: float = option(default=5.0, above=0, unit="s")
 
     def checks(self, store: Storage, directory: Path) -> Mapping[str, HealthCheck]:
-        """The checks, of the disk that holds ``directory`` and of the queues in ``store``."""
+        """Make the checks, of the disk that holds ``directory`` and of the queues in ``store``."""
         found: dict[str, HealthCheck] = {
             "disk": disk_left(directory, least=self.disk_least, warn=self.disk_warn)
         }
@@ -264,14 +264,14 @@ class HealthSettings:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterSettings:
-    """What a file can say of :class:`~chaoskit.runtime.DeadLetters`; see there."""
+    """The settings of :class:`~chaoskit.runtime.DeadLetters`; see there."""
 
     keep: float = option(default=90 * 86400.0, minimum=0, unit="s", help="how long resolved letters stay")
     max_redrives: int = option(default=3, minimum=1)
     poison_after: int = option(default=3, minimum=1)
 
     def letters(self, store: Storage) -> DeadLetters:
-        """The letters of a store."""
+        """The dead letters of a store."""
         return DeadLetters(
             store, keep=self.keep, max_redrives=self.max_redrives, poison_after=self.poison_after
         )
@@ -279,7 +279,7 @@ class DeadLetterSettings:
 
 @dataclass(frozen=True, slots=True)
 class EmailSettings:
-    """What a file can say of an :class:`~chaoskit.runtime.EmailChannel`; see there."""
+    """The settings of an :class:`~chaoskit.runtime.EmailChannel`; see there."""
 
     host: str
     sender: str
@@ -295,7 +295,7 @@ class EmailSettings:
         self.channel()
 
     def channel(self) -> EmailChannel:
-        """The channel."""
+        """Make the channel."""
         return EmailChannel(
             self.host,
             sender=self.sender,
@@ -311,7 +311,7 @@ class EmailSettings:
 
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.WebhookChannel`; see there."""
+    """The settings of a :class:`~chaoskit.runtime.WebhookChannel`; see there."""
 
     url: str = option(secret=True)
     form: Literal["slack", "json"] = "slack"
@@ -322,14 +322,14 @@ class WebhookSettings:
         self.channel()
 
     def channel(self) -> WebhookChannel:
-        """The channel."""
+        """Make the channel."""
         least = Severity.named(self.least)
         return WebhookChannel(self.url, form=self.form, least=least, timeout=self.timeout)
 
 
 @dataclass(frozen=True, slots=True)
 class NotificationSettings:
-    """Where notifications go, and how many. Without a channel nothing is told."""
+    """Where notifications go, and how many. Without a channel nothing is sent."""
 
     email: EmailSettings | None = None
     webhook: WebhookSettings | None = None
@@ -340,13 +340,13 @@ class NotificationSettings:
     look_every: float = option(default=30.0, above=0, unit="s", help="for new dead letters")
 
     def notifier(self, **code: Any) -> Notifier:
-        """The notifier, with what only code can give (``clock``) added."""
+        """Make the notifier; ``code`` adds what a file cannot express (``clock``)."""
         given: tuple[EmailSettings | WebhookSettings | None, ...] = (self.email, self.webhook)
         channels: list[Channel] = [one.channel() for one in given if one is not None]
         return Notifier(channels, rate=self.rate, per=self.per, dedupe=self.dedupe, **code)
 
     def watch(self, store: Storage, notifier: Notifier) -> LetterWatch | None:
-        """The watch on dead letters, not yet started; None if nothing is to be told of them."""
+        """Make the watch on dead letters, not yet started; None if there is no channel to tell of them."""
         if not self.on_dead_letter or not notifier.channels:
             return None
         return LetterWatch(store, notifier, every=self.look_every)

@@ -1,7 +1,7 @@
-"""Keeping secrets out of logs, error files and configuration listings: by a value's name, and by its look.
+"""Keeps secrets out of logs, error files and configuration listings: by the name of a value, and by its form.
 
-The same walk bounds what it shows: neither a cyclic structure, nor a huge one, nor an object whose
-``repr`` raises can harm the program that only wanted to report an error.
+The same walk limits the output: a cyclic structure, a huge one, or an object whose ``repr`` raises cannot
+harm a program that only wanted to report an error.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ __all__ = ["DEFAULT", "REDACTED", "RedactionLimits", "Redactor", "is_secret_name
 
 REDACTED = "[redacted]"
 
-# What holds a name, and what then holds its value, in lists of variables, headers and parameters.
+# Keys that hold a name whose value stands beside them, in lists of variables, headers and parameters.
 _NAME_KEYS = frozenset({"name", "key", "parameterkey", "header", "field", "option", "variable"})
 _VALUE_KEYS = frozenset({"value", "val", "parametervalue", "stringvalue", "default", "defaultvalue"})
 _VIEWS: tuple[type, ...] = (type({}.items()), type({}.values()))
 
-# Items of a container of unknown type. Up to this many its repr is made.
+# The most items of a container of an unknown type for which its repr is made.
 _LONGEST_REPR = 1000
 
 
 def redact_text(text: str) -> str:
-    """``text`` with what looks like a secret replaced: keys, tokens, logins in URLs, ``password=…``."""
+    """``text`` without anything that looks like a secret: keys, tokens, logins in URLs, ``password=…``."""
     return DEFAULT.text(text)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RedactionLimits:
-    """How much of a value is shown: characters of one text, entries of one container, levels, all values."""
+    """Limits on what is shown: characters of a text, entries of a container, levels, and values in total."""
 
     text: int = 2000
     items: int = 50
@@ -47,8 +47,8 @@ class RedactionLimits:
 class Redactor:
     """Turns any value into plain, bounded, JSON-ready data without secrets.
 
-    ``names`` are further names whose values are hidden (compared without case), ``patterns`` further
-    texts. What is hidden by default cannot be shown by configuration.
+    ``names`` are further names whose values are hidden (compared without case), ``patterns`` match further
+    texts to hide. No configuration can show what is hidden by default.
     """
 
     names: frozenset[str] = frozenset()
@@ -56,17 +56,17 @@ class Redactor:
     limits: RedactionLimits = RedactionLimits()
 
     def hides(self, name: str) -> bool:
-        """True if values of this name are hidden."""
+        """Return True if values with this name are hidden."""
         return name.lower() in self.names or is_secret_name(name)
 
     def text(self, text: str) -> str:
-        """``text`` without what looks like a secret; its length is not limited."""
-        # Late: their patterns take milliseconds to compile.
+        """``text`` without anything that looks like a secret; its length is not limited."""
+        # Imported late: compiling the patterns takes milliseconds.
         from chaoskit.runtime import secret_patterns as looks
         from chaoskit.runtime.secret_commands import hide_in_text
 
         for needle, pattern in looks.LOOKS_SECRET:
-            # A plain search is cheap, and in most texts it finds nothing.
+            # A plain search is cheap, and most texts contain none of the needles.
             if needle in text:
                 text = pattern.sub(REDACTED, text)
         for own in self.patterns:
@@ -98,13 +98,13 @@ class Redactor:
     def plain(self, value: object, name: str = "") -> Any:
         """``value`` as None, bool, int, float, str, list or dict, redacted and bounded. Never raises.
 
-        Containers are walked; of any other object its ``repr`` is shown, as text. A value that was
-        met on the way down already is shown as ``<cycle>``.
+        Containers are walked; any other object is shown as its ``repr``. A value that contains itself is
+        shown as ``<cycle>``.
         """
         return _Walk(self).show(value, name)
 
     def message(self, error: BaseException) -> str:
-        """The message of ``error``, redacted and bounded; a ``__str__`` that raises is named instead."""
+        """The message of ``error``, redacted and bounded; a ``__str__`` that raises is replaced by a note."""
         return str(self.plain(_Message(error)))
 
     def _assigned(self, text: str) -> str:
@@ -112,17 +112,17 @@ class Redactor:
 
         parts, done = [], 0
         for found in looks.ASSIGNED.finditer(text):
-            # Inside a value that was just hidden, or harmless by its name.
+            # It lies inside a value that was just hidden, or has a harmless name.
             if found.start() < done or not self.hides(found["name"]):
                 continue
-            # "pass", "fail" is a list of words; "password", "x" is none.
+            # "pass", "fail" is a list of words; "password", "x" is a name and its value.
             if "," in found["sep"] and not is_sure_secret_name(found["name"]):
                 continue
             end = _value_end(text, found)
             value = text[found.end() : end]
             if not value or value.startswith(REDACTED[:-1]):
                 continue
-            # A line of a file, as in "token.py:12", is a number like any other that counts.
+            # The line of a file, as in "token.py:12", is a number like any other count.
             counts = is_count_name(found["name"]) or found["name"].endswith(".py")
             if counts and value.strip("\"'").isdigit():
                 continue
@@ -131,12 +131,12 @@ class Redactor:
         return "".join([*parts, text[done:]])
 
     def _hide_spoken(self, match: re.Match[str]) -> str:
-        # Prose: "with password authentication" says nothing that has to be hidden.
+        # Prose: "with password authentication" has no secret to hide.
         harmless = match["value"].lower().strip("'\"").startswith(("auth", "protect", "hash", "check"))
         return match[0] if harmless else match["lead"] + REDACTED
 
     def _hide_given(self, match: re.Match[str]) -> str:
-        # Prose again, as in "set password policy": the name of a setting is more than one plain word.
+        # Prose as well, as in "set password policy": the name of a setting is more than one plain word.
         name = match["name"]
         plain = name.isalpha() and (name.islower() or name.istitle())
         return (
@@ -156,7 +156,7 @@ class Redactor:
 
 
 def _value_end(text: str, found: re.Match[str]) -> int:
-    """Where the value ends that stands behind the name ``found``."""
+    """The end of the value that follows the name ``found``."""
     from chaoskit.runtime import secret_patterns as looks
 
     start = found.end()
@@ -167,14 +167,14 @@ def _value_end(text: str, found: re.Match[str]) -> int:
     if block:
         return _block_end(text, block.end(), indent)
     if "\n" in found["sep"] and not before.strip(" \t-#"):
-        # A list or table of YAML: all of it. Of what is not further in, one value, as on the same line.
+        # A list or table of YAML ends with its block; without a deeper block it is a value as on one line.
         below = text.index("\n", found.start("sep")) + 1
         end = _block_end(text, below, indent)
         if end > below:
             return end
     if text[start : start + 1] in ("[", "{"):
         return _bracket_end(text, start)
-    # Alone on its line, with a blank around the sign: a file of settings, whose values may have blanks.
+    # Alone on its line, with spaces around the sign: a settings file, in which values may have spaces.
     alone = not before.strip(" \t-#") or before.strip() == "export"
     if alone and found["sep"].endswith((" ", "\t")) and text[start : start + 1] not in ('"', "'", "\\"):
         value = looks.SETTING.match(text, start)
@@ -188,7 +188,7 @@ def _block_end(text: str, start: int, indent: int) -> int:
     while end < len(text):
         line = text[end : (text.find("\n", end) + 1) or len(text)]
         inside = len(line) - len(line.lstrip())
-        # The entries of a list may stand below their name, and not further in.
+        # The entries of a list may be indented no further than their name.
         if line.strip() and inside <= indent and not (inside == indent and line.lstrip().startswith("- ")):
             break
         end += len(line)
@@ -196,7 +196,7 @@ def _block_end(text: str, start: int, indent: int) -> int:
 
 
 def _bracket_end(text: str, start: int) -> int:
-    """Where the list or object ends that begins at ``start``; brackets in quoted texts are no brackets."""
+    """The end of the list or object that begins at ``start``; brackets in quoted strings do not count."""
     from chaoskit.runtime import secret_patterns as looks
 
     depth = 0
@@ -208,7 +208,7 @@ def _bracket_end(text: str, start: int) -> int:
 
 
 class _Message:
-    """An error whose repr is its message, so that a ``__str__`` that raises is caught like any repr."""
+    """Wraps an error so that its repr is its message: a ``__str__`` that raises is caught like any repr."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
@@ -218,7 +218,7 @@ class _Message:
 
 
 class _Walk:
-    """One descent into one value, with what is left of its limits."""
+    """One descent into one value, with the rest of its limits."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -242,23 +242,23 @@ class _Walk:
     def _show(self, value: Any, depth: int) -> Any:
         kind = type(value)  # isinstance() would ask the object's own __class__
         if value is None or kind is bool or kind is float:
-            # JSON has neither infinity nor NaN; as text they survive.
+            # JSON has neither infinity nor NaN; they become text.
             return value if value == value and value not in (float("inf"), float("-inf")) else repr(value)
         if kind is int:
-            # Decimal digits of a huge number take quadratic time, and Python refuses them at 4300.
+            # Decimal digits of a huge number take quadratic time, and Python refuses more than 4300.
             return value if -(2**63) < value < 2**63 else self._cut(hex(value)[: self._limits.text])
         if issubclass(kind, str):
             return self._text(str.__str__(value))
         if issubclass(kind, bytes | bytearray | memoryview):
             return self._bytes(value)
         if kind in _VIEWS:
-            # With the names of the dictionary behind it, which say what its values are.
+            # The dictionary behind it has the names, which say what its values are.
             return self._show(dict(value.mapping), depth)
         if not self._is_container(value):
             size = len(value) if hasattr(kind, "__len__") else 0
-            # A repr shows all of it, and may take minutes to make.
+            # A repr would show all of it, and may take minutes.
             return f"<{kind.__name__} of {size} items>" if size > _LONGEST_REPR else self._text(repr(value))
-        # On the path only, not ever seen: the same list twice side by side is not a cycle.
+        # Only containers on the path: the same list twice side by side is not a cycle.
         if id(value) in self._path:
             return "<cycle>"
         if depth >= self._limits.depth:
@@ -279,7 +279,7 @@ class _Walk:
     def _container(self, value: Any, depth: int) -> Any:
         kind = type(value)
         if issubclass(kind, dict):
-            # The base class's own methods: a subclass may have overridden them with code that does anything.
+            # Use the base class's methods: a subclass may override them with any code.
             return self._mapping(dict.items(value), dict.__len__(value), depth)
         if issubclass(kind, Mapping):
             return self._mapping(value.items(), len(value), depth)
@@ -306,7 +306,7 @@ class _Walk:
         return shown
 
     def _sequence(self, value: Any, depth: int) -> list[Any]:
-        # A pair, as headers are listed: its first half is the name of the second.
+        # A pair, as headers are listed: the first half is the name of the second.
         if len(value) == 2 and type(value) in (tuple, list):
             first = next(iter(value))
             if type(first) in (str, bytes) and (
@@ -322,7 +322,7 @@ class _Walk:
         option = ""
         for item in some:
             shown.append(self.show(item, option, depth))
-            # A command's arguments: the value follows its option, or its bare name.
+            # A command's arguments: a value follows its option, or its bare name.
             names = type(item) is str and "=" not in item and len(item) <= 80
             option = item if names and (item.startswith("-") or is_sure_secret_name(item)) else ""
         if len(value) > self._limits.items:
@@ -332,7 +332,7 @@ class _Walk:
     @staticmethod
     def _key(key: object) -> str:
         if type(key) is bytes:
-            # Header names are bytes in some frameworks.
+            # Some frameworks have header names as bytes.
             return key[:200].decode("ascii", "replace")
         try:
             return (key if type(key) is str else repr(key))[:200]
@@ -340,7 +340,7 @@ class _Walk:
             return f"<{type(key).__name__}, which cannot be shown: {type(error).__name__}>"
 
     def _text(self, text: str) -> str:
-        # A margin, so that a secret at the cut is still recognised; not all of it: patterns cost time.
+        # Cut with a margin, so that a secret at the end is still recognised; patterns on all of it cost time.
         limit = self._limits.text
         shown = self._redactor.text(text[: limit + 2048])
         return self._cut(shown, limit, len(text))

@@ -1,4 +1,4 @@
-"""Command lines whose options carry a secret under a name that says nothing, such as ``mysql -pX``."""
+"""Hides secrets on command lines under options that do not reveal them, such as ``mysql -pX``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 
 __all__ = ["hide_in_arguments", "hide_in_text"]
 
-# Where the secret stands: in the word behind the option, in the option's own word, or in either.
+# Where the secret is: in the word behind the option, in the option's own word, or in either.
 _NEXT, _SAME, _EITHER = "next", "same", "either"
-# Programs; the options; what of the value is kept: nothing, or up to this character; where it stands.
+# Programs; the options; the part of the value to keep (none, or up to this character); where it is.
 _MYSQL = ("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mariadb", "mariadb-dump")
 _LDAP = ("ldapsearch", "ldapmodify", "ldapadd", "ldapwhoami", "ldapdelete", "ldappasswd")
 _LOGS_IN = ("docker", "podman", "nerdctl", "helm", "oras", "az", "cf")
-"""Programs for which the options stand behind ``login`` only: elsewhere -p is a port."""
+"""For these programs the options count only behind ``login``: elsewhere -p is a port."""
 _OPTIONS: tuple[tuple[tuple[str, ...], tuple[str, ...], str, str], ...] = (
     (_MYSQL, ("-p",), "", _SAME),
     (("sshpass",), ("-p",), "", _EITHER),
@@ -38,7 +38,7 @@ _BY_PROGRAM: dict[str, list[tuple[tuple[str, ...], str, str]]] = {}
 for _programs, _options, _kept_to, _where in _OPTIONS:
     for _program in _programs:
         _BY_PROGRAM.setdefault(_program, []).append((_options, _kept_to, _where))
-# Letters of options without a value, which may stand in one word before the one with the secret: curl -su.
+# Options without a value, which may share a word with the one that takes the secret: curl -su.
 _SWITCHES = re.compile(r"-(?=.)[sSfkLiIgGvjJnNOqR0-46#]*")
 
 _WORD = re.compile(r"'[^']{0,2000}'?|\"[^\"]{0,2000}\"?|[^\s|;&<>]{1,2000}")
@@ -47,13 +47,13 @@ _NAMES = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, _BY_PROGRAM))})(?=
 
 
 def hide_in_text(text: str, mark: str) -> str:
-    """``text`` with the secrets of known command lines in it replaced by ``mark``."""
+    """``text`` with the secrets of known command lines replaced by ``mark``."""
     parts, done = [], 0
     for program in _NAMES.finditer(text):
         if program.start() < done:
             continue
         stop = _END.search(text, program.end())
-        # What follows further on is hardly of this command, and looking at all of it would cost time.
+        # Words further on hardly belong to this command, and searching all of them would cost time.
         end = min(stop.start() if stop else len(text), program.end() + 4000)
         words = list(_WORD.finditer(text, program.end(), end))
         for word, shown in zip(words, _hidden(program[0], [w[0] for w in words], mark), strict=True):
@@ -64,9 +64,9 @@ def hide_in_text(text: str, mark: str) -> str:
 
 
 def hide_in_arguments(arguments: list[str], mark: str) -> list[str]:
-    """The words of a command, with the secrets among them replaced by ``mark``."""
+    """The words of a command, with its secrets replaced by ``mark``."""
     shown = list(arguments)
-    # Not the first word alone: sudo, env, docker exec and ssh run another program.
+    # Not only the first word: sudo, env, docker exec and ssh run another program.
     for place, word in enumerate(arguments):
         program = re.split(r"[/\\]", word)[-1].removesuffix(".exe")
         if program in _BY_PROGRAM:
@@ -93,14 +93,14 @@ def _hidden(program: str, words: Sequence[str], mark: str) -> Iterator[str]:
             if not rest and where != _SAME:
                 keep = separator
             elif rest and where != _NEXT:
-                # An equals sign belongs to a long option only.
+                # Only a long option has an equals sign.
                 sign = "=" if option.startswith("--") else ""
                 shown = option + sign + _without(rest.removeprefix(sign), separator, mark)
         yield shown
 
 
 def _option(program: str, word: str, options: tuple[str, ...]) -> str | None:
-    """The beginning of ``word`` that is one of ``options``, with other switches before its letter."""
+    """The start of ``word`` if it is one of ``options``, perhaps with other switches before its letter."""
     switches = _SWITCHES.match(word) if program == "curl" else None
     for option in options:
         if word == option or word.startswith(option + "=" if option.startswith("--") else option):

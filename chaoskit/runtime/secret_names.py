@@ -1,4 +1,4 @@
-"""Which names stand before a secret: of keys, variables, options, headers and elements."""
+"""Names that stand before a secret: of keys, variables, options, headers and elements."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 __all__ = ["is_count_name", "is_secret_name", "is_sure_secret_name"]
 
-# Parts of names, compared after dropping case and separators, so that apiKey, API_KEY and api-key are one.
+# Parts of names, compared without case and separators, so that apiKey, API_KEY and api-key are one.
 _PARTS = (
     *(
         "password",
@@ -45,7 +45,7 @@ _PARTS = (
     *("authorization", "cookie", "sessionid", "sessionkey", "signature", "sharedaccess", "connectionstring"),
     "clientassertion",
     *("authtoken", "accesstoken", "refreshtoken", "userpass", "bindpw", "rootpw", "dbpass"),
-    # The same in the languages in which programs are written most.
+    # The same in the languages that programs are most often written in.
     *(
         "passwort",
         "kennwort",
@@ -59,14 +59,14 @@ _PARTS = (
     ),
     *("hasło", "salasana", "lösenord", "losenord", "пароль", "密码", "密碼", "パスワード", "비밀번호"),
 )
-# Too short or too common to be looked for inside other words ("author", "bypass", "tokenizer").
+# Too short or too common to look for inside other words ("author", "bypass", "tokenizer").
 _WORDS = frozenset(
     {
         *("auth", "pass", "pwd", "pw", "token", "tokens", "jwt", "bearer", "otp", "pin", "salt", "dsn"),
         *("creds", "cred", "mdp", "geheim", "psk", "sshpass"),
     }
 )
-# A secret where the name ends with it: a session, but not the session's length.
+# A secret if the name ends with it: a session, but not the session's length.
 _LAST_WORDS = frozenset({"session", "sid", "community"})
 
 _COUNTS = (
@@ -83,14 +83,14 @@ _COUNTS = (
     "attempts",
 )
 
-# Of every script: a name need not be in English.
+# In any script: a name need not be English.
 _SEPARATORS = re.compile(r"[\W_]+|(?<=[^\W\dA-Z])(?=[A-Z])|(?<=[0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 @functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """True if a value of this name (key, variable, option, header) is to be hidden."""
-    # token2 is a token.
+    """Return True if a value with this name (key, variable, option, header) must be hidden."""
+    # token2 is also a token.
     words = [word.lower().rstrip("0123456789") for word in _SEPARATORS.split(name)]
     words = [word for word in words if word]
     if not _WORDS.isdisjoint(words) or (words and words[-1] in _LAST_WORDS):
@@ -100,14 +100,14 @@ def is_secret_name(name: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def is_sure_secret_name(name: str) -> bool:
-    """True if the name is one of a secret beyond doubt, so that even what only stands behind it is hidden."""
+    """Return True if the name is certainly that of a secret, so that any value behind it is hidden."""
     joined = _SEPARATORS.sub("", name).lower()
     return any(part in joined for part in _PARTS)
 
 
 def is_count_name(name: str) -> bool:
-    """True if a number under this name is how many there are, or how long it lives, and no secret.
+    """Return True if a number under this name is a count or a lifetime, and not a secret.
 
-    As in ``max_tokens=512``, ``token_count``, ``password_length``, ``session_timeout``.
+    Examples: ``max_tokens=512``, ``token_count``, ``password_length``, ``session_timeout``.
     """
     return name.lower().rstrip("\"'\\ ").endswith(_COUNTS)

@@ -1,16 +1,16 @@
-"""What secrets look like in text. A separate module, because compiling the patterns takes milliseconds.
+"""The forms of secrets in text. A separate module, because compiling the patterns takes milliseconds.
 
-``redact`` loads it when the first text is redacted; a program that only imports the runtime does not pay.
-Sources of the forms of tokens: the providers' own pages, and the list of GitHub's secret scanning.
+``redact`` loads it when the first text is redacted, so programs that only import the runtime do not pay.
+Sources of the tokens' forms: the providers' documentation, and the list of GitHub's secret scanning.
 """
 
 from __future__ import annotations
 
 import re
 
-# Every repetition below is bounded or over one character class, so that matching is linear in the text.
-# Before each pattern a text without which it cannot match: looking for that first is what makes the
-# redaction of an ordinary log line cheap.
+# Every repetition below is bounded or over one character class, so that matching is linear in the text. Each
+# pattern comes after a text without which it cannot match: looking for that text first makes the redaction of
+# an ordinary log line cheap.
 _TOKENS = (
     ("eyJ", r"\beyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?"),  # JSON web token, RFC 7519
     ("AKIA", r"\bAKIA[0-9A-Z]{16}\b"),  # AWS access key id
@@ -90,23 +90,23 @@ _TOKENS = (
 )
 _KEY = r"[A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
 LOOKS_SECRET = (
-    # To its end, whatever headers and escaped line ends lie between; without an end, all that follows.
+    # Up to its end, whatever headers and escaped line ends lie between; without an end, everything after it.
     ("-----BEGIN", re.compile(rf"(?s)-----BEGIN {_KEY}(?:.*?-----END {_KEY}|.*)")),
     ("PuTTY-User-Key-File", re.compile(r"(?s)Private-Lines: \d{1,5}.*?Private-MAC: \w{1,80}")),
     *((needle, re.compile(pattern)) for needle, pattern in _TOKENS),
-    # A login in a URL. A password may hold an @, a slash or a quote: the last @ ends it. Digits and a slash
-    # are a port.
+    # A login in a URL. A password may contain an @, a slash or a quote: the last @ ends it. Digits before a
+    # slash are a port.
     ("://", re.compile(r"(?<=://)[^\s/@:'\"]{0,256}:(?!\d{1,5}[/?#\s])[^\s\"<>]{1,1000}(?=@)")),
-    # A token alone in place of the login. A user's name is shorter.
+    # A token instead of a login. Names of users are shorter.
     ("://", re.compile(r"(?<=://)[\w.~%-]{20,256}(?=@)")),
 )
 SCHEME_WORDS = ("bearer", "basic", "digest", "negotiate")
-# What is encoded has capitals, digits or signs in it; "basic training" has not.
+# Encoded text has capitals, digits or signs in it; "basic training" has not.
 SCHEME = re.compile(
     r"\b(bearer|basic|digest|negotiate)\s+(?-i:(?=[a-z.-]{0,200}[A-Z0-9_~+/=]))[\w.~+/=-]{6,}", re.IGNORECASE
 )
 HEADER_WORDS = ("authorization", "cookie")
-# A header's value goes to the end of the line or of the quoted text. Some schemes quote their parameters.
+# A header's value ends with the line or the quoted string. Some schemes quote their parameters.
 _PARAMETER = r"[\w-]{1,80}=(?:\\{0,7}\"[^\"\\\r\n]{0,2000}\\{0,7}\"|[^\s,'\"]{0,2000})"
 HEADER = re.compile(
     r"\b((?:proxy-)?authorization|(?:set-)?cookie)\s{0,3}:\s{0,3}"
@@ -114,8 +114,8 @@ HEADER = re.compile(
     r"{0,30}|[^\r\n'\"]{1,4000})",
     re.IGNORECASE,
 )
-# A name, then =, := or :, then a value, quoted or bare. The value is not part of the search: what follows a
-# harmless name ("ValueError: token=…") may be another name. In a line of a program the name may be a key:
+# A name, then =, := or :, then a value, quoted or bare. The value is not part of the match: the text behind a
+# harmless name ("ValueError: token=…") may contain another name. In source code the name may be a key:
 # config["password"] = "…".
 ASSIGNED = re.compile(
     r"(?<![\w.-])(?P<name>-{0,2}[^\W\d][\w.-]{0,80})\\{0,7}(?:['\"]\]?)?"
@@ -126,20 +126,20 @@ VALUE = re.compile(
     r"|[bN]?\"(?:[^\"\\]|\\.){0,2000}\"?|[bN]?'(?:[^'\\]|\\.){0,2000}'?"
     r"|[^\s,;&?)\]}'\"]{1,2000}"
 )
-# Within a list or object of JSON.
+# In a list or object of JSON.
 BRACKETS = re.compile(r"[\[\]{}]|\"(?:[^\"\\]|\\.){0,2000}\"|'(?:[^'\\]|\\.){0,2000}'")
-# A line of a settings file: its value may have blanks in it.
+# A line of a settings file: its value may contain spaces.
 SETTING = re.compile(r"[^\r\n,;&)\]}'\"]{1,2000}")
 # A block of YAML: the lines below that are indented further than the name.
 BLOCK = re.compile(r"[|>][+-]?[0-9]?[ \t]{0,20}\r?\n")
-# A word in quotes, as a shell takes it; without an end, all that follows.
+# A word in quotes, as a shell reads it; without an end, everything after it.
 _QUOTED = r"'[^']{0,2000}'?|\"[^\"]{0,2000}\"?"
 LONG_OPTION = re.compile(
     r"(?<![\w-])(?P<name>--?[A-Za-z][\w-]{1,60})\s+"
     rf"(?P<value>{_QUOTED}|[^\s=:-]\S{{0,2000}})"
 )
-# The name itself is a value, and what it names stands in another field: lists of variables, headers, fields.
-# What lies between is short, and no other such name.
+# Here the name is itself a value, and its secret is in another field: lists of variables, headers, fields.
+# The text between them is short, and has no other such name.
 _NAMES = r"(?:name|key|variable|header|field|option)"
 _FIELD = r"\\{0,7}['\"]?\s{0,3}[:=]\s{0,3}"
 PAIRED = re.compile(
@@ -148,7 +148,7 @@ PAIRED = re.compile(
     r"(?P<value>\\{1,7}\"[^\"\\]{0,2000}|\"(?:[^\"\\]|\\.){0,2000}\"?|'(?:[^'\\]|\\.){0,2000}'?|[^\s,;&?)\]}'\"]{1,2000})",
     re.IGNORECASE,
 )
-# A setting named and given as two words: ENV in a Dockerfile, setenv, "aws configure set", CONFIG SET.
+# A setting in two words, name and value: ENV in a Dockerfile, setenv, "aws configure set", CONFIG SET.
 GIVEN_WORDS = ("env ", "arg ", "set")
 GIVEN = re.compile(
     r"\b(?:env|arg|setenv|set)\s{1,3}(?P<name>(?:[\w:/.-]{1,200}[.:])?[^\W\d]\w{3,80})\s{1,3}"
@@ -157,13 +157,13 @@ GIVEN = re.compile(
 )
 _INSIDE = r">(?P<value><!\[CDATA\[[^\]]{0,2000}\]\]>|[^<]{1,2000})(?=</)"
 ELEMENT = re.compile(rf"<(?P<name>[\w:.-]{{1,80}})(?:\s[^<>]{{0,200}})?{_INSIDE}")
-# Android's resources, .NET's settings: the element says what it is, and its attribute which one.
+# Android's resources, .NET's settings: an attribute of the element has the name.
 NAMED_ELEMENT = re.compile(rf"<\w{{1,40}}\s(?:name|key|id)=[\"'](?P<name>[\w:.-]{{1,80}})[\"']{_INSIDE}")
-# Names that say nothing elsewhere, and in the query of a URL stand before a secret.
+# Names that are harmless elsewhere, but come before a secret in the query of a URL.
 QUERY = re.compile(
     r"(?<=[?&])(?P<name>key|sig|code|session|sid|state|auth|t)=[^&#\s'\"]{6,2000}", re.IGNORECASE
 )
-# In SQL, in prose and in .netrc. A quoted value after the word, or any after "with password".
+# In SQL, in prose and in .netrc: a quoted value after the word, or any value after "with password".
 SPOKEN_WORDS = ("password", "passwd", "identified", "passphrase", "requirepass", "masterauth")
 SPOKEN = re.compile(
     r"\b(?P<lead>(?:identified\s{1,3}(?:with\s{1,3}\S{1,80}\s{1,3})?by|password|passwd|passphrase)\s{1,3}"
@@ -174,8 +174,8 @@ SPOKEN = re.compile(
     rf"(?P<value>{_QUOTED}|[^\s,;]{{1,2000}})",
     re.IGNORECASE,
 )
-# In prose without a quote, and in the answers of services: only what looks like no word, since it has letters
-# and digits. "Incorrect API key provided: …", "invalid token …", "the password is …".
+# In unquoted prose, and in the answers of services: only values with letters and digits, which are not words.
+# "Incorrect API key provided: …", "invalid token …", "the password is …".
 TOLD_WORDS = ("password", "passphrase", "secret", "token", "key")
 TOLD = re.compile(
     r"\b(?P<lead>(?:password|passphrase|secret|token|(?:api|access|secret|private)[ _-]key)\s{1,3}"

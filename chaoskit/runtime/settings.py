@@ -1,4 +1,4 @@
-"""The runtime's configuration as one record: every strategy's options, from files and the environment."""
+"""The runtime's configuration as a single record: all strategies' options, from files and the environment."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSettings:
-    """Everything. Where a group has entries by name, all others start from the entry ``default``."""
+    """All settings. In a group with named entries, the others start from the entry ``default``."""
 
     retry: dict[str, RetrySettings] = field(default_factory=dict)
     breakers: dict[str, BreakerOptions] = field(default_factory=dict)
@@ -117,13 +117,13 @@ class RuntimeSettings:
         clock: Clock = SystemClock(),  # noqa: B008 - has no state
         wake: threading.Event | None = None,
     ) -> ConfiguredStrategies:
-        """What makes the strategies by name, with what only code can give; keep it, for what they share."""
+        """Return the maker of strategies by name; keep it, because its strategies share their budgets."""
         return ConfiguredStrategies(self, tuple(listeners), clock, wake)
 
     def policies(self, **code: Any) -> dict[str, RetryPolicy]:
-        """All retry policies by name; ``code`` is given to each (``wake``, ``listeners``, ``clock``).
+        """All retry policies by name; ``code`` is passed to each (``wake``, ``listeners``, ``clock``).
 
-        Those of one call share their budgets. To share them with pipelines, use :meth:`strategies`.
+        The policies of one call share their budgets. To share them with pipelines, use :meth:`strategies`.
         """
         shared = self.strategies()
         return {name: shared.policy(name, **code) for name in self.retry}
@@ -136,7 +136,7 @@ class RuntimeSettings:
         clock: Clock = SystemClock(),  # noqa: B008 - has no state
         wake: threading.Event | None = None,
     ) -> Pipeline:
-        """The pipeline of that name; see :meth:`ConfiguredStrategies.pipeline`.
+        """The pipeline with that name; see :meth:`ConfiguredStrategies.pipeline`.
 
         Raises:
             UsageError: no group has the name.
@@ -145,7 +145,7 @@ class RuntimeSettings:
 
 
 class ConfiguredStrategies:
-    """The strategies of one configuration; budgets and throttles are made once, for all that name them."""
+    """The strategies of one configuration; budgets and throttles are made once and shared by all users."""
 
     def __init__(
         self,
@@ -165,10 +165,10 @@ class ConfiguredStrategies:
         }
 
     def policy(self, name: str, **code: Any) -> RetryPolicy:
-        """The retry policy of that name; ``code`` replaces what it says.
+        """The retry policy with that name; ``code`` replaces options of its settings.
 
         Raises:
-            UsageError: there is none.
+            UsageError: there is no such policy.
         """
         if (said := self._settings.retry.get(name)) is None:
             known = ", ".join(sorted(self._settings.retry)) or "none is configured"
@@ -181,13 +181,13 @@ class ConfiguredStrategies:
         return said.policy(name, **{**self._waiting, **shared, **code})
 
     def pipeline(self, name: str, *candidates: Candidate[Any]) -> Pipeline:
-        """The strategies that the groups have under ``name``, in the order of a pipeline; each is new.
+        """Make a pipeline of the strategies that the groups have under ``name``, each of them new.
 
-        ``candidates`` are those of its fallback. Make it once for what it protects: a breaker counts the
-        calls of its pipeline only.
+        ``candidates`` are those of its fallback. Make it once for whatever it protects: a breaker counts only
+        the calls of this pipeline.
 
         Raises:
-            UsageError: no group has the name, or there are candidates and no fallback of the name.
+            UsageError: no group has the name, or there are candidates but no fallback with the name.
         """
         has = self._settings
         groups: dict[str, Mapping[str, Any]] = {
@@ -231,17 +231,19 @@ def read_settings(
     environment: Mapping[str, str] | None = None,
     pyproject: str | os.PathLike[str] = "pyproject.toml",
 ) -> Loaded[RuntimeSettings]:
-    """The settings from all usual places, the weakest first: ``[tool.chaoskit.runtime]`` of
-    ``pyproject.toml``, ``file``, the environment (only variables that begin with ``prefix``), ``code``.
+    """Read the settings from all usual places, the strongest last.
 
-    A variable without a double underscore that names no option here is not for us: such
-    prefixes are shared. Raises ``ConfigurationProblems`` with everything that is wrong.
+    They are ``[tool.chaoskit.runtime]`` of ``pyproject.toml``, ``file``, the environment (only variables that
+    begin with ``prefix``), and ``code``.
+
+    A variable without a double underscore that names no option here is ignored, since other programs use such
+    prefixes too. Raises ``ConfigurationProblems`` with all problems.
     """
     layers = [from_pyproject(pyproject, table="tool.chaoskit.runtime")]
     if file is not None:
         layers.append(from_file(Path(file)))
     layers += [
-        # After the files: what is set for one start is meant to win.
+        # After the files: a variable for a single start is meant to win.
         from_environment(prefix, environment, ignore=_others(prefix, environment)),
         from_mapping(code or {}),
     ]
@@ -249,14 +251,14 @@ def read_settings(
 
 
 def _others(prefix: str, environment: Mapping[str, str] | None) -> list[str]:
-    """The variables under ``prefix`` that set nothing of ours. All options are groups: they have ``__``."""
+    """The variables under ``prefix`` that set none of our options, which all have ``__`` in their names."""
     groups = {one.name for one in fields(RuntimeSettings)}
-    # What has a double underscore is not passed over: a misspelt option has to be an error.
+    # Variables with a double underscore are not ignored: a misspelt option has to be an error.
     names = list(os.environ if environment is None else environment)
     rests = {name: name[len(prefix) :].lower() for name in names if name.upper().startswith(prefix.upper())}
     return [name for name, rest in rests.items() if "__" not in rest and rest not in groups]
 
 
 def live_settings(file: str | os.PathLike[str] | None = None, **sources: Any) -> Live[RuntimeSettings]:
-    """:func:`read_settings`, and again at each ``reload()``."""
+    """The settings of :func:`read_settings`, which ``reload()`` reads again."""
     return Live(lambda: read_settings(file, **sources))

@@ -1,4 +1,4 @@
-"""One signal to stop, for everything that waits or runs: threads, event loops, and other signals."""
+"""One stop signal for everything that waits or runs: threads, event loops, and other signals."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from chaoskit.runtime.forks import Lasting
 
 __all__ = ["GLANCE", "Stop", "end", "sleep_async", "watched"]
 
-# How often an Event that is not ours is looked at: nothing tells when it is set.
+# Seconds between two looks at an Event of another class, which does not tell when it is set.
 GLANCE = 0.02
 
 
 class Stop(Lasting, threading.Event):
-    """An ``Event`` that also wakes event loops and passes the word on; it goes wherever an Event goes.
+    """An ``Event`` that also wakes event loops and can call back; usable wherever an Event is.
 
-    Setting it, in any thread, ends at once every wait that was given it.
+    Setting it, in any thread, at once ends every wait that uses it.
     """
 
     def __init__(self) -> None:
@@ -34,9 +34,9 @@ class Stop(Lasting, threading.Event):
                 pass  # the event loop of that waiter has been closed: nothing waits there any more
 
     def tell(self, waker: Callable[[], object]) -> Callable[[], None]:
-        """Call ``waker`` when the signal is set, or now if it is; return what ends that, once or again."""
+        """Call ``waker`` when the signal is set, or now if it is; return a function that cancels this."""
         self._wakers.append(waker)
-        # After the append: a signal that is set in between tells it twice, and never not at all.
+        # After the append: if the signal is set in between, it is told twice instead of never.
         if self.is_set():
             waker()
 
@@ -47,7 +47,7 @@ class Stop(Lasting, threading.Event):
         return forget
 
     async def wait_async(self, seconds: float | None = None) -> bool:
-        """Wait for the signal, ``seconds`` at most; return whether it is set. Cancellation wins at once."""
+        """Wait for the signal, at most ``seconds``; return True if it is set. Cancellation wins at once."""
         import asyncio  # costs more than all the rest of this module, and many programs have no loop
 
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
@@ -63,10 +63,10 @@ class Stop(Lasting, threading.Event):
 
 
 async def sleep_async(clock: Clock, seconds: float, wake: threading.Event | None) -> bool:
-    """Wait ``seconds`` in the running event loop, or until ``wake`` is set; return whether it is.
+    """Wait ``seconds`` in the running event loop, or until ``wake`` is set; return True if it is.
 
-    It is looked at now and then rather than told: a virtual clock's time, and another loop than asyncio's,
-    must pass in the same way with it as without.
+    It polls ``wake``, because a virtual clock's time, and the time of a loop other than asyncio's, must pass
+    as it does without ``wake``.
     """
     if wake is None:
         if seconds > 0:
@@ -79,9 +79,9 @@ async def sleep_async(clock: Clock, seconds: float, wake: threading.Event | None
 
 
 def watched(event: threading.Event, then: Stop) -> Callable[[], None]:
-    """Set ``then`` soon after ``event`` is set: at once if that is a :class:`Stop`; return what ends that.
+    """Set ``then`` soon after ``event`` is set, at once for a :class:`Stop`; return a function that cancels.
 
-    ``event`` itself is never set here: it may stop much more than ``then`` does.
+    ``event`` itself is never set here: it may stop much more than ``then``.
     """
     if isinstance(event, Stop):
         return event.tell(then.set)
@@ -98,11 +98,11 @@ def watched(event: threading.Event, then: Stop) -> Callable[[], None]:
 
 
 def end(thread: threading.Thread, over: threading.Event) -> None:
-    """Set ``over`` and wait for a thread that looks at it, once more if memory runs short on the way."""
+    """Set ``over`` and join a thread that watches it; retry once if memory runs out on the way."""
     try:
         over.set()
         thread.join()
     except MemoryError:
-        # Without this the thread would outlive what is being closed, with all that it has open.
+        # Otherwise the thread would outlive the closed object, with everything that it has open.
         over.set()
         thread.join()

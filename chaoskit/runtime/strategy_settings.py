@@ -1,9 +1,8 @@
-"""What a file can say of each strategy, as records that make it.
+"""The settings of each strategy, as records that make the strategy.
 
-Clocks, hooks and functions cannot be written in a file: what makes a strategy takes them as arguments.
-
-Each record makes its strategy once when it is read, and throws it away: what the strategy refuses is then a
-problem of the file, with its line, and not an error of the program when it first needs it.
+Clocks, hooks and functions cannot be written in a file: the methods that make a strategy take them as
+arguments. When a record is read, it makes its strategy once and throws it away: an error of the strategy then
+becomes a problem of the file, with its line, instead of an error when the program first needs it.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ _JITTERS: Mapping[str, Jitter] = {"none": backoff.NONE, "equal": backoff.EQUAL, 
 
 
 def _default(name: str) -> Any:
-    """The default of the policy: written there, so that the two cannot differ."""
+    """The default of the policy, which is written there only, so that the two cannot differ."""
     return next(f.default for f in dataclasses.fields(RetryPolicy) if f.name == name)
 
 
@@ -58,7 +57,7 @@ def _default(name: str) -> Any:
 class WaitSettings:
     """A backoff. ``jitter`` is ``none``, ``equal``, ``full``, or a share: 0.2 is plus and minus 20 %.
 
-    ``factor`` is for exponential ones, ``step`` for linear ones; ``constant`` waits ``initial``.
+    ``factor`` is for exponential backoffs, ``step`` for linear ones; ``constant`` waits ``initial``.
     """
 
     kind: Literal["exponential", "linear", "constant", "decorrelated"] = "exponential"
@@ -74,7 +73,7 @@ class WaitSettings:
         self.backoff()
 
     def backoff(self) -> Backoff:
-        """The backoff that this describes."""
+        """Make the backoff."""
         jitter = _JITTERS[self.jitter] if isinstance(self.jitter, str) else backoff.band(self.jitter)
         if self.kind == "constant":
             return backoffs.Constant(self.initial, jitter)
@@ -87,7 +86,7 @@ class WaitSettings:
 
 @dataclass(frozen=True, slots=True)
 class BudgetSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.RetryBudget`; see there."""
+    """The settings of a :class:`~chaoskit.runtime.RetryBudget`; see there."""
 
     floor: int = option(default=10, minimum=0)
     ratio: float = option(default=0.1, minimum=0, maximum=1, unit="ratio")
@@ -98,13 +97,13 @@ class BudgetSettings:
         self.budget()
 
     def budget(self, **code: Any) -> RetryBudget:
-        """The budget, with what only code can give (``clock``) added."""
+        """Make the budget; ``code`` adds what a file cannot express (``clock``)."""
         return RetryBudget(floor=self.floor, ratio=self.ratio, window=self.window, cap=self.cap, **code)
 
 
 @dataclass(frozen=True, slots=True)
 class ThrottleSettings:
-    """What a file can say of an :class:`~chaoskit.runtime.AdaptiveThrottle`; see there."""
+    """The settings of an :class:`~chaoskit.runtime.AdaptiveThrottle`; see there."""
 
     k: float = option(default=2.0, minimum=1)
     window: float = option(default=120.0, above=0, unit="s")
@@ -114,20 +113,21 @@ class ThrottleSettings:
         self.throttle()
 
     def throttle(self) -> AdaptiveThrottle:
-        """The throttle."""
+        """Make the throttle."""
         return AdaptiveThrottle(k=self.k, window=self.window, minimum=self.minimum)
 
 
 @dataclass(frozen=True, slots=True)
 class RetrySettings:
-    """What a file can say of a :class:`~chaoskit.runtime.RetryPolicy`; see there.
+    """The settings of a :class:`~chaoskit.runtime.RetryPolicy`; see there.
 
     ``on`` has no default: categories (``transient``) and names of exception classes. ``waits`` maps a
     category, or a class of the taxonomy, to another backoff, and ``attempts_by`` to another limit. ``budget``
-    is the policy's own; ``shared_budget`` and ``throttle`` name one of the groups, which policies share.
+    belongs to this policy alone; ``shared_budget`` and ``throttle`` name entries of the groups that policies
+    share.
 
     Raises:
-        UsageError: for an empty ``on``, and an unknown name in ``waits``.
+        UsageError: ``on`` is empty, or ``waits`` has an unknown name.
     """
 
     on: tuple[Category | type[BaseException], ...]
@@ -159,7 +159,7 @@ class RetrySettings:
         self.policy()
 
     def policy(self, name: str = "", **code: Any) -> RetryPolicy:
-        """The policy, with what only code can give (``clock``, ``wake``, ``listeners``) added."""
+        """Make the policy; ``code`` adds what a file cannot express (``clock``, ``wake``, ``listeners``)."""
         given: dict[str, Any] = {
             "on": self.on,
             "attempts": self.attempts,
@@ -178,13 +178,13 @@ class RetrySettings:
         }
         if self.budget is not None:
             given["budget"] = self.budget.budget()
-        # Code is the stronger layer here, too.
+        # Code is the stronger layer here as well.
         return RetryPolicy(**{**given, **code})
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.RateLimit`."""
+    """The settings of a :class:`~chaoskit.runtime.RateLimit`."""
 
     calls: float = option(above=0)
     per: float = option(default=1.0, above=0, unit="s")
@@ -193,7 +193,7 @@ class RateLimitSettings:
 
 @dataclass(frozen=True, slots=True)
 class RateSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.RateLimiter`; see there."""
+    """The settings of a :class:`~chaoskit.runtime.RateLimiter`; see there."""
 
     calls: float = option(above=0)
     per: float = option(default=1.0, above=0, unit="s")
@@ -205,7 +205,7 @@ class RateSettings:
         self.limiter()
 
     def limiter(self, name: str = "rate limiter", **code: Any) -> RateLimiter:
-        """The limiter, with what only code can give (``clock``, ``wake``, ``listeners``) added."""
+        """Make the limiter; ``code`` adds what a file cannot express (``clock``, ``wake``, ``listeners``)."""
         also = [RateLimit(one.calls, one.per, one.burst) for one in self.also]
         rates: dict[str, Any] = {"per": self.per, "burst": self.burst, "also": also}
         return RateLimiter(self.calls, **rates, max_wait=self.max_wait, name=name, **code)
@@ -213,7 +213,7 @@ class RateSettings:
 
 @dataclass(frozen=True, slots=True)
 class BulkheadSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.Bulkhead`; see there. No ``max_wait``: no limit."""
+    """The settings of a :class:`~chaoskit.runtime.Bulkhead`; see there. No ``max_wait`` means no limit."""
 
     limit: int = option(minimum=1)
     queue: int = option(default=0, minimum=0)
@@ -223,14 +223,14 @@ class BulkheadSettings:
         self.bulkhead()
 
     def bulkhead(self, name: str = "bulkhead", **code: Any) -> Bulkhead:
-        """The bulkhead, with what only code can give (``clock``, ``wake``, ``listeners``) added."""
+        """Make the bulkhead; ``code`` adds what a file cannot express, such as ``clock`` and ``wake``."""
         patience = math.inf if self.max_wait is None else self.max_wait
         return Bulkhead(self.limit, queue=self.queue, max_wait=patience, name=name, **code)
 
 
 @dataclass(frozen=True, slots=True)
 class TimeoutSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.Timeout`; see there."""
+    """The settings of a :class:`~chaoskit.runtime.Timeout`; see there."""
 
     seconds: float = option(above=0, unit="s")
     abandon: int = option(default=0, minimum=0, help="threads of synchronous calls that may be left behind")
@@ -239,13 +239,13 @@ class TimeoutSettings:
         self.timeout()
 
     def timeout(self, **code: Any) -> Timeout:
-        """The timeout, with what only code can give (``clock``, ``listeners``) added."""
+        """Make the timeout; ``code`` adds what a file cannot express (``clock``, ``listeners``)."""
         return Timeout(self.seconds, abandon=self.abandon, **code)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadlineSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.Deadline`."""
+    """The settings of a :class:`~chaoskit.runtime.Deadline`."""
 
     seconds: float = option(above=0, unit="s")
 
@@ -253,13 +253,13 @@ class DeadlineSettings:
         self.deadline()
 
     def deadline(self, **code: Any) -> Deadline:
-        """The deadline, with what only code can give (``clock``) added."""
+        """Make the deadline; ``code`` adds what a file cannot express (``clock``)."""
         return Deadline(self.seconds, **code)
 
 
 @dataclass(frozen=True, slots=True)
 class LastGoodSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.LastGood`; its ``key`` is a function."""
+    """The settings of a :class:`~chaoskit.runtime.LastGood`; its ``key`` is a function."""
 
     max_age: float = option(above=0, unit="s")
     size: int = option(default=1024, minimum=1)
@@ -267,7 +267,7 @@ class LastGoodSettings:
 
 @dataclass(frozen=True, slots=True)
 class FallbackSettings:
-    """What a file can say of a :class:`~chaoskit.runtime.FallbackChain`; its candidates are functions."""
+    """The settings of a :class:`~chaoskit.runtime.FallbackChain`; its candidates are functions."""
 
     on: tuple[type[Exception], ...] = (Exception,)
     minimum_quality: float | None = None
@@ -276,7 +276,7 @@ class FallbackSettings:
     def chain(
         self, *candidates: Candidate[Any], name: str = "fallback", key: Any = None, **code: Any
     ) -> FallbackChain[Any]:
-        """The chain of ``candidates``; ``key`` is that of the last good value, for calls with arguments."""
+        """Make the chain of ``candidates``; calls with arguments need the last good value's ``key``."""
         last = self.last_good
         given: dict[str, Any] = {
             "on": self.on,
@@ -289,7 +289,7 @@ class FallbackSettings:
 
 @dataclass(frozen=True, slots=True)
 class RecoverySettings:
-    """What a file can say of a :class:`~chaoskit.runtime.Recovery`; the alternative is a function, thus code.
+    """The settings of a :class:`~chaoskit.runtime.Recovery`; the alternative is a function, so code adds it.
 
     ``by`` maps a category, or a class of the taxonomy, to a step. Raises ``UsageError`` for an unknown name.
     """
@@ -301,18 +301,18 @@ class RecoverySettings:
         self.recovery()
 
     def recovery(self, **code: Any) -> Recovery:
-        """The recovery, with what only code can give (``policy``, ``alternative``) added."""
+        """Make the recovery; ``code`` adds what a file cannot express (``policy``, ``alternative``)."""
         given: dict[str, Any] = {"by": {category_named(n): s for n, s in self.by.items()}, "then": self.then}
         return Recovery(**{**given, **code})
 
 
 def category_named(name: str) -> Category | type[ResilienceError]:
-    """The category, or the class of the taxonomy, of that name.
+    """The category, or the class of the taxonomy, with that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is neither.
     """
-    # Categories are in lower case and classes are not, so no name means both.
+    # Categories are in lower case and classes are not, so a name cannot mean both.
     if name in set(Category):
         return Category(name)
     found = getattr(taxonomy, name, None)

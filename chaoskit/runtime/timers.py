@@ -1,4 +1,4 @@
-"""Timers that cut what a task awaits, by the clock of the strategy that asks for it."""
+"""Timers that limit what a task awaits, by the clock of a strategy."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["timer"]
 
 
 def timer(seconds: float | None, clock: Clock) -> AbstractAsyncContextManager[Any]:
-    """``asyncio.timeout(seconds)``, for a clock that moves by itself or only when it is told to.
+    """Works like ``asyncio.timeout(seconds)``, for any clock, even one that moves only when it is told to.
 
-    Leaving the block raises ``TimeoutError`` if it was cut; what the block raised is its cause.
+    Leaving the block raises ``TimeoutError`` if it was cut off; the block's own error is its cause.
     """
-    # A virtual clock tells when a moment has come; no time of the machine has anything to do with it.
+    # A virtual clock calls back when the moment has come; the machine's time does not matter to it.
     alarm = getattr(clock, "alarm", None)
     if alarm is None or seconds is None:
         return asyncio.timeout(seconds)
@@ -43,7 +43,7 @@ class _Told:
         await self._timer.__aexit__(kind, error, trace)
 
     def _ring(self) -> None:
-        # At once where that can be: the task that has just let the time pass must not go on first.
+        # At once if possible: the task that has just let the time pass must not go on first.
         if asyncio._get_running_loop() is self._loop:
             self._cut()
         else:

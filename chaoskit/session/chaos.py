@@ -32,6 +32,7 @@ from chaoskit.session.injecting import FaultRule, Injected, injecting
 from chaoskit.session.outcomes import Outcome, how_it_failed, outcome_of, summary_of
 from chaoskit.session.past import Untold
 from chaoskit.session.peers import Peer, Peers
+from chaoskit.session.workload import refusal
 
 # A backend kills a workload that hangs and reports it with its stacks; the watchdog of the whole
 # case comes in only when that has not worked.
@@ -102,13 +103,12 @@ class Chaos:
         an error is raised here; in a case it is part of the outcome.
 
         Raises:
-            UsageError: when called inside a workload, with other threads running, or with a file below
-            ``path`` open; and for a result that cannot be sent.
+            UsageError: for a generator function, whose body would not run; when called inside a workload,
+            with other threads running, or with a file below ``path`` open; and for a result that cannot be
+            sent.
         """
-        if not callable(fn):
-            raise self._refusing(
-                wrong("chaos.run's first argument", fn, "a function", "For a program: chaos.run_command.")
-            )
+        if (why := refusal("run", fn)) is not None:
+            raise self._refusing(why)
         return self._execute(functools.partial(fn, *args, **kwargs))
 
     def run_command(
@@ -147,9 +147,12 @@ class Chaos:
 
         Raises:
             BaseException: whatever ``fn`` raises without a fault.
+            UsageError: as for :meth:`run`.
             InvariantBroken: if a second recovery changes anything below ``path``. In the baseline that is
                 noted as a finding, and the test goes on.
         """
+        if (why := refusal("recover", fn)) is not None:
+            raise self._refusing(why)
         work = functools.partial(fn, *args, **kwargs)
         promised = tuple(self._promised)
         outcome = self._execute(work, recovery=True)

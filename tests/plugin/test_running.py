@@ -177,6 +177,7 @@ def test_output_is_not_captured_with_s(project: Path) -> None:
     assert inner.run(project, "-k", "correct").output.count("seen") == 0
 
 
+# In real time: in virtual time whoever waits for ever is found out at once, and nothing is left to interrupt.
 STANDING = """
     import os, pathlib, subprocess, sys, threading
     from chaoskit import faults, scenario
@@ -189,13 +190,13 @@ STANDING = """
             (home / "reached").touch()
             threading.Event().wait()
 
-    @scenario(faults.kill(), timeout=100)
+    @scenario(faults.kill(), timeout=100, time="real")
     def test_standing(chaos):
         home = pathlib.Path(__file__).parent
         chaos.run(standing, chaos.path, home)
         (home / "go").touch()
 
-    @scenario(faults.kill(), timeout=100)
+    @scenario(faults.kill(), timeout=100, time="real")
     def test_standing_in_recovery(chaos):
         home = pathlib.Path(__file__).parent
         chaos.run(save, chaos.path, 1)

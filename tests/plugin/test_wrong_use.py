@@ -78,6 +78,24 @@ MODULE = """
         connection.execute("create table job (id)")
         chaos.run(save, chaos.path, {})
 
+    @scenario(faults.disk())
+    @scenario(faults.kill())
+    def test_twice(chaos):
+        chaos.run(save, chaos.path, {})
+
+    def saving_in_parts(path):
+        save(path, {})
+        yield
+
+    @scenario(faults.kill())
+    def test_generator(chaos):
+        chaos.run(saving_in_parts, chaos.path)
+
+    @scenario(faults.kill())
+    def test_recovery_by_value(chaos):
+        chaos.run(save, chaos.path, {})
+        chaos.recover(load(chaos.path))
+
     @scenario(faults.kill())
     @given(st.integers())
     def test_given(chaos, number):
@@ -259,6 +277,9 @@ REFUSED = {
     "test_hangs_in_baseline": ["hung", "without any fault", "time='real'"],
     "test_open_descriptor": ["descriptor", "(run.log)", "is open in the test process", "Close the file"],
     "test_open_connection": ["(jobs.db)", "is open in the test process", "would survive the kill"],
+    "test_twice": ["made a scenario twice", "Unite the faults", "faults.disk() | faults.kill()"],
+    "test_generator": ["saving_in_parts", "expected a function", "runs nothing of its body"],
+    "test_recovery_by_value": ["chaos.recover's first argument is {} (dict)", "expected a function"],
     "test_given": ["@given", "parametrize"],
     "test_threads": ["other threads (heartbeat)", "expected none", "Stop them", "chaos.peer("],
     "test_result_cannot_travel": ["cannot leave its process", "function", "Return plain data"],

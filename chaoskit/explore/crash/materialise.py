@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
 from chaoskit.explore.crash.states import CrashState, CrashStates
 from chaoskit.explore.crash.tables import Tables
+from chaoskit.explore.depth import within_reach
 from chaoskit.inject.removal import remove
 
 # Large enough for the files of a test, small enough for each of several workers to have it.
@@ -32,6 +33,7 @@ class Materialiser:
 
         Raises:
             OSError: if the file system or the user's rights do not allow it, such as making a device.
+            UsageError: if the state has more than some hundred levels of directories.
         """
         tables = self._writer.tables
         self._writer.write(tables.with_garbage(state.persisted, state.garbage), os.fspath(directory))
@@ -48,7 +50,8 @@ class Writer:
     def write(self, state: int, directory: str) -> None:
         """Replace the content of ``directory``. Raises OSError if the place does not allow it."""
         empty(directory)
-        self._fill(TOP, directory, state, {}, set())
+        with within_reach():
+            self._fill(TOP, directory, state, {}, set())
 
     def _fill(
         self, inode: Inode, path: str, state: int, written: dict[Inode, str], above: set[Inode]

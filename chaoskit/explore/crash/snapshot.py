@@ -10,6 +10,7 @@ from enum import Enum
 
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.operation import Bytes, Payload
+from chaoskit.explore.depth import within_reach
 
 Inode = int
 """A file, directory or link, independent of its names: an index into the nodes of one script, those of its
@@ -63,7 +64,7 @@ class Snapshot:
         """Read the directory at ``path``, everything below it included.
 
         Raises:
-            UsageError: if ``path`` is not a directory, or pyfakefs keeps it in memory.
+            UsageError: if ``path`` is not a directory, pyfakefs keeps it in memory, or the tree is too deep.
             OSError: if a part of it cannot be read.
         """
         # pyfakefs replaces the module ``os`` everywhere, here too.
@@ -77,7 +78,8 @@ class Snapshot:
             raise wrong("path", os.fspath(path), "an existing directory")
         reader = _SnapshotReader()
         # By path, not by descriptor: the workload is not running while a snapshot is taken.
-        reader.read(os.fspath(path))
+        with within_reach():
+            reader.read(os.fspath(path))
         return cls(tuple(reader.nodes), reader.entries)
 
     @classmethod

@@ -1,8 +1,8 @@
-"""Configuration: layers of plain values become one frozen record, or one error that names every problem.
+"""Configuration: layers of plain values become one frozen record, or one error with all problems.
 
-The schema is the record itself: any frozen dataclass, nested at will. :func:`option` adds what a type
-cannot say (bounds, units, secrecy, help). See :func:`load` for what is checked, and ``layers`` for
-where values come from.
+The schema is the record itself: any frozen dataclass, nested as deep as needed. :func:`option` adds what a
+type cannot express (bounds, units, secrecy, help). See :func:`load` for the checks, and ``layers`` for the
+sources of values.
 """
 
 from __future__ import annotations

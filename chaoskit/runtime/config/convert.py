@@ -1,7 +1,7 @@
-"""Turning one value into one type, or into a problem that says what is allowed.
+"""Converts a value to a type, or says what is allowed instead.
 
-Text from the environment is read by the type; values of files must have the type already, except
-that a whole number will do for a float, and text with a unit for a number that has one.
+Text from the environment is parsed by the type. Values in files must have the type already, with two
+exceptions: a whole number is accepted as a float, and text with a unit as a number that has one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 864
 _BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _BYTES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _SUFFIXES: Mapping[str, Mapping[str, float]] = {"s": _SECONDS, "bytes": _BYTES, "ratio": {"%": 0.01}}
-# ASCII: int() and float() would take the digits of any script.
+# ASCII only: int() and float() would accept the digits of any script.
 _QUANTITY = re.compile(r"\s*([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)\s*\Z", re.ASCII)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -43,7 +43,7 @@ MAPPINGS = (dict, Mapping, collections.abc.MutableMapping)
 
 
 class Unfit(Exception):
-    """A value that its option cannot have: what it is, and what is allowed."""
+    """An option cannot have this value; says what the value is, and what is allowed."""
 
     def __init__(self, what: str, allowed: str) -> None:
         super().__init__(what, allowed)
@@ -52,11 +52,11 @@ class Unfit(Exception):
 
 
 def convert(value: Any, kind: Any, info: OptionInfo = NO_INFO, *, text: bool = False) -> Any:
-    """``value`` as an object of type ``kind``. Records are read by ``load``.
+    """Convert ``value`` to the type ``kind``. Records are read by ``load``.
 
-    Raises :class:`Unfit` for a value that the type or the bounds exclude.
+    Raises :class:`Unfit` if the type or the bounds exclude the value.
     """
-    # The type first: a bound can only be compared with a number.
+    # The type comes first, because only numbers can be compared with bounds.
     converted = _convert(value, kind, info, text)
     if info.refuses(converted):
         raise Unfit(_shown(value, info), expected(kind, info))
@@ -64,14 +64,14 @@ def convert(value: Any, kind: Any, info: OptionInfo = NO_INFO, *, text: bool = F
 
 
 def expected(kind: Any, info: OptionInfo = NO_INFO) -> str:
-    """What an option allows, in words: its type, its unit, its bounds."""
+    """The values that an option allows, in words: type, unit, bounds."""
     unit = {"s": " of seconds", "ratio": " (a ratio)", "bytes": " of bytes"}.get(info.unit, "")
     bounds = info.allowed()
     return f"expected {type_name(kind)}{unit}{', ' if bounds else ''}{bounds}"
 
 
 def type_name(kind: Any) -> str:
-    """A type in the words of a configuration file, not of Python: text, a list, a table."""
+    """A type in the words of a configuration file instead of Python's: text, a list, a table."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return "anything"
@@ -133,7 +133,7 @@ def _any_of(value: Any, kinds: tuple[Any, ...], kind: Any, info: OptionInfo, tex
         # TOML has no null, so a file needs a word for it.
         if value == "none" and str not in kinds:
             return None
-    # The exact type first: of int | float, 3 is an int, and True is neither. Text is anything.
+    # Exact types first: for int | float, 3 is an int, and True is neither. Text may be anything.
     for exact in (False,) if text else (True, False):
         for member in kinds:
             if exact and type(value) is not member:
@@ -173,7 +173,7 @@ def _sequence(
 
 
 def _split(value: str, kind: Any, info: OptionInfo) -> tuple[list[Any], bool]:
-    """The items of a variable, and True if they are still text. Separated by commas, or JSON in brackets."""
+    """The items of a variable (separated by commas, or JSON in brackets), and True if they are still text."""
     if value.lstrip().startswith("["):
         try:
             return json.loads(value), False
@@ -190,13 +190,13 @@ def _class(value: Any, base: Any, kind: Any, info: OptionInfo) -> Any:
 
 
 _PLACES = ("builtins", "chaoskit.runtime.failures.taxonomy", "chaoskit.core.errors", "chaoskit.runtime")
-"""Where a class that is named without its module is looked for, in this order."""
+"""The modules in which a class without a module name is looked up, in this order."""
 
 
 def _import(name: str) -> Any:
     module, _, attribute = name.rpartition(".")
-    # Importing runs code: a configuration may name what its program could import, and nothing else is
-    # asked for.
+    # Importing runs code. But a configuration may only name what its program could import anyway, so no
+    # further check is made.
     for place in (module,) if module else _PLACES:
         try:
             found = getattr(importlib.import_module(place), attribute, None)
@@ -235,7 +235,7 @@ def _scalar(value: Any, kind: Any, origin: Any, info: OptionInfo, text: bool) ->
 
 
 def _is_instance(value: Any, kind: Any) -> bool:
-    """For types that only code can give. Where isinstance cannot answer, any object will do."""
+    """Check types that only code can provide. If isinstance cannot answer, accept any object."""
     if isinstance(value, str | int | float | bool | list | dict | None):
         return isinstance(kind, type) and type(value) is kind
     try:
@@ -275,19 +275,19 @@ def _whole_as_float(value: int, unfit: Unfit) -> float:
 
 def _quantity(value: str, kind: type, info: OptionInfo, text: bool, unfit: Unfit) -> int | float:
     found = _QUANTITY.match(value)
-    # In a file a number in quotes is a mistake, except with a unit, as in "1.5h".
+    # A quoted number in a file is a mistake, unless it has a unit, as in "1.5h".
     if not found or (not text and not info.unit) or len(value) > 100:
         raise unfit
     digits, suffix = found[1], found[2].lower()
     factor: float = 1
     if suffix:
-        # The unit decides what a suffix means: m is a minute for seconds, and nothing for bytes.
+        # The unit of the option decides what a suffix means: m is a minute in seconds, and invalid in bytes.
         table = _SUFFIXES.get(info.unit, {})
         if suffix not in table:
             raise unfit
         factor = table[suffix]
     number: int | float = int(digits) if re.fullmatch(r"[+-]?\d+", digits) else float(digits)
-    # 10 % is 10 / 100, not 10 × 0.01, which is a different float for some numbers.
+    # 10 % is 10 / 100 and not 10 × 0.01, which gives another float for some numbers.
     product = number / 100 if suffix == "%" else number * factor
     if kind is int and isinstance(product, float) and product.is_integer():
         return int(product)

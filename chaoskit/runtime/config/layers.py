@@ -1,7 +1,7 @@
 """Where values come from: code, a file (YAML, TOML, JSON), ``pyproject.toml``, the environment.
 
-A layer holds plain values and knows where each of them stands, for error messages. Reading one checks
-only the syntax; whether the values are allowed is for the record to say (see ``load``).
+A layer has plain values and knows the place of each of them, for error messages. Reading a layer checks only
+the syntax; ``load`` checks the values against the record.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from chaoskit.runtime.context import ENVIRONMENT_VARIABLE
 
 KeyPath = tuple[str, ...]
 
-# No configuration is that long; a device or a log that was named by mistake is.
+# No configuration is longer; a device or a log that was named by mistake is.
 _MAX_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Values of one origin. ``places`` says where paths stand; one that is missing is at its parent's place.
+    """Values of one origin. ``places`` has the places of paths; a missing path is at its parent's place.
 
-    ``text`` is True if all values are still text, as in an environment: the option's type then reads them.
+    ``text`` is True if all values are still text, as in an environment: the option's type parses them.
     """
 
     origin: str
@@ -46,7 +46,7 @@ class Layer:
 
 
 def from_mapping(values: Mapping[str, Any], origin: str = "code") -> Layer:
-    """Values given in code: nested mappings, and ready objects where an option wants one.
+    """Values given in code: nested mappings, and finished objects if an option takes them.
 
     Raises ``UsageError`` for anything but a mapping.
     """
@@ -56,11 +56,11 @@ def from_mapping(values: Mapping[str, Any], origin: str = "code") -> Layer:
 
 
 def from_file(path: str | os.PathLike[str], *, table: str = "") -> Layer:
-    """The values of a ``.yaml``, ``.yml``, ``.toml`` or ``.json`` file, or of one ``table`` (``a.b``) in it.
+    """The values of a ``.yaml``, ``.yml``, ``.toml`` or ``.json`` file, or of a ``table`` (``a.b``) in it.
 
-    Raises ``ConfigurationProblems`` if it cannot be read, has another suffix, is larger than 4 MiB, or
-    breaks the format's rules; ``BackendUnavailable`` for YAML without PyYAML.
-    An empty file has no values. A key written twice is a problem, found by ``load`` with all others.
+    Raises ``ConfigurationProblems`` if the file cannot be read, has another suffix, is larger than 4 MiB, or
+    violates the syntax of its format; ``BackendUnavailable`` for YAML without PyYAML. An empty file has no
+    values. A duplicate key is a problem that ``load`` reports together with all others.
     """
     file = Path(path)
     reader = sources.READERS.get(file.suffix.lower())
@@ -89,11 +89,11 @@ def from_environment(
     *,
     ignore: Iterable[str] = (),
 ) -> Layer:
-    """The variables that begin with ``prefix``; a double underscore goes one level down.
+    """The variables that begin with ``prefix``; a double underscore descends one level.
 
-    ``CHAOSKIT_JOBS__TIMEOUT=300`` is ``jobs.timeout``. Names are compared without case. The variable
-    that carries the context to children is not an option, nor are those in ``ignore``. Raises ``UsageError``
-    for an empty prefix.
+    ``CHAOSKIT_JOBS__TIMEOUT=300`` sets ``jobs.timeout``. Case is ignored. The variable that carries the
+    context to child processes is not an option, nor are those in ``ignore``. Raises ``UsageError`` for an
+    empty prefix.
     """
     if not prefix:
         raise wrong(
@@ -104,11 +104,11 @@ def from_environment(
     values: dict[str, Any] = {}
     places: dict[KeyPath, str] = {}
     problems: list[Problem] = []
-    # Sorted, so that a value and a group of one name collide in the same order everywhere.
+    # Sorted, so that a value and a group with one name collide in the same order everywhere.
     for name in sorted(source):
         if not name.upper().startswith(prefix.upper()) or name in skipped:
             continue
-        # Windows knows only upper case in names of variables, so case can tell nothing apart.
+        # Windows knows names of variables in upper case only, so case cannot distinguish anything.
         path = tuple(part.lower() for part in name[len(prefix) :].split("__"))
         if not _put(values, path, source[name]):
             problems.append(Problem(f"${name}", ".".join(path), "is a value and a group of values at once"))
@@ -134,7 +134,7 @@ def _read(file: Path) -> str:
     if len(data) > _MAX_BYTES:
         raise sources.SyntaxProblem(f"larger than {_MAX_BYTES} bytes")
     try:
-        # Editors on Windows put a byte order mark in front of UTF-8.
+        # Editors on Windows put a byte order mark before UTF-8.
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1

@@ -18,7 +18,7 @@ logger = logging.getLogger("chaoskit")
 
 @dataclass(frozen=True, slots=True)
 class SettingChange:
-    """One option that differs; ``before`` or ``after`` is None if the option did not or does not exist."""
+    """An option that differs; ``before`` or ``after`` is None if the option did not or does not exist."""
 
     path: str
     before: str | None
@@ -31,7 +31,7 @@ class SettingChange:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How the sources differ from what is in force. False if they do not."""
+    """The difference between the sources and the record in force. False if there is none."""
 
     changes: tuple[SettingChange, ...] = ()
 
@@ -47,10 +47,10 @@ class Drift:
 
 
 class Live(Generic[T]):
-    """The record in force, which :meth:`reload` replaces as a whole.
+    """Holds the record in force; :meth:`reload` replaces it as a whole.
 
-    ``read`` loads it from its sources. Threads may share an instance: one that has read ``value`` keeps
-    a consistent record. A source that has become wrong changes nothing.
+    ``read`` loads it from its sources. Threads may share an instance: a thread that has read ``value`` keeps
+    a consistent record. If the sources become invalid, the record stays.
     """
 
     def __init__(self, read: Callable[[], Loaded[T]]) -> None:
@@ -65,29 +65,29 @@ class Live(Generic[T]):
         return self.loaded.value
 
     def on_change(self, listener: Callable[[T, Drift], object]) -> None:
-        """Call ``listener`` with the new record and what changed, after each reload that changed anything.
+        """Call ``listener`` with the new record and its changes, after each reload that changed something.
 
-        What it raises is logged; the new record is in force all the same.
+        Its exceptions are logged; the new record is in force all the same.
         """
         synchronous("listener", listener, optional=False)
         self._listeners.append(listener)
 
     def drift(self) -> Drift:
-        """What a reload would change now. Raises ``ConfigurationProblems`` if the sources are wrong."""
+        """What a reload would change now. Raises ``ConfigurationProblems`` if the sources are invalid."""
         return _compare(self.loaded, self._read())
 
     def reload(self) -> Drift:
-        """Put the sources' present content in force and return what changed.
+        """Put the present content of the sources in force, and return the changes.
 
-        Raises ``ConfigurationProblems`` if they are wrong; the old record stays in force then.
+        Raises ``ConfigurationProblems`` if they are invalid; then the old record stays in force.
         """
         with self._lock:
             new = self._read()
             drift = _compare(self.loaded, new)
             self.loaded = new
-        # Outside the lock: a listener may ask for the value, or reload again.
+        # Outside of the lock: a listener may read the value, or reload again.
         if drift:
-            # A copy, since a listener may add another.
+            # A copy: a listener may add another.
             for listener in tuple(self._listeners):
                 self._tell(listener, drift)
         return drift
@@ -105,7 +105,7 @@ def _compare(before: Loaded[Any], after: Loaded[Any]) -> Drift:
     changes = []
     for path in sorted(old.keys() | new.keys()):
         was, now = old.get(path), new.get(path)
-        # The type as well: 1, 1.0 and True are equal but not the same setting.
+        # Compare types as well: 1, 1.0 and True are equal, but not the same setting.
         if was is None or now is None or type(was.value) is not type(now.value) or was.value != now.value:
             origin = (now or was).origin  # type: ignore[union-attr]
             shown = (was.shown if was else None, now.shown if now else None)

@@ -1,9 +1,9 @@
-"""From layers to a record: merge, check everything, and either build it or report all that is wrong.
+"""Builds a record from layers: merges them, checks everything, and reports all problems at once.
 
-Precedence, weakest first: the record's defaults, then the layers in the order given. The usual order
-is ``pyproject.toml``, a file, the environment, code. Tables are merged key by key; any other value,
-lists too, replaces the whole value of a weaker layer. In a table of named records (retry policies, say)
-the entry ``default`` is what the other entries start from.
+Precedence, weakest first: the record's defaults, then the layers in the order given. The usual order is
+``pyproject.toml``, a file, the environment, code. Tables are merged key by key; any other value, including a
+list, replaces the whole value of a weaker layer. In a table of named records (retry policies, say) the other
+entries start from the entry ``default``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DEFAULT = "default"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Setting:
-    """One effective value: its path, the value, where it comes from, and whether it must not be shown."""
+    """One effective value: its path, the value, its origin, and whether it must not be shown."""
 
     path: str
     value: Any
@@ -41,7 +41,7 @@ class Setting:
 
     @property
     def shown(self) -> str:
-        """The value as text. A secret is hidden unless it is empty: a missing one is worth seeing."""
+        """The value as text. A secret is hidden unless it is empty: that it is missing may be shown."""
         if self.secret and self.value not in (None, ""):
             return REDACTED
         return redact_text(_text(self.value))
@@ -49,13 +49,13 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Loaded(Generic[T]):
-    """A record that passed every check, and where each of its values comes from."""
+    """A record that passed every check, with the origin of each value."""
 
     value: T
     settings: tuple[Setting, ...]
 
     def origin(self, path: str) -> str:
-        """Where the value at ``path`` (``jobs.timeout``) comes from; ``default`` if no layer has it.
+        """The origin of the value at ``path`` (``jobs.timeout``); ``default`` if no layer sets it.
 
         Raises ``UsageError`` for a path that names no option.
         """
@@ -68,23 +68,23 @@ class Loaded(Generic[T]):
 def load(record: type[T], *layers: Layer) -> Loaded[T]:
     """Build ``record`` from its defaults and ``layers``, the strongest last.
 
-    Checked are: that every key is an option (else the nearest name is proposed), that every option
-    without default is there, every type and bound, and the record's own ``__post_init__``. Raises
-    ``ConfigurationProblems`` with everything that is wrong, and builds nothing then.
+    Checks that every key is an option (otherwise the nearest name is proposed), that every option without a
+    default is set, every type and bound, and the record's own ``__post_init__``. Raises
+    ``ConfigurationProblems`` with all problems; then nothing is built.
     """
     if not (isinstance(record, type) and dataclasses.is_dataclass(record)):
         raise wrong("record", record, "a dataclass")
-    # What is missing at the top could be added to any of the sources.
+    # An option that is missing at the top could be added to any of the sources.
     where = " or ".join(layer.origin for layer in layers) or "configuration"
     merged = _Table(where)
     reader = _RecordReader([p for layer in layers for p in layer.problems])
     try:
         for layer in layers:
-            # Merged before anything is checked: a weaker layer's mistake is none if a stronger
-            # one corrects it.
+            # Merge before any check: a mistake in a weaker layer does not count if a stronger layer corrects
+            # it.
             merged.add(layer, layer.values, ())
         value = reader.record(record, merged, ())
-    # A file may be nested as deep as its author likes; without this the error would be Python's.
+    # The author of a file decides how deep it is nested; without this the error would be Python's.
     except RecursionError:
         raise ConfigurationProblems([*reader.problems, Problem(where, "", "is nested too deeply")]) from None
     if reader.problems:
@@ -94,7 +94,7 @@ def load(record: type[T], *layers: Layer) -> Loaded[T]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Leaf:
-    """A value that is not a table, and the layer that it comes from."""
+    """A value that is not a table, and the layer that set it."""
 
     value: Any
     layer: Layer
@@ -102,7 +102,7 @@ class _Leaf:
 
 
 class _Table:
-    """A table after merging; ``where`` is the place of the strongest layer that mentions it."""
+    """A table after merging; ``where`` is the place of the strongest layer that has it."""
 
     def __init__(self, where: str) -> None:
         self.entries: dict[str, _Table | _Leaf] = {}
@@ -120,7 +120,7 @@ class _Table:
 
     def _table(self, name: str, value: Mapping[Any, Any], where: str) -> _Table:
         old = self.entries.get(name)
-        # Another kind of record is another record: the weaker layer's options are not its options.
+        # A table of another kind is another record, so the weaker layer's options do not apply to it.
         same = isinstance(old, _Table) and ("kind" not in value or old.kind() in (None, value["kind"]))
         table = old if isinstance(old, _Table) and same else _Table(where)
         table.where = where
@@ -135,19 +135,19 @@ class _Table:
         return {k: v.plain() if isinstance(v, _Table) else v.value for k, v in self.entries.items()}
 
 
-# Instead of a value that could not be read. None would not do: it is a value.
+# Stands for a value that could not be read. None would not do, because it is a value.
 _FAILED: Any = object()
 
 
 class _RecordReader:
-    """One reading of a whole configuration; collects problems and settings on the way."""
+    """Reads a whole configuration once; collects problems and settings."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
         self.settings: list[Setting] = []
 
     def record(self, kind: type, table: _Table, path: KeyPath, base: Any = None) -> Any:
-        """``table`` as a ``kind``; what it does not say is as in ``base``, or as in the class."""
+        """``table`` as a ``kind``; missing options are taken from ``base``, or from the class."""
         options = {f.name: f for f in dataclasses.fields(kind) if f.init and not f.name.startswith("_")}
         hints = _hints(kind)
         given: dict[str, Any] = {}
@@ -181,7 +181,7 @@ class _RecordReader:
         if record is _FAILED:
             return _FAILED
         if record is not None:
-            # A base only of the same type: the options of another kind of record mean nothing here.
+            # Only a base of the same type: the options of another kind of record do not apply.
             return self.record(record, entry, path, default if type(default) is record else None)
         mapping = _mapping_values(kind)
         if mapping is not None:
@@ -189,8 +189,8 @@ class _RecordReader:
         return self._unfit(entry.where, path, Unfit("is a table", expected(kind, info)))
 
     def _mapping(self, kind: Any, table: _Table, info: OptionInfo, path: KeyPath) -> Any:
-        """A table of named values; of records, the one named ``default`` is what its siblings start from."""
-        # First, wherever it stands in the file: the others start from it.
+        """Read a table of named values; of records, the others start from the one named ``default``."""
+        # Read ``default`` first, wherever it stands in the file: the others start from it.
         first = table.entries.get(DEFAULT)
         base = self.value(kind, first, info, (*path, DEFAULT)) if first is not None else None
         built = {} if first is None else {DEFAULT: base}
@@ -202,13 +202,13 @@ class _RecordReader:
         return built
 
     def _inherit(self, start: int, path: KeyPath, name: str) -> None:
-        """Give what an entry has from its sibling ``default`` the origin that it has there."""
+        """Give inherited settings of an entry the origin that they have in its sibling ``default``."""
         known = {s.path: s.origin for s in self.settings[:start]}
         for position, setting in enumerate(self.settings[start:], start):
             rest = setting.path[len(".".join((*path, name))) :]
             origin = known.get(".".join((*path, DEFAULT)) + rest)
             if setting.origin == DEFAULT and origin is not None:
-                # With the place where it was really written, which is where it has to be changed.
+                # The origin is the place where the value was written, since it has to be changed there.
                 self.settings[position] = dataclasses.replace(setting, origin=origin)
 
     def _leaf(self, kind: Any, leaf: _Leaf, info: OptionInfo, path: KeyPath) -> Any:
@@ -217,7 +217,7 @@ class _RecordReader:
             leaf = _read_list(leaf)
         if items is not None and isinstance(leaf.value, list | tuple) and leaf.value:
             return self._records(items, leaf, path)
-        # A ready record of a type that the option may have, given in code.
+        # A finished record, given in code, of a type that the option allows.
         if dataclasses.is_dataclass(leaf.value) and any(
             isinstance(member, type) and isinstance(leaf.value, member) for member in _members(kind)
         ):
@@ -231,7 +231,7 @@ class _RecordReader:
         return value
 
     def _records(self, kind: type, leaf: _Leaf, path: KeyPath) -> Any:
-        """A list of records: TOML's ``[[alerts]]``."""
+        """A list of records, such as TOML's ``[[alerts]]``."""
         built = []
         for position, item in enumerate(leaf.value):
             here = (*path, str(position))
@@ -247,7 +247,7 @@ class _RecordReader:
         return tuple(built)
 
     def _record_type(self, kind: Any, table: _Table, path: KeyPath) -> Any:
-        """The record that a table is to become; None if the option is not a record."""
+        """The type of the record that a table becomes; None if the option is not a record."""
         records: list[Any] = [k for k in _members(kind) if dataclasses.is_dataclass(k)]
         if len(records) < 2:
             return records[0] if records else None
@@ -255,7 +255,7 @@ class _RecordReader:
         for record in records:
             if _kind_of(record) == wanted or record.__name__.lower() == str(wanted).lower():
                 return record
-        # Two records and no word for either: the file must say which one it means.
+        # With several records and no ``kind`` for any of them, the file must say which one it means.
         names = ", ".join(repr(_kind_of(r) or r.__name__.lower()) for r in records)
         what = "is missing" if wanted is None else f"is {wanted!r}"
         self._problem(table.where, (*path, "kind"), what, f"one of {names}")
@@ -265,7 +265,7 @@ class _RecordReader:
         try:
             return kind(**given)
         except (ValueError, TypeError) as error:
-            # The record's own rules, about several options at once, or finer than a bound.
+            # The record's own rules, about several options together or finer than a bound.
             self._problem(where, path, redact_text(str(error)), "")
             return _FAILED
 
@@ -290,7 +290,7 @@ class _RecordReader:
         self.settings.append(Setting(".".join(path), value, origin, secret))
 
     def _unknown(self, name: str, entry: _Table | _Leaf, known: list[str], path: KeyPath) -> None:
-        # The nearest name: most unknown options are misspelt ones.
+        # Propose the nearest name: most unknown options are misspelt.
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         proposal = f"did you mean {near[0]!r}? " if near else ""
         self._problem(
@@ -298,7 +298,7 @@ class _RecordReader:
         )
 
     def _unfit(self, where: str, path: KeyPath, unfit: Unfit) -> Any:
-        # The value may be the secret itself, set under the wrong name.
+        # The value may be a secret under a wrong name.
         shown = "is a value that is not shown" if path and is_secret_name(path[-1]) else unfit.what
         self._problem(where, path, shown, unfit.allowed)
         return _FAILED
@@ -308,7 +308,7 @@ class _RecordReader:
 
 
 def _read_list(leaf: _Leaf) -> _Leaf:
-    """A variable that holds a JSON list, with the list as its value; else the leaf as it is."""
+    """Parse a variable that holds a JSON list; return any other leaf unchanged."""
     if not str(leaf.value).lstrip().startswith("["):
         return leaf
     try:
@@ -327,7 +327,7 @@ def _default_of(spec: dataclasses.Field[Any], base: Any) -> Any:
 
 
 def _hints(kind: type) -> dict[str, Any]:
-    """The types of a record's fields; Any where a name is known to type checkers only."""
+    """The types of a record's fields; Any if only type checkers know a name."""
     try:
         return typing.get_type_hints(kind)
     except (NameError, TypeError):
@@ -372,7 +372,7 @@ def _record_items(kind: Any) -> type | None:
 
 
 def _kind_of(record: Any) -> Any:
-    """The word that names a record in a union of records: its ``kind`` attribute, if it has one."""
+    """The word that identifies a record in a union of records: its ``kind`` attribute, if it has one."""
     value = getattr(record, "kind", None)
     return value if isinstance(value, str) else None
 

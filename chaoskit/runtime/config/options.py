@@ -1,4 +1,4 @@
-"""What an option of a configuration record may be, beyond its type."""
+"""Restrictions on an option of a configuration record, beyond its type."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNITS = ("", "s", "ratio", "bytes")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OptionInfo:
-    """The metadata of one option; by default everything that the type allows."""
+    """The metadata of one option; by default all values of its type are allowed."""
 
     help: str = ""
     minimum: float | None = None
@@ -41,10 +41,10 @@ class OptionInfo:
         return " and ".join(parts)
 
     def refuses(self, value: object) -> bool:
-        """True if the bounds exclude ``value``. NaN is outside of every bound."""
+        """Return True if the bounds exclude ``value``. NaN is outside of all bounds."""
         if self.choices and value not in self.choices:
             return True
-        # True is an int, and no option counts with it.
+        # True is an int, but no option uses it as a number.
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         return (
@@ -72,14 +72,14 @@ def option(
 ) -> Any:
     """A field of a configuration record, with bounds: ``attempts: int = option(default=3, minimum=1)``.
 
-    ``minimum`` and ``maximum`` belong to what is allowed, ``above`` does not. With unit ``s`` text like
-    ``90``, ``1.5h`` or ``1d`` is read as seconds, with ``ratio`` ``10%`` as 0.1, with ``bytes`` ``2GiB``
-    as a number. A ``secret`` is never shown. Raises ``UsageError`` for an unknown unit.
+    ``minimum`` and ``maximum`` are inclusive, ``above`` is exclusive. With unit ``s``, text like ``90``,
+    ``1.5h`` or ``1d`` is read as seconds, with ``ratio``, ``10%`` as 0.1, with ``bytes``, ``2GiB`` as a
+    number. A ``secret`` is never shown. Raises ``UsageError`` for an unknown unit.
     """
     if unit not in _UNITS:
         raise wrong("unit", unit, f"one of {', '.join(map(repr, _UNITS))}")
     info = OptionInfo(help, minimum, maximum, above, tuple(choices), unit, secret)
-    # A secret must not come out with the repr of its record, say in a traceback.
+    # The repr of a record, say in a traceback, must not reveal a secret.
     given: dict[str, Any] = {"metadata": {_KEY: info}, "repr": not secret}
     if default is not dataclasses.MISSING:
         given["default"] = default
@@ -89,7 +89,7 @@ def option(
 
 
 def info_of(metadata: Mapping[Any, Any]) -> OptionInfo:
-    """The option metadata of a field, if it has any; a bare ``unit`` will do where nothing else is said."""
+    """The option metadata of a field, if it has any; a bare ``unit`` counts if there is nothing else."""
     if "unit" in metadata:
         return OptionInfo(unit=metadata["unit"])
     info: OptionInfo = metadata.get(_KEY, NO_INFO)

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: all of it, in one error."""
+"""The problems of a configuration, all in one error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chaoskit.core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where it stands (file:line, variable), the option's path, what is allowed."""
+    """One problem: its place (file:line, variable), the option's path, and what is allowed."""
 
     where: str
     path: str
@@ -27,7 +27,7 @@ class Problem:
 
 
 class ConfigurationProblems(UsageError):
-    """Every problem of a configuration, in the order of its options; ``problems`` is a tuple."""
+    """All problems of a configuration, in the order of its options; ``problems`` is a tuple."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

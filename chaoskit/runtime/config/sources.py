@@ -1,4 +1,4 @@
-"""The three file formats, read together with the lines on which keys stand."""
+"""Reads the three file formats, together with the line of each key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KeyPath = tuple[str, ...]
 
 
 class SyntaxProblem(ValueError):
-    """The text breaks the rules of its format, at ``line`` if that is known."""
+    """The text violates the syntax of its format, at ``line`` if that is known."""
 
     def __init__(self, reason: str, line: int | None = None) -> None:
         super().__init__(reason)
@@ -24,7 +24,7 @@ class SyntaxProblem(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file's values, where each key stands, and what is wrong with its keys."""
+    """The values of a file, the place of each key, and the problems with its keys."""
 
     values: Mapping[str, Any]
     places: Mapping[KeyPath, str]
@@ -32,7 +32,7 @@ class Document:
 
 
 def read_json(text: str, name: str) -> Document:
-    """JSON by RFC 8259: a key twice in one object is a problem, NaN and Infinity are not JSON.
+    """Read JSON by RFC 8259: a duplicate key in an object is a problem, NaN and Infinity are not JSON.
 
     Raises ``SyntaxProblem`` with the line, as all three readers do.
     """
@@ -45,21 +45,21 @@ def read_json(text: str, name: str) -> Document:
     except RecursionError:
         raise SyntaxProblem("nested too deeply") from None
     except ValueError as error:
-        # A number of more digits than Python converts.
+        # A number with more digits than Python converts.
         raise SyntaxProblem(str(error)) from None
-    # json.loads keeps the last of two equal keys and says nothing.
+    # json.loads silently keeps the last of two equal keys.
     places, problems = _json_places(text, name)
     return Document(_top(values), places, tuple(problems))
 
 
 def read_toml(text: str, name: str) -> Document:
-    """TOML 1.0. Lines are found for tables and for keys that begin a line. Raises ``SyntaxProblem``."""
+    """Read TOML 1.0. Only tables and keys at the start of a line get lines. Raises ``SyntaxProblem``."""
     import tomllib
 
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        # tomllib has the line in its message only.
+        # tomllib gives the line only in its message.
         line = re.search(r"line (\d+)", str(error))
         raise SyntaxProblem(str(error), int(line[1]) if line else None) from None
     except RecursionError:
@@ -70,10 +70,10 @@ def read_toml(text: str, name: str) -> Document:
 
 
 def read_yaml(text: str, name: str) -> Document:
-    """YAML 1.1 as PyYAML's safe loader reads it: plain data only, no objects, no code.
+    """Read YAML 1.1 like PyYAML's safe loader: plain data only, no objects, no code.
 
     Keys are always text, so that ``on:`` is the name "on". Raises ``SyntaxProblem``, and
-    ``BackendUnavailable`` where PyYAML is not installed.
+    ``BackendUnavailable`` if PyYAML is not installed.
     """
     try:
         import yaml
@@ -84,7 +84,7 @@ def read_yaml(text: str, name: str) -> Document:
     places: dict[KeyPath, str] = {}
     problems: list[Problem] = []
     try:
-        # Node by node, since construction forgets both the lines and the keys that stand twice.
+        # By nodes, because constructed values have neither lines nor duplicate keys.
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
@@ -128,7 +128,7 @@ _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
 
 def _json_places(text: str, name: str) -> tuple[dict[KeyPath, str], list[Problem]]:
-    """Lines of keys, by one pass over the tokens of a text that is known to be valid."""
+    """The lines of keys, found by one pass over the tokens of valid JSON."""
     places: dict[KeyPath, str] = {}
     problems: list[Problem] = []
     path: list[str] = []
@@ -170,8 +170,8 @@ _TOML_PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
 
 
 def _toml_places(text: str, name: str) -> dict[KeyPath, str]:
-    # By line and not by grammar: in a multi-line string a line may look like a key, and at worst an error
-    # names that line.
+    # By lines and not by grammar: a line in a multi-line string may look like a key, in which case an error
+    # may name that line at worst.
     places: dict[KeyPath, str] = {}
     table: KeyPath = ()
     for number, line in enumerate(text.splitlines(), 1):
@@ -188,14 +188,14 @@ def _toml_path(text: str) -> KeyPath:
 
 
 _MOST_NODES = 100_000
-"""Values of one file, with what aliases stand for counted where they stand. No configuration has as many."""
+"""The most values of a file, counting aliases at each use. No configuration has as many."""
 
 
 def _measure_yaml(node: Any, sizes: dict[int, int]) -> int:
-    """The number of values in ``node``. Raises ``SyntaxProblem`` for a bomb of aliases, or one in a circle.
+    """The number of values in ``node``. Raises ``SyntaxProblem`` for an alias bomb or a circular alias.
 
-    Ten lines of aliases can stand for more values than there is memory, and everything that looks at
-    them (merging, checking, showing) takes that long.
+    Ten lines of aliases can stand for more values than fit into memory, and merging, checking and showing
+    them would take as long.
     """
     known = sizes.get(id(node))
     if known == 0:
@@ -221,7 +221,7 @@ def _line(node: Any) -> int:
 def _walk_yaml(
     node: Any, path: KeyPath, name: str, places: dict[KeyPath, str], problems: list[Problem], seen: set[int]
 ) -> None:
-    # An alias is the node it refers to: without the set, nested aliases would take exponential time.
+    # An alias is the node that it refers to: without the set, nested aliases would take exponential time.
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -237,7 +237,7 @@ def _walk_yaml(
         if inner in places:
             problems.append(_twice(name, line, inner))
         if key.id == "scalar" and key.tag != "tag:yaml.org,2002:merge":
-            # YAML 1.1 takes the bare words on, yes and no for booleans; as a key they are names.
+            # YAML 1.1 takes the bare words on, yes and no for booleans; as keys they are names.
             key.tag = "tag:yaml.org,2002:str"
         places[inner] = f"{name}:{line}"
         _walk_yaml(value, inner, name, places, problems, seen)

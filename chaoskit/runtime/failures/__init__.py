@@ -1,1 +1,1 @@
-"""Classification: what kind of failure is this, and which rule says so."""
+"""Classification: decides what kind of failure an error is, and names the rule that decided."""

@@ -1,8 +1,8 @@
-"""What the headers for rate limits say: is the allowance used up, and when will there be a new one.
+"""Reads the rate limit headers of HTTP: is the allowance used up, and when is it filled up again?
 
-Sources: draft-ietf-httpapi-ratelimit-headers, in its older form (three numbers, each a field or a member) and
-in its newer one (``RateLimit: "default";r=0;t=25`` beside ``RateLimit-Policy: "default";q=100;w=60``); the
-pages of GitHub, Discord and OpenAI.
+Sources: draft-ietf-httpapi-ratelimit-headers, in its older form (three numbers, each in a field or a member)
+and in its newer form (``RateLimit: "default";r=0;t=25`` with ``RateLimit-Policy: "default";q=100;w=60``); the
+documentation of GitHub, Discord and OpenAI.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _PART = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)"
 _DURATION = rf"(?:{_PART}){{1,5}}"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-# One member of a structured list: a text or word with parameters, or a word with a value.
+# A member of a structured list: a string or token with parameters, or a token with a value.
 _MEMBER = (
     r'\s*("[^"]{0,200}"|[\w.*/:-]{1,200})(?:=([0-9]{1,12}))?'
     r"((?:\s*;\s*[\w*-]{1,50}(?:=[^;,]{1,200})?){0,20})\s*(?:,|\Z)"
 )
 _NUMBER = r";\s*{}=([0-9]{{1,12}})(?=\s*(?:;|\Z))"
-# Of a header that is longer than this, the rest says nothing that a client could act on.
+# The rest of a longer header holds nothing that a client could act on.
 _LONGEST = 4000
 
 
 def refilled_in(headers: Mapping[str, str], wall: float) -> float | None:
-    """Seconds until the allowance is filled up again, at the latest; None if no header says.
+    """Seconds until the allowance is certainly filled up again; None if no header says.
 
     ``wall`` is the time of the answer in seconds since the epoch, for headers that name a moment.
     """
@@ -40,7 +40,7 @@ def refilled_in(headers: Mapping[str, str], wall: float) -> float | None:
         text = value.strip()
         if re.match(_DIGITS, text, re.ASCII):
             number = float(text)
-            # Thirty years of seconds are a date.
+            # So many seconds, more than thirty years, are a date and not a duration.
             found.append(max(0.0, number - wall) if number > 1e9 else max(0.0, number))
         elif re.fullmatch(_DURATION, text):
             found.append(sum(float(n) * _UNITS[unit] for n, unit in re.findall(_PART, text)))
@@ -48,7 +48,7 @@ def refilled_in(headers: Mapping[str, str], wall: float) -> float | None:
 
 
 def is_used_up(headers: Mapping[str, str]) -> bool:
-    """True if a header says that nothing of an allowance is left."""
+    """Return True if a header says that nothing is left of an allowance."""
     if "0" in (headers.get("x-ratelimit-remaining"), headers.get("ratelimit-remaining")):
         return True
     limits = [(name, value, said.get("r")) for name, value, said in _members(headers, "ratelimit")]
@@ -58,7 +58,7 @@ def is_used_up(headers: Mapping[str, str]) -> bool:
 def _from_structure(headers: Mapping[str, str]) -> Iterator[float]:
     windows = {name: said["w"] for name, _, said in _members(headers, "ratelimit-policy") if "w" in said}
     limits = list(_members(headers, "ratelimit"))
-    # Of several limits, those that still leave something are not what this answer is about.
+    # If there are several limits, those with something left did not cause this answer.
     used_up = [one for one in limits if one[2].get("r") == 0]
     for name, value, said in used_up or limits:
         if "t" in said:
@@ -66,12 +66,12 @@ def _from_structure(headers: Mapping[str, str]) -> Iterator[float]:
         elif name == "reset" and value is not None:
             yield value
         elif said.get("r") == 0 and name in windows:
-            # Not said when; but no allowance takes longer to fill up than its window.
+            # No time is given, but no allowance takes longer than its window to fill up.
             yield windows[name]
 
 
 def _members(headers: Mapping[str, str], header: str) -> Iterator[tuple[str, float | None, dict[str, float]]]:
-    """Name, value and parameters of each member of a structured list; numbers alone."""
+    """Name, value and parameters of each member of a structured list; only numbers are kept."""
     text, at = headers.get(header, "")[:_LONGEST], 0
     while at < len(text) and (found := re.compile(_MEMBER, re.ASCII).match(text, at)):
         at = found.end()

@@ -1,6 +1,6 @@
-"""What every failure has: a category, a hint, where it happened, and a way to be reported and pickled.
+"""The base classes of failures: each has a category, a hint and a place, and can be reported and pickled.
 
-The classes of :mod:`chaoskit.runtime.failures.taxonomy` are made of these.
+:mod:`chaoskit.runtime.failures.taxonomy` derives all its classes from these.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Category(enum.StrEnum):
-    """What kind of answer a failure asks for."""
+    """The response that a failure calls for."""
 
     TRANSIENT = "transient"
     RESOURCE = "resource"
@@ -48,24 +48,24 @@ class Category(enum.StrEnum):
 
     @property
     def retryable(self) -> bool:
-        """The same call, made again later, may succeed."""
+        """True if the same call may succeed when it is made again later."""
         return self in _RETRYABLE
 
 
 TRANSIENT_ERRORS = (Category.TRANSIENT, Category.RESOURCE)
-"""What the same call may survive later: for ``on`` of a retry or breaker."""
+"""The errors after which the same call may succeed later: for ``on`` of a retry or breaker."""
 
 _RETRYABLE = frozenset(TRANSIENT_ERRORS)
 
 
 class ResilienceError(ChaoskitError):
-    """A failure with what is known about it.
+    """A failure with its category, its place and the next step.
 
-    ``hint`` is the reader's next step, in a sentence; a class has one, which an instance may replace.
-    ``context`` holds free fields. ``at`` is seconds since the epoch.
+    ``hint`` tells the reader what to do next, in a sentence; each class has one, which an instance may
+    replace. ``context`` holds free fields. ``at`` is in seconds since the epoch.
 
-    Pickling keeps everything but ``__cause__`` and ``__context__`` (as for any exception); a context
-    value that cannot be pickled arrives as its ``repr``.
+    Pickling keeps everything except ``__cause__`` and ``__context__`` (as for any exception); a context value
+    that cannot be pickled arrives as its ``repr``.
     """
 
     category: ClassVar[Category] = Category.PERMANENT
@@ -87,17 +87,17 @@ class ResilienceError(ChaoskitError):
         self.stage = stage
         self.operation = operation
         self.retry_count = retry_count
-        # A copy: errors are kept, and the caller may go on using its mapping.
+        # A copy, because errors are kept and the caller may go on using its mapping.
         self.context: dict[str, Any] = dict(context or {})
         self.at = time.time() if at is None else at
 
     @property
     def message(self) -> str:
-        """The first argument, without what a base class adds when the error is printed."""
+        """The first argument, without the text that a base class adds when the error is printed."""
         return str(self.args[0]) if self.args else ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything known, as values that JSON can hold; the chain of causes included, once each."""
+        """All fields as JSON types, with the chain of causes, each listed once."""
         return {
             "type": type(self).__name__,
             "message": self.message,
@@ -125,13 +125,13 @@ class RetryableError(ResilienceError):
 
 
 class TransientError(RetryableError):
-    """It passes without any action."""
+    """It passes by itself."""
 
     default_hint = "Try again later."
 
 
 class ResourceError(RetryableError):
-    """It passes when something is freed."""
+    """It passes once something is freed."""
 
     category = Category.RESOURCE
     default_hint = "Free the resource, or ask for less, and try again."
@@ -149,41 +149,41 @@ class NonRetryableError(ResilienceError):
 
 
 class ValidationError(NonRetryableError):
-    """This item is wrong, its siblings may be right."""
+    """This item is wrong, but others may be right."""
 
     category = Category.VALIDATION
     default_hint = "Skip this item and correct its source."
 
 
 class ConfigurationError(NonRetryableError):
-    """The set-up is wrong, and so everything that depends on it will fail."""
+    """The set-up is wrong, so everything that depends on it will fail."""
 
     category = Category.CONFIGURATION
     default_hint = "Correct the configuration and start again."
 
 
 class PermanentError(NonRetryableError):
-    """It will not pass unless a person acts."""
+    """It will not pass until a person acts."""
 
     default_hint = "Do not repeat the call; look at the cause."
 
 
 class SecurityError(ResilienceError):
-    """It may be an attack: never retried, never passed over in silence."""
+    """It may be an attack: it is never retried and never ignored."""
 
     category = Category.SECURITY
     default_hint = "Quarantine the input and report it to the person responsible."
 
 
 class DataIntegrityError(ResilienceError):
-    """What was read is not what was written, or what was promised together is not there together."""
+    """Data that was read differs from what was written, or belongs together and is incomplete."""
 
     category = Category.DATA_INTEGRITY
     default_hint = "Do not use the data; restore it from its source."
 
 
 class KnowsWhen(ResilienceError):
-    """A failure that says how long to wait: ``retry_after`` seconds from ``at``; None if it is unknown."""
+    """A failure that says how long to wait: ``retry_after`` seconds from ``at``; None if that is unknown."""
 
     def __init__(self, message: str = "", *, retry_after: float | None = None, **known: Any) -> None:
         super().__init__(message, **known)
@@ -194,33 +194,33 @@ class KnowsWhen(ResilienceError):
 
 
 class ReadLate(KnowsWhen):
-    """An error of which thousands are raised and few are read: text and fields are made at the first look.
+    """An error that is raised often and rarely read: its text and fields are made when they are first read.
 
-    ``cls.__new__(cls, make, *arguments)`` is one, without ``__init__``, whose calls cost more than raising
-    and catching it. ``make(*arguments)`` returns its message and the other fields.
+    Create it with ``cls.__new__(cls, make, *arguments)``, without ``__init__``, which would cost more than
+    raising and catching it. ``make(*arguments)`` returns the message and the other fields.
     """
 
     def __getattr__(self, name: str) -> Any:
-        # Called for what is missing; before the first look that is every field.
+        # Python calls this for missing attributes, which at first are all the fields.
         if "at" in self.__dict__:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         make, *arguments = _ARGS.__get__(self)
         message, known = make(*arguments)
         made = type(self)(message, **known)
-        # In one step, for another thread that looks at the same time.
+        # A single update, because another thread may read at the same time.
         self.__dict__.update({**made.__dict__, "_args": made.args})
         return getattr(self, name)
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """The message alone, as for every error of the runtime."""
+        """The message only, as for every error of the runtime."""
         _ = self.at
         given: tuple[Any, ...] = self.__dict__.get("_args") or _ARGS.__get__(self)
         return given
 
     @args.setter
     def args(self, given: tuple[Any, ...]) -> None:
-        # While it is unpickled it has its message and no fields yet.
+        # During unpickling the message is set before any field.
         if "at" in self.__dict__ or any(map(callable, _ARGS.__get__(self)[:1])):
             _ = self.at
             self.__dict__["_args"] = given
@@ -237,12 +237,12 @@ class ReadLate(KnowsWhen):
         return super().__reduce__()
 
 
-# What C code put there, past the property of the same name.
+# The args that C code has set, which the property of the same name hides.
 _ARGS: Any = BaseException.__dict__["args"]
 
 
 class AlsoOSError(ResilienceError, OSError):
-    """Carries ``errno`` and ``filename`` like the OSError that it stands for."""
+    """Has ``errno`` and ``filename`` like the OSError that it stands for."""
 
     def __init__(
         self, message: str = "", *, errno: int | None = None, filename: Any = None, **known: Any
@@ -255,8 +255,8 @@ class AlsoOSError(ResilienceError, OSError):
         return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Not through args: OSError would take two arguments for errno and message.
-        # OSError keeps these two outside of __dict__.
+        # ``args`` cannot carry these: OSError would take two arguments for errno and message. It keeps both
+        # outside of ``__dict__``.
         rebuild, arguments, state = super().__reduce__()
         return (rebuild, arguments, {**state, "errno": self.errno, "filename": picklable(self.filename)})
 
@@ -265,14 +265,14 @@ class AlsoOSError(ResilienceError, OSError):
 
 
 class AlsoTimeout(ResilienceError, TimeoutError):
-    """A failure that ``except TimeoutError`` catches as well."""
+    """A failure that ``except TimeoutError`` also catches."""
 
     def __str__(self) -> str:
         return self.message
 
 
 def _utc(seconds: float) -> str:
-    # In UTC, so that reports of several machines can be put in one order.
+    # In UTC, so that reports of several machines can be ordered.
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{whole}.{int(seconds % 1 * 1000):03d}Z"
 
@@ -289,12 +289,12 @@ def picklable(value: object) -> object:
 
 
 def _plain(value: object, depth: int = 8) -> object:
-    # Kept as they are; everything else becomes text.
+    # JSON has these; everything else becomes text.
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
         return str(value)
-    # A context may hold itself; eight levels are more than a reader looks at.
+    # A context may contain itself; a reader does not look at more than eight levels.
     if depth and isinstance(value, Mapping):
         return {str(key): _plain(item, depth - 1) for key, item in value.items()}
     if depth and isinstance(value, list | tuple | set | frozenset):
@@ -313,7 +313,7 @@ def _causes(error: BaseException) -> list[dict[str, str]]:
     causes: list[dict[str, str]] = []
     # A chain of causes may lead back to itself.
     seen = {id(error)}
-    # As a traceback would show them, except that a suppressed context is told, too.
+    # In the order of a traceback, but with suppressed contexts.
     cause = error.__cause__ or error.__context__
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))

@@ -1,7 +1,8 @@
-"""The rules that come built in, in the order in which they are asked.
+"""The built-in rules, in the order in which they are tried.
 
-What belongs to one client library is in ``libraries/``, and is asked between the interrupts and the rest.
-Sources: the manual of the standard library; OpenSSL's reasons; Microsoft's list of system error codes.
+Rules for a single client library are in ``libraries/``; they come after those for interrupts and before all
+others. Sources: the manual of the standard library; OpenSSL's reasons; Microsoft's list of system error
+codes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["BUILT_IN", "INTERRUPTS"]
 
 INTERRUPTS: tuple[Rule, ...] = (
     Rule(
-        # First of all: no rule for a text or a status may take Ctrl-C for a failure to be repeated.
+        # First: no rule for a text or a status may take Ctrl-C for a failure to be repeated.
         name="interrupt",
         verdict=t.PermanentError,
         types=(KeyboardInterrupt, SystemExit, GeneratorExit, "asyncio.exceptions.CancelledError"),
@@ -25,7 +26,7 @@ INTERRUPTS: tuple[Rule, ...] = (
     ),
 )
 
-# Before the errnos: what these classes have in ``errno`` is numbered by OpenSSL or by the resolver.
+# Before the rules for errno: in these classes OpenSSL or the resolver numbers ``errno`` in its own way.
 _NETWORK_FIRST = (
     Rule(
         name="tls.certificate",
@@ -46,10 +47,10 @@ _NETWORK_FIRST = (
         types=("ssl.SSLError",),
         message=r"wrong.version.number|unsupported.protocol|http.request|unknown.protocol|handshake.failure"
         r"|no.(protocols.available|shared.cipher|ciphers.available|cipher.match|application.protocol)"
-        # What the other side says of our certificate, name and version: RFC 8446, 6.2.
+        # Complaints of the other side about our certificate, name and version: RFC 8446, 6.2.
         r"|alert.(unknown.ca|bad.certificate|unsupported.certificate|protocol.version|access.denied"
         r"|insufficient.security|inappropriate.fallback|unknown.psk)|unrecognized.name|certificate.(required|unknown|expired|revoked)"
-        # What our own files and settings lack.
+        # Defects of our own files and settings.
         r"|(ee|dh|ca).(key|md).too.(small|weak)|key.values.mismatch|pem.lib|no.start.line|bad.decrypt"
         r"|no.certificate|no.private.key|legacy.(renegotiation|sigalg)",
         why="the port does not speak TLS, or version, cipher, certificate or its file do not fit",
@@ -82,7 +83,7 @@ _NETWORK_FIRST = (
     ),
 )
 
-# shutil.copytree collects the errors of its files as texts, and has no errno itself.
+# shutil.copytree collects the errors of its files as texts, without an errno.
 _COPIES = (
     Rule(
         name="copy.disk-full",
@@ -162,7 +163,7 @@ _DATA = (
             "gzip.BadGzipFile",
             "zlib.error",
             "lzma.LZMAError",
-            # The class says where it is defined, which differs from where it is imported.
+            # The class names the module that defines it, not the one from which it is imported.
             "_lzma.LZMAError",
             "compression.zstd.ZstdError",
             "_zstd.ZstdError",
@@ -170,7 +171,7 @@ _DATA = (
         why="truncated, or not what its checksums say",
     ),
     Rule(
-        # bz2 has no class for it.
+        # bz2 has no exception class for this.
         name="archive.invalid",
         verdict=t.CorruptArchive,
         types=(OSError,),
@@ -178,7 +179,7 @@ _DATA = (
         why="not what bzip2 writes",
     ),
     Rule(
-        # EOFError is many things; what its texts do not tell is a connection whose other side closed.
+        # EOFError has many meanings; if its text has none of these, the other side closed a connection.
         name="archive.truncated",
         verdict=t.CorruptArchive,
         types=(EOFError,),
@@ -309,13 +310,13 @@ _GENERAL = (
     ),
     Rule(name="import", verdict=t.ConfigurationError, types=(ImportError,), why="a package is missing"),
     Rule(
-        # It is a ValueError, too; but the program is wrong, and not what it was given.
+        # UsageError is a ValueError too, but the program is wrong, not its data.
         name="usage",
         verdict=t.PermanentError,
         types=(UsageError,),
         why="chaoskit is used in a way that cannot be right",
     ),
-    # After the classes for data: JSONDecodeError and UnicodeDecodeError are ValueErrors, too.
+    # After the classes for data: JSONDecodeError and UnicodeDecodeError are ValueErrors as well.
     Rule(name="value", verdict=t.ValidationError, types=(ValueError,), why="this value is wrong"),
     Rule(
         name="programming",
@@ -335,12 +336,12 @@ _GENERAL = (
     ),
 )
 
-# The order matters: what is more specific stands before what is more general.
+# The order matters: specific rules come before general ones.
 BUILT_IN: tuple[Rule, ...] = (
     *_NETWORK_FIRST,
     *STATUSES,
     *_COPIES,
-    # Windows gives many of its errors one errno, so its own number says more.
+    # Windows maps many errors to one errno, so its own error number says more.
     *_WINDOWS,
     *ERRNOS,
     OTHER_ERRNO,

@@ -1,4 +1,4 @@
-"""Deciding what kind of failure an error is, and saying which rule decided."""
+"""Decides what kind of failure an error is, and names the rule that decided."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Classifier", "Decision", "classify"]
 
-# Of the errors in a group the worst one speaks for all: repeating the call would repeat it.
+# The worst error decides for a group: repeating the call would repeat that one as well.
 _SEVERITY = (
     Category.SECURITY,
     Category.DATA_INTEGRITY,
@@ -38,7 +38,7 @@ _SEVERITY = (
     Category.TRANSIENT,
 )
 
-# What may keep the rules from being loaded, and is judged right without them.
+# Errors that may keep the rules from being loaded, and that can be judged without them.
 _SCARCE: dict[int | None, type[ResilienceError]] = {
     EMFILE: TooManyFiles,
     ENFILE: TooManyFiles,
@@ -46,15 +46,16 @@ _SCARCE: dict[int | None, type[ResilienceError]] = {
 }
 
 _Groups = dict[int, "Decision | None"]
-# Kept in place of a decision: no rule for the class says anything.
+# Kept instead of a decision: no rule for this class matches.
 _NOTHING = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``verdict`` is the class of the taxonomy; ``rule`` the name of the rule; ``error_type`` what matched.
+    """``verdict`` is a class of the taxonomy, and ``rule`` the name of the rule that decided.
 
-    ``retry_after`` is what the other side asked for, in seconds, not capped.
+    ``error_type`` names the class of the error, or of the cause, that the rule matched. ``retry_after`` is
+    the wait that the other side asked for, in seconds, without a cap.
     """
 
     verdict: type[ResilienceError]
@@ -68,17 +69,18 @@ class Decision:
 
     @property
     def retryable(self) -> bool:
-        """The same call, made again later, may succeed."""
+        """True if the same call may succeed when it is made again later."""
         return self.category.retryable
 
 
 class Classifier:
-    """Ordered rules, the user's before the built-in ones; the first that matches decides.
+    """Ordered rules, the user's before the built-in ones; the first rule that matches decides.
 
-    A rule is tried on the error, then on each of its causes, the nearest first. An error that is
-    already of the taxonomy speaks for itself, unless a user's rule says otherwise. A group is judged by
-    its worst member. ``unknown`` is the verdict where no rule matches: not to be repeated,
-    unless you say otherwise (``unknown=TransientError``).
+    A rule is tried on the error, then on each of its causes, the nearest first. An error of the taxonomy
+    decides for itself, unless a user's rule matches. The worst member of a group decides for the group.
+    ``unknown`` is the verdict if no rule matches; by default such an error is not retried
+    (``unknown=TransientError`` changes that).
+
 
     Instances are immutable and may be shared. Raises ``UsageError`` for anything but rules, and for an
     ``unknown`` that is not a class of the taxonomy.
@@ -91,7 +93,7 @@ class Classifier:
     ) -> None:
         self.rules = tuple(rules)
         if self.rules:
-            # Late, as are the rules themselves: they are needed when there is something to judge.
+            # Imported late, as are the rules themselves: only a failure needs them.
             from chaoskit.runtime.failures.rules import Rule
 
             load_ahead("chaoskit.runtime.failures.built_in")
@@ -107,7 +109,7 @@ class Classifier:
         return f"<Classifier rules=[{names}] unknown={self.unknown.__name__}>"
 
     def with_rules(self, *rules: Rule) -> Classifier:
-        """A new classifier that asks ``rules`` before its own."""
+        """A new classifier that tries ``rules`` before its own."""
         return Classifier((*rules, *self.rules), unknown=self.unknown)
 
     def classify(
@@ -118,11 +120,11 @@ class Classifier:
         stderr: str | bytes | None = None,
         exit_code: int | None = None,
     ) -> Decision:
-        """Decide from the error, or from what a process left behind, or from both.
+        """Decide by the error, by what a process left behind, or by both.
 
-        Never raises for what the error looks like; what a user's ``when`` raises comes through. The rules
-        are loaded by the first call: if no descriptor or memory is left for that, an error that says so is
-        judged right all the same, and another one counts as unknown.
+        Never raises because of the error's form, but lets errors of a user's ``when`` through. The first call
+        loads the rules. If that fails because no descriptor or memory is left, an error that reports just
+        this is still judged correctly, and any other counts as unknown.
         """
         if error is not None and stage is None and stderr is None and exit_code is None and not self.rules:
             known = self._at_once(error)
@@ -135,10 +137,10 @@ class Classifier:
             return self._without_rules(error)
 
     def wrap(self, error: BaseException, message: str | None = None, **known: Any) -> ResilienceError:
-        """``error`` as an error of the taxonomy, with ``error`` as its cause; itself if it is one already.
+        """Return ``error`` as an error of the taxonomy, caused by ``error``; itself if it already is one.
 
-        ``known`` is passed on: ``stage``, ``operation``, ``context`` and so on. Return value, to be
-        raised by the caller.
+        ``known`` is passed on: ``stage``, ``operation``, ``context`` and so on. The error is returned; the
+        caller raises it.
         """
         if isinstance(error, ResilienceError):
             return error
@@ -149,12 +151,12 @@ class Classifier:
                 source = decision if name == "retry_after" else error
                 setattr(wrapped, name, getattr(source, name, None))
         wrapped.context.setdefault("rule", decision.rule)
-        # As raise … from would set it; the caller need not write that.
+        # Set here, as ``raise … from`` would, so that the caller need not write that.
         wrapped.__cause__ = error
         return wrapped
 
     def _at_once(self, error: BaseException) -> Decision | None:
-        """The decision where class, errno and file name settle it; None where more must be looked at."""
+        """The decision if class, errno and file name settle it; None if more has to be examined."""
         try:
             plan = plan_of(type(error))
             if not plan.simple:
@@ -166,7 +168,7 @@ class Classifier:
                 found = _by_plan(plan, Symptoms(error)) or _NOTHING
                 plan.keep(key, found)
         except Exception:
-            # Something about the error raises: the longer way counts that as absent.
+            # An attribute of the error raises; the slow way treats it as absent.
             return None
         if found is not _NOTHING:
             decision: Decision = found
@@ -187,7 +189,7 @@ class Classifier:
             if found is not None:
                 return found
             seen.append(link)
-        # Only now: a vague rule on the outer error must not beat an exact one on its cause.
+        # Tried last: a vague rule must not match the outer error before an exact rule matches its cause.
         return next((one for link in seen if (one := _first(_plan(link).vague, link))), None)
 
     def _built_in(self, symptoms: Symptoms, groups: _Groups) -> Decision | None:
@@ -199,7 +201,7 @@ class Classifier:
         return _by_plan(_plan(symptoms), symptoms)
 
     def _group(self, symptoms: Symptoms, group: BaseException, groups: _Groups) -> Decision | None:
-        """The decision on the worst member. Each group is judged once, even if it is reached several ways."""
+        """Decide by the worst member. Each group is judged once, even if it is reached in several ways."""
         if id(group) not in groups:
             groups[id(group)] = None  # until it is known: a cycle may lead back here
             given = Symptoms(None, symptoms.stage)
@@ -216,7 +218,7 @@ class Classifier:
         return self._undecided(error) if verdict is None else Decision(verdict, "scarce", _name(error))
 
     def _unknown(self, error: BaseException | None) -> type[ResilienceError]:
-        # Not an Exception: a request to stop the program, whatever the user thinks of unknown errors.
+        # Not an Exception: a request to stop the program, which ``unknown`` must not make retryable.
         return self.unknown if error is None or isinstance(error, Exception) else PermanentError
 
 
@@ -235,21 +237,21 @@ def classify(
 
 
 def _linked(given: Symptoms, error: BaseException) -> Iterator[Symptoms]:
-    # What the caller passed belongs to the outermost error; the inner ones speak for themselves.
+    # The caller's evidence belongs to the outermost error only.
     yield Symptoms(error, given.stage, given.given_stderr, given.given_exit_code)
     for link in islice(links(error), 1, None):
         yield Symptoms(link, given.stage)
 
 
 def _plan(symptoms: Symptoms) -> RulesOfClass:
-    # Without an error there is a process alone, which the rules for all errors know.
+    # Without an error there is only a process, which the rules for any Exception cover.
     return plan_of(Exception if symptoms.error is None else type(symptoms.error))
 
 
 def _by_plan(plan: RulesOfClass, symptoms: Symptoms) -> Decision | None:
     symptoms.code_of = plan.code_of
     for needs, rules in plan.blocks:
-        # Most errors show nothing but their class: hundreds of conditions need not be tried.
+        # Most errors show only their class, so hundreds of conditions need not be tried.
         if needs and getattr(symptoms, needs) in (None, ""):
             continue
         found = _first(rules, symptoms)
@@ -266,7 +268,7 @@ def _first(rules: tuple[Rule, ...], symptoms: Symptoms) -> Decision | None:
 
 
 def _decided(verdict: type[ResilienceError], rule: str, symptoms: Symptoms) -> Decision:
-    # The wall clock is needed only for a date in a header that came without the sender's time.
+    # The wall clock matters only for a date in a header if the answer itself had no Date.
     return Decision(verdict, rule, _name(symptoms.error), retry_after(symptoms, time.time()))
 
 

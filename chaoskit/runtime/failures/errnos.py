@@ -1,8 +1,8 @@
-"""Every errno of Linux, with its meaning for files and for sockets.
+"""Rules for every errno of Linux, with its meaning for files and for sockets.
 
 Sources: errno(3), and the pages of the calls in section 2: open, read, write, rename, connect, bind, send,
-recv. An error of a call with a path has a ``filename``; that of a socket, pipe or descriptor has none. Where
-the meaning differs, there are two rules for one errno.
+recv. An error of a call with a path has a ``filename``; one of a socket, pipe or descriptor has not. If the
+meaning differs between the two, an errno has two rules.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ _OF_BOTH = (
         why="the program asks for what cannot be",
     ),
     Rule(
-        # Streams, STREAMS modules and other history: no call of today's Linux fails so.
+        # Streams and other history: no call of today's Linux fails with these.
         name="history.errno",
         verdict=t.PermanentError,
         errnos=(
@@ -234,7 +234,7 @@ _OF_BOTH = (
 
 ERRNOS: tuple[Rule, ...] = (*_OF_FILES, *_OF_SOCKETS, *_OF_BOTH)
 
-# After everything else that looks at errors of the system.
+# Comes after all other rules for errors of the system.
 OTHER_ERRNO = Rule(
     name="filesystem",
     verdict=t.FilesystemError,

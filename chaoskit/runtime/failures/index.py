@@ -1,4 +1,4 @@
-"""Which table of rules belongs to an error: found by the package of its class, loaded when first needed."""
+"""Finds the rules for an error by the package of its class, and loads them when they are first needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chaoskit.runtime.failures.library import Library
 
 __all__ = ["HOMES", "libraries_of", "load"]
 
-# The package in which an error's class is defined, and the module below .libraries that knows it.
+# Maps the package that defines an error's class to the module below .libraries that has its rules.
 HOMES = {
     "requests": "requests",
     "urllib3": "urllib3",
@@ -68,9 +68,9 @@ HOMES = {
 
 
 def libraries_of(kind: type[BaseException]) -> tuple[Library, ...]:
-    """The libraries that the class and its bases come from, the nearest first, each once.
+    """The libraries that define the class or one of its bases, nearest first, each once.
 
-    An error of Docker's SDK is one of requests as well: Docker's table is asked first.
+    An error of Docker's SDK is also one of requests: Docker's rules are tried first.
     """
     modules = (HOMES.get(str(one.__module__).partition(".")[0]) for one in kind.__mro__)
     return tuple(load(module) for module in dict.fromkeys(modules) if module is not None)
@@ -78,6 +78,6 @@ def libraries_of(kind: type[BaseException]) -> tuple[Library, ...]:
 
 @cache
 def load(module: str) -> Library:
-    """The table in ``libraries/<module>.py``."""
+    """Load the rules in ``libraries/<module>.py``."""
     found: Library = importlib.import_module(f"chaoskit.runtime.failures.libraries.{module}").LIBRARY
     return found

@@ -1,4 +1,4 @@
-"""What is known of one client library: its rules, and where its errors keep their code."""
+"""The record for one client library: its rules, and where its errors keep their code."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Library", "classes"]
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """The rules for the errors of one library, the more specific first.
+    """The rules for the errors of one library, the specific ones first.
 
-    ``rules`` are asked before the built-in ones. ``vague`` ones are asked last, when no link of the chain
-    said more: they are for classes that only say "connection". ``code_of`` reads the code that the rules
-    compare with ``codes``; what the error has as ``code`` is then no HTTP status. ``source`` says what the
-    rules were checked against.
+    ``rules`` are tried before the built-in ones. ``vague`` rules are tried last, if nothing else in the chain
+    of causes matched: they are for classes that say no more than "connection". ``code_of`` returns the code
+    that the rules compare with ``codes``; the error's attribute ``code`` is then not an HTTP status.
+    ``source`` names the references for the rules.
     """
 
     name: str
@@ -28,5 +28,5 @@ class Library:
 
 
 def classes(module: str, *names: str) -> tuple[str, ...]:
-    """The classes ``names`` of ``module``, as a rule names them."""
+    """The qualified names of ``names`` in ``module``, as rules have them."""
     return tuple(f"{module}.{name}" for name in names)

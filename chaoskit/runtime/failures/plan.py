@@ -1,8 +1,8 @@
-"""Which rules can decide about the errors of one class: worked out once for each class.
+"""Selects the rules that can match the errors of a class, once for each class.
 
-A failure is often repeated thousands of times, and nearly all of its classification follows from its class
-alone. So the rules for other classes are left out beforehand, and where nothing but class, errno and file
-name can matter, the decision itself is kept.
+A failure is often repeated thousands of times, and its class alone determines nearly all of its
+classification. So rules for other classes are left out in advance, and if only class, errno and file name can
+matter, the decision itself is kept.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ __all__ = ["RulesMissing", "RulesOfClass", "plan_of"]
 
 Key: TypeAlias = tuple[int | None, int | None, bool] | None
 
-# What rules may look at so that all errors of one class with one errno get one answer.
+# Conditions that give one answer for all errors of one class and one errno.
 _OF_THE_CLASS = frozenset({"types", "errnos", "winerrors", "names_file"})
-# Conditions that hold only for an error that has one of the attributes below.
+# Conditions that need one of the attributes in _EVIDENCE.
 _BY_EVIDENCE = frozenset({"statuses", "codes", "exit_codes", "stderr"})
 _EVIDENCE = frozenset(
     {
         *("response", "status_code", "status", "code", "errcode", "headers", "retry_after"),
         *("returncode", "exit_status", "exitcode", "stderr"),
-        # Where a cause may stand that Python does not know of.
+        # Attributes that hold a cause, unknown to Python.
         *("reason", "orig"),
     }
 )
@@ -43,17 +43,17 @@ _NEEDED = {
     "errnos": "errno",
     "winerrors": "winerror",
 }
-# Some libraries, such as OpenSSL, put other numbers in ``errno``: those must not fill the memory.
+# Limits memory: some libraries, such as OpenSSL, put arbitrary numbers into ``errno``.
 _MOST_KEPT = 200
 
 
 class RulesOfClass(NamedTuple):
     """The rules for the errors of one class, in order, and where its library keeps a code.
 
-    ``blocks`` are the rules again, each run of those that need one kind of evidence together with its name:
-    without it none of them is asked. ``vague`` is for when no link of the chain said more. ``simple`` is true
-    where an error that shows no evidence is judged by class, errno and file name alone; ``kept``
-    has what was decided so.
+    ``blocks`` are the same rules, with neighbours that need one kind of evidence grouped under its name:
+    without that evidence the whole group is skipped. ``vague`` rules apply if no link of the chain matched.
+    ``simple`` is true if class, errno and file name alone decide about an error without evidence; ``kept``
+    holds those decisions.
     """
 
     rules: tuple[Rule, ...]
@@ -65,10 +65,10 @@ class RulesOfClass(NamedTuple):
     kept: dict[Key, Any]
 
     def key(self, error: BaseException) -> Key:
-        """Under what the decision on ``error`` may be kept.
+        """The key under which a decision on ``error`` may be kept.
 
         Raises:
-            LookupError: if it shows evidence, so that another error of its class may differ.
+            LookupError: it shows evidence, so another error of its class may be judged differently.
         """
         if not _EVIDENCE.isdisjoint(error.__dict__):
             raise LookupError
@@ -80,21 +80,21 @@ class RulesOfClass(NamedTuple):
         return number, of_windows, error.filename is not None  # type: ignore[attr-defined]
 
     def keep(self, key: Key, decision: object) -> None:
-        """Remember what was decided, unless too much is remembered already."""
+        """Keep a decision, unless too many are kept already."""
         if len(self.kept) < _MOST_KEPT:
             self.kept[key] = decision
 
 
-# Weak, so that a class that a program makes while it runs can go again.
+# Weak, so that classes made at run time can be collected.
 _PLANS: WeakKeyDictionary[type[BaseException], RulesOfClass] = WeakKeyDictionary()
 
 
 class RulesMissing(Exception):
-    """The built-in rules cannot be loaded: no memory or descriptor is left, most likely."""
+    """The built-in rules cannot be loaded, most likely because no memory or descriptor is left."""
 
 
 def plan_of(kind: type[BaseException]) -> RulesOfClass:
-    """The plan for errors of class ``kind``, made when it is first seen.
+    """The plan for errors of class ``kind``, made when the class is first seen.
 
     Raises:
         RulesMissing: the built-in rules cannot be loaded.
@@ -107,8 +107,9 @@ def plan_of(kind: type[BaseException]) -> RulesOfClass:
 
         libraries = libraries_of(kind)
     except Exception as failure:
-        # No descriptor or memory left to load the table with, which may be what the error is about: it is
-        # the error that the caller has to see. The next one is judged with the table, if that can be loaded.
+        # The error to be judged may be about just that lack of descriptors or memory, and the caller has to
+        # see it. The plan is not kept, so that the next error is judged with the library's rules if they can
+        # be loaded.
         log(WARNING, "%s is judged without the rules of its library: %r", kind.__qualname__, failure)
         return _made(kind, ())
     _PLANS[kind] = plan = _made(kind, libraries)
@@ -116,7 +117,7 @@ def plan_of(kind: type[BaseException]) -> RulesOfClass:
 
 
 def _made(kind: type[BaseException], libraries: tuple[Library, ...]) -> RulesOfClass:
-    # A class whose errors have evidence by a property, or may make it up, is judged error by error.
+    # Properties or __getattr__ may give an error evidence that its __dict__ does not show.
     evidence = {*_EVIDENCE, "__getattr__"}
     of_libraries = (rule for library in libraries for rule in library.rules)
     try:
@@ -131,7 +132,7 @@ def _made(kind: type[BaseException], libraries: tuple[Library, ...]) -> RulesOfC
         blocks=tuple((needs, tuple(run)) for needs, run in groupby(rules, key=_needs)),
         vague=_reachable(kind, (rule for library in libraries for rule in library.vague)),
         code_of=code_of,
-        # Those of the taxonomy speak for themselves, groups through their members.
+        # Errors of the taxonomy decide for themselves, groups by their members.
         simple=not issubclass(kind, ResilienceError | BaseExceptionGroup)
         and all(_follows(rule, code_of is not None) for rule in rules)
         and evidence.isdisjoint(dir(kind)),
@@ -145,20 +146,20 @@ def _reachable(kind: type[BaseException], rules: Iterable[Rule]) -> tuple[Rule, 
     for rule in rules:
         if rule.suits(kind):
             reachable.append(rule)
-            # It matches every error of the class: none behind it is ever asked.
+            # This rule matches every error of the class, so none behind it is ever tried.
             if rule.looks_at == {"types"}:
                 break
     return tuple(reachable)
 
 
 def _needs(rule: Rule) -> str:
-    """The attribute of the symptoms without which the rule cannot hold; empty if there is none."""
+    """The attribute of the symptoms that the rule cannot match without; empty if there is none."""
     looks_at = rule.looks_at
     return next((needed for condition, needed in _NEEDED.items() if condition in looks_at), "")
 
 
 def _follows(rule: Rule, has_code: bool) -> bool:
-    """The rule answers alike for all errors of a class that show no evidence."""
+    """Return True if the rule gives one answer for all errors of a class that show no evidence."""
     looks_at = rule.looks_at
     if looks_at <= _OF_THE_CLASS:
         return True

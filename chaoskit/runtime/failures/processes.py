@@ -1,4 +1,4 @@
-"""What a process left behind means: its words on standard error, then its exit code.
+"""Rules for what a process left behind: first its words on standard error, then its exit code.
 
 Sources: exit codes of timeout(1), bash(1) (128 + signal) and sysexits(3h). The words are in ``words.py``.
 """
@@ -11,7 +11,7 @@ from chaoskit.runtime.failures.words import WORDS
 
 __all__ = ["PROCESSES"]
 
-# By number, since Windows lacks most of the names, and exit codes come from other machines.
+# By number: Windows lacks most of the names, and exit codes may come from other machines.
 _SIGNALS = {
     "HUP": 1,
     "INT": 2,
@@ -36,7 +36,7 @@ _SIGNALS = {
 
 def _killed_by(*names: str) -> tuple[int, ...]:
     numbers = [_SIGNALS[name] for name in names]
-    # A shell adds 128 to the number; subprocess gives its negative.
+    # A shell adds 128 to the number; subprocess negates it.
     return (*(128 + n for n in numbers), *(-n for n in numbers))
 
 
@@ -90,7 +90,7 @@ _EXIT_CODES = (
         why="a defect of the program",
     ),
     Rule(
-        # 1 says little; that the same command fails again is the safer guess.
+        # 1 says little; the safer guess is that the same command will fail again.
         name="exit.usage",
         verdict=t.ConfigurationError,
         exit_codes=(1, 2, 64, 78, 125, 126, 127),
@@ -129,5 +129,5 @@ _EXIT_CODES = (
     ),
 )
 
-# The words first: most programs end with 1 and say there what was wrong.
+# The words first: most programs exit with 1 and say on standard error what was wrong.
 PROCESSES: tuple[Rule, ...] = (*WORDS, *_EXIT_CODES)

@@ -1,4 +1,4 @@
-"""A rule: what a failure looks like, and which class of the taxonomy it is then."""
+"""A rule: conditions on a failure, and the class of the taxonomy that it gets."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["Rule"]
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """If an error looks like this, it is a ``verdict``. Every condition that is given must hold.
+    """An error that meets all given conditions is a ``verdict``.
 
-    ``types`` are classes, or names like ``"requests.exceptions.ReadTimeout"`` (of the class or of any of
-    its bases), so that nothing has to be imported. ``errnos`` are names like ``"ENOSPC"``. ``message`` and
-    ``stderr`` are regular expressions, searched without regard to case. A ``*`` at the end of one of the
-    ``codes`` stands for the rest. ``stages`` are the names that the caller gives to its steps.
-    ``names_file`` tells an error of a call with a path from that of a socket or descriptor.
-    ``when`` is the last word. ``why`` is for the reader: one sentence that says why it is this verdict.
+    ``types`` are classes, or names like ``"requests.exceptions.ReadTimeout"`` (of the class or of one of its
+    bases), so that nothing has to be imported. ``errnos`` are names like ``"ENOSPC"``. ``message`` and
+    ``stderr`` are regular expressions, searched without regard to case. A ``*`` at the end of a code in
+    ``codes`` matches any rest. ``stages`` are names that the caller gives to its steps. ``names_file``
+    distinguishes errors of a call with a path from those of a socket or descriptor. ``when`` is tried last.
+    ``why`` tells the reader in a sentence why this verdict is right.
 
     Raises:
-        UsageError: for a rule without a condition, and a condition that cannot be one.
+        UsageError: the rule has no condition, or an impossible one.
     """
 
     name: str
@@ -51,9 +51,9 @@ class Rule:
         if not (isinstance(self.verdict, type) and issubclass(self.verdict, t.ResilienceError)):
             raise wrong("verdict", self.verdict, "a class of chaoskit.runtime.failures.taxonomy")
         synchronous("when", self.when)
-        # Made once: a failure is put to up to a hundred rules.
+        # Built once: a failure is compared with up to a hundred rules.
         object.__setattr__(self, "_tests", tuple(self._conditions()))
-        # all() of nothing is true: the rule would match every error.
+        # all() of an empty sequence is true: the rule would match every error.
         if not self._tests:
             raise wrong(
                 "rule", self.name, "at least one condition", "To set the answer for all else, use unknown=."
@@ -61,22 +61,22 @@ class Rule:
 
     def __reduce__(self) -> tuple[object, ...]:
         given = {name: value for name, value in self.__dict__.items() if name != "_tests"}
-        # The tests are closures, which cannot be pickled; they are made again from the rest.
+        # The tests are closures, which cannot be pickled; they are rebuilt from the other fields.
         return (_rule, (given,))
 
     def matches(self, symptoms: Symptoms) -> bool:
-        """True if every condition holds."""
+        """Return True if every condition holds."""
         return all(test(symptoms) for test in self._tests)
 
     def suits(self, kind: type[BaseException]) -> bool:
-        """False if no error of this class can match, whatever else it shows."""
+        """Return False if no error of this class can match, whatever its evidence."""
         if (self.errnos or self.winerrors or self.names_file is not None) and not issubclass(kind, OSError):
             return False
         return not self.types or _is_one_of(kind, self.types)
 
     @property
     def looks_at(self) -> frozenset[str]:
-        """The names of the conditions that are given."""
+        """The names of the given conditions."""
         return frozenset(name for name in _CONDITIONS if getattr(self, name) not in ((), None))
 
     def _conditions(self) -> list[Callable[[Symptoms], bool]]:
@@ -97,7 +97,7 @@ class Rule:
 
 
 def _asked(when: Callable[[Symptoms], bool], symptoms: Symptoms) -> bool:
-    # A condition of the user's that raises must not replace the failure that is being judged.
+    # If the user's condition raises, that must not replace the failure to be judged.
     return asked("when", when, symptoms, if_it_raises=False)
 
 
@@ -107,7 +107,7 @@ def _rule(given: dict[str, object]) -> Rule:
 
 def _by_type(types: tuple[type[BaseException] | str, ...]) -> Callable[[Symptoms], bool]:
     classes = tuple(one for one in types if isinstance(one, type))
-    # By name, a class of a library that is not installed can be in a rule.
+    # Names allow a rule for a library that is not installed.
     names = frozenset(one for one in types if isinstance(one, str))
     if len(classes) + len(names) != len(types) or not all(issubclass(c, BaseException) for c in classes):
         raise wrong("types", types, "exception classes, or their names as 'module.Class'")
@@ -120,7 +120,7 @@ def _by_errno(names: tuple[str, ...]) -> Callable[[Symptoms], bool]:
     for name in names:
         if name not in _ERRNO_NAMES:
             raise wrong("errno", name, "a name like 'ENOSPC'", "See the module errno for the names.")
-    # A name that this platform lacks can match nothing here.
+    # A name that this platform lacks cannot match here.
     numbers = frozenset(getattr(errno, name) for name in names if hasattr(errno, name))
     return lambda e: e.errno in numbers
 
@@ -140,7 +140,7 @@ def _by_code(codes: tuple[str, ...]) -> Callable[[Symptoms], bool]:
 
 
 def _among(number: int | None, numbers: tuple[int | range, ...]) -> bool:
-    # None is looked for in a range by going through it.
+    # Looking for None in a range would iterate over the range.
     if number is None:
         return False
     return any(number in one if isinstance(one, range) else number == one for one in numbers)
@@ -157,7 +157,7 @@ _CONDITIONS = (
 )
 
 
-# Names that other platforms have and this one may lack; a rule that names them is right all the same.
+# Names of other platforms, which this one may lack: a rule may use them anyway.
 _ERRNO_NAMES = frozenset(name for name in dir(errno) if name[0] == "E") | {
     *("EADV", "EBADE", "EBADFD", "EBADR", "EBADRQC", "EBADSLT", "EBFONT", "ECHRNG", "ECOMM", "EDEADLOCK"),
     *(

@@ -1,6 +1,6 @@
-"""What an HTTP status means to the client. Codes that a service adds are in the table of its library.
+"""Rules for HTTP statuses. Status codes that a service adds are in the table of its library.
 
-Sources: RFC 9110, RFC 6585 and the registry of status codes; for others the proxies that send them.
+Sources: RFC 9110, RFC 6585 and the registry of status codes; otherwise the proxies that send them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STATUSES: tuple[Rule, ...] = (
         why="a 403 that says when to come back is a limit, not a refusal",
     ),
     Rule(
-        # Before http.overloaded: a 503 that says when to come back is a limit, not a breakdown.
+        # Before http.overloaded: a 503 with Retry-After is a limit, not a breakdown.
         name="http.retry-after",
         verdict=t.RateLimited,
         statuses=(503,),

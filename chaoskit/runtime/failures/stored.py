@@ -1,4 +1,4 @@
-"""What can go wrong with what is stored: the part of the taxonomy that all durable parts share.
+"""The failures of stored data: the part of the taxonomy that all durable parts share.
 
 ::
 
@@ -46,7 +46,7 @@ __all__ = [
 
 
 class StoreBusy(TransientError):
-    """Another process held the lock for as long as this one was willing to wait; nothing was changed."""
+    """Another process held the lock for longer than this one was willing to wait; nothing was changed."""
 
     default_hint = "Try again later, or end the process that holds the lock."
 
@@ -54,8 +54,8 @@ class StoreBusy(TransientError):
 class OutcomeUnknown(RecoverableError):
     """The write failed at a point where it may have taken effect all the same.
 
-    ``operation_id`` is what to ask the store for, or None where there is nothing to ask: then the remedy
-    is to look, or to write again.
+    ``operation_id`` is the id under which the store can tell if it did, or None if the store cannot: then
+    look at the data, or write again.
     """
 
     default_hint = "Look whether it took effect, or write the same again."
@@ -69,19 +69,19 @@ class OutcomeUnknown(RecoverableError):
 
 
 class StoreTooNew(ConfigurationError):
-    """What was read was written in a format that this version does not know; it was left as it is."""
+    """The data has a format of a newer version; it was left unchanged."""
 
     default_hint = "Install the version that wrote it, or a newer one."
 
 
 class StoreGone(PermanentError):
-    """The file was removed or replaced while it was in use."""
+    """The file was removed or replaced while the store was open."""
 
     default_hint = "Open the store again; restore its file first if it is missed."
 
 
 class LeaseLost(PermanentError):
-    """The claim has passed to another worker; what this one does from now on is not recorded."""
+    """The claim has passed to another worker; what this worker does from now on is not recorded."""
 
     default_hint = "Stop the work: another worker does it."
 
@@ -93,10 +93,10 @@ class StoreCorrupt(DataIntegrityError):
 
 
 class RecordCorrupt(DataIntegrityError):
-    """One record is not what was written; those beside it can still be read."""
+    """One record differs from what was written; the others can still be read."""
 
     default_hint = "Do not use the record; take the one before it, or make it again."
 
 
 class StoreForked(UsageError):
-    """An object that holds locks or connections was used in a forked child of the process that opened it."""
+    """An object with locks or connections was used in a forked child of the process that opened it."""

@@ -1,6 +1,6 @@
-"""What an error shows without importing the library that raised it.
+"""What an error shows, read without importing the library that raised it.
 
-Nothing here raises, whatever the error looks like: a property that fails counts as absent.
+Nothing here raises, whatever the error is like: an attribute that raises counts as absent.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from chaoskit.runtime.failures.allowances import refilled_in
 
 __all__ = ["Symptoms", "asked_to_wait", "leaves", "links", "parse_retry_after", "retry_after"]
 
-# Longer chains exist only by accident, and a classifier runs when there is trouble enough.
+# Longer chains are accidents, and a classifier runs when there is enough trouble already.
 _LONGEST_CHAIN = 100
 _MOST_LEAVES = 1000
-# A program says why at the end of what it prints; patterns must not be run over megabytes.
+# A program gives its reason at the end of its output; patterns must not search megabytes.
 _TEXT = 10_000
 
-# Texts, which the module re keeps compiled once they were used: few errors come with headers.
+# Strings and not compiled patterns: few errors have headers, and the module re caches what is used.
 _DIGITS = r"[+-]?[0-9]{1,12}(\.[0-9]{1,9})?\Z"
 _MANY_DIGITS = r"\+?[0-9]{13,}\Z"
 _SEVERAL = r"[0-9]{1,12}(?:\.[0-9]{1,9})?(?:\s*,\s*[0-9]{1,12}(?:\.[0-9]{1,9})?){1,20}\Z"
@@ -29,7 +29,7 @@ _HUGE = 1e12
 
 
 class Symptoms:
-    """One error and what the caller knows about the failed step; either may be missing."""
+    """An error, and what the caller knows about the failed step; either may be missing."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Symptoms:
     ) -> None:
         self.error, self.stage = error, stage
         self.given_stderr, self.given_exit_code = given_stderr, given_exit_code
-        # Where the library of this error keeps its code. What it has as ``code`` is then no HTTP status.
+        # Returns the code of this library's errors; their attribute ``code`` is then not an HTTP status.
         self.code_of: Callable[[BaseException], object] | None = None
 
     @cached_property
@@ -52,7 +52,7 @@ class Symptoms:
 
     @cached_property
     def type_names(self) -> frozenset[str]:
-        """``module.Class`` of the error's class and of all its bases."""
+        """The error's class and all its bases, as ``module.Class``."""
         return frozenset(f"{c.__module__}.{c.__qualname__}" for c in type(self.error).__mro__)
 
     @cached_property
@@ -65,7 +65,7 @@ class Symptoms:
 
     @cached_property
     def names_file(self) -> bool:
-        """True if the error is one of the system's and says which path it is about."""
+        """True if the error is an OSError that names a path."""
         return isinstance(self.error, OSError) and _get(self.error, "filename") is not None
 
     @cached_property
@@ -74,17 +74,17 @@ class Symptoms:
 
     @cached_property
     def status(self) -> int | None:
-        """The HTTP status, if the error comes with one."""
+        """The HTTP status, if the error has one."""
         return _status(None if self.code_of else self.error, self.response)
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
-        """The answer's headers, names in lower case."""
+        """The headers of the answer, with names in lower case."""
         return _headers(self.error, self.response)
 
     @cached_property
     def code(self) -> str:
-        """The code that the error's library gives it, or that an AWS-style answer carries; else empty."""
+        """The code that the library gives the error, or that an AWS-style answer has; else empty."""
         if self.code_of is not None and self.error is not None:
             return _code(self.code_of, self.error)
         answer = self.response if isinstance(self.response, dict) else {}
@@ -100,7 +100,7 @@ class Symptoms:
 
     @cached_property
     def exit_code(self) -> int | None:
-        """What the process returned; minus the signal's number, or 128 plus it, if one killed it."""
+        """The exit code; minus the signal's number, or 128 plus it, if a signal killed the process."""
         if self.given_exit_code is not None:
             return self.given_exit_code
         if isinstance(self.error, SystemExit):
@@ -111,7 +111,7 @@ class Symptoms:
 
 
 def links(error: BaseException) -> Iterator[BaseException]:
-    """``error``, then its causes from the nearest to the farthest, each once; stops in a cycle."""
+    """``error``, then its causes, nearest first, each once, even if they form a cycle."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen and len(seen) < _LONGEST_CHAIN:
@@ -121,7 +121,7 @@ def links(error: BaseException) -> Iterator[BaseException]:
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The single errors in a group, however nested, each once; the error itself if it is not a group."""
+    """The single errors in a group at any depth, each once; the error itself if it is not a group."""
     found: list[BaseException] = []
     seen: set[int] = set()
     waiting = [error]
@@ -138,15 +138,15 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 
 def retry_after(symptoms: Symptoms, wall: float) -> float | None:
-    """How many seconds the other side asked to wait, zero or more; None if it did not, or not clearly."""
-    # Our own errors and those of some clients have it ready.
+    """Seconds that the other side asked to wait, zero or more; None if it did not, or not clearly."""
+    # Our own errors and those of some clients have the number.
     own = _get(symptoms.error, "retry_after")
     if isinstance(own, int | float) and not isinstance(own, bool):
         return max(0.0, float(own)) if own == own else None
     headers = symptoms.headers
     if not headers:
         return None
-    # Finer than whole seconds where a service has it: OpenAI, Azure.
+    # Some services give milliseconds: OpenAI, Azure.
     exact = headers.get("retry-after-ms", "").strip()
     if re.match(_DIGITS, exact, re.ASCII):
         return max(0.0, float(exact) / 1000)
@@ -158,7 +158,7 @@ def retry_after(symptoms: Symptoms, wall: float) -> float | None:
 
 
 def asked_to_wait(error: BaseException, clock: Clock) -> float | None:
-    """:func:`retry_after` of a bare error; quick for the many that do not ask for a wait."""
+    """:func:`retry_after` for a bare error; fast for the many errors that do not ask for a wait."""
     try:
         silent = not (
             hasattr(error, "retry_after") or hasattr(error, "response") or hasattr(error, "headers")
@@ -169,12 +169,12 @@ def asked_to_wait(error: BaseException, clock: Clock) -> float | None:
 
 
 def parse_retry_after(value: str | None, wall: float, date: str | None = None) -> float | None:
-    """Seconds from a ``Retry-After`` header (RFC 9110, 10.2.3): digits or a date; None for anything else.
+    """Seconds from a ``Retry-After`` header (RFC 9110, 10.2.3), digits or a date; None for anything else.
 
-    A date is compared with the answer's own ``date`` header where there is one, so that a wrong clock on
-    this side does not matter, else with ``wall`` (seconds since the epoch). The past gives zero, and
-    what is too large to mean anything gives a number of seconds that every cap will cut. Of several
-    headers, which clients join with commas, the longest wait counts: it satisfies all that asked.
+    A date is compared with the answer's own ``date`` header if there is one, so that a wrong local clock does
+    not matter, else with ``wall`` (seconds since the epoch). A date in the past gives zero; a number that is
+    absurdly large gives seconds that any cap will limit. If clients have joined several headers with commas,
+    the longest wait counts, because it satisfies all of them.
     """
     if value is None:
         return None
@@ -205,7 +205,7 @@ def _http_date(text: str) -> float | None:
 def _epoch(year: int, month: int, day: int, hour: int, minute: int, second: int, *, offset: int) -> float:
     import datetime
 
-    # A leap second, which RFC 9110 allows and datetime does not.
+    # datetime has no leap second, which RFC 9110 allows.
     moment = datetime.datetime(year, month, day, hour, minute, min(second, 59), tzinfo=datetime.UTC)
     return moment.timestamp() - offset
 
@@ -213,12 +213,12 @@ def _epoch(year: int, month: int, day: int, hour: int, minute: int, second: int,
 def _before(error: BaseException) -> BaseException | None:
     if error.__cause__ is not None:
         return error.__cause__
-    # urllib and urllib3 keep the cause in the first, SQLAlchemy in the second.
+    # urllib and urllib3 keep the cause in ``reason``, SQLAlchemy in ``orig``.
     for name in ("reason", "orig"):
         inner = _get(error, name)
         if isinstance(inner, BaseException):
             return inner
-    # raise … from None says that what was handled is not the cause.
+    # ``raise … from None`` says that the handled error is not the cause.
     return None if error.__suppress_context__ else error.__context__
 
 
@@ -271,7 +271,7 @@ def _headers(error: object, response: object) -> Mapping[str, str]:
     try:
         for name, value in found.items() if found else ():
             name = str(name).lower()
-            # Joined as RFC 9110, 5.2 has it: urllib3 lists a header that stands twice as two.
+            # Joined as in RFC 9110, 5.2: urllib3 lists a repeated header twice.
             headers[name] = f"{headers[name]}, {value}" if name in headers else str(value)
     except Exception:
         return {}

@@ -1,4 +1,4 @@
-"""What can go wrong, and what to do about it: categories, and one class for each named failure.
+"""The taxonomy of failures: categories that say what to do, and one class for each named failure.
 
 ::
 
@@ -45,8 +45,8 @@
                 ├── TransactionValidationError
                 └── RollbackError
 
-The category decides; the class says which. The classes that are an OSError or a TimeoutError as well
-keep working in code that already catches those.
+The category decides what to do; the class names the failure. Classes that are also an OSError or a
+TimeoutError keep working in code that already catches those.
 """
 
 from __future__ import annotations
@@ -120,19 +120,19 @@ __all__ = [
 
 
 class Unreachable(TransientError):
-    """No connection came about: refused, no route, no name, or not in time."""
+    """No connection was made: refused, no route, no name, or not in time."""
 
     default_hint = "Check that the service is up and can be reached; wait longer between tries."
 
 
 class Overloaded(TransientError):
-    """The other side took the connection and did not answer in time, or said that it is busy."""
+    """The other side accepted the connection but did not answer in time, or said that it is busy."""
 
     default_hint = "Send less, or slower."
 
 
 class RateLimited(KnowsWhen, Overloaded):
-    """The other side asked to be left alone for ``retry_after`` seconds."""
+    """The other side asked for a pause of ``retry_after`` seconds."""
 
     default_hint = "Wait for as long as the service asked, and lower the rate."
 
@@ -144,7 +144,7 @@ class BreakerOpen(ReadLate, TransientError):
 
 
 class Throttled(KnowsWhen, TransientError):
-    """Rejected by this client itself, because the other side rejects most of what it is sent."""
+    """Rejected by this client itself, because the other side rejects most of its calls."""
 
     default_hint = "The service is rejecting calls; send less until it accepts more."
 
@@ -156,13 +156,13 @@ class OutOfMemory(ResourceError):
 
 
 class BulkheadFull(ResourceError):
-    """Rejected without a call: as many calls as are allowed at the same time are in progress."""
+    """Rejected without a call: the allowed number of calls is in progress already."""
 
     default_hint = "Send fewer calls at the same time, or let them wait longer for a place."
 
 
 class StaleHandle(AlsoOSError, TransientError):
-    """A file on a network share is no longer what was opened."""
+    """The file that was opened on a network share no longer exists there."""
 
     default_hint = "Close the file and open it again by its path."
 
@@ -186,7 +186,7 @@ class TooManyFiles(AlsoOSError, ResourceError):
 
 
 class FilesystemError(AlsoOSError, PermanentError):
-    """The file system refused, for a reason that no other class stands for; see ``errno``."""
+    """The file system refused, for a reason that no other class covers; see ``errno``."""
 
 
 class PermissionRefused(FilesystemError):
@@ -196,19 +196,19 @@ class PermissionRefused(FilesystemError):
 
 
 class FileMissing(FilesystemError):
-    """The path, or a directory on the way to it, does not exist."""
+    """The path, or a directory above it, does not exist."""
 
     default_hint = "Check the path, and that the share is mounted."
 
 
 class ReadOnlyFilesystem(FilesystemError):
-    """Mounted read-only, perhaps by the system after an error of the device."""
+    """The file system is mounted read-only, perhaps because of a device error."""
 
     default_hint = "Look into the system log for device errors, then remount."
 
 
 class AttemptTimedOut(AlsoTimeout, TransientError):
-    """One attempt took longer than it may, and was cut."""
+    """One attempt took longer than allowed, and was cut off."""
 
     default_hint = "The next attempt may be quicker; else raise the attempt's timeout."
 
@@ -234,7 +234,7 @@ class NoCandidate(PermanentError):
 class ResultRejected(PermanentError):
     """The attempts are used up, and the last result is still not acceptable: see ``value``.
 
-    ``value`` arrives as its ``repr`` where it cannot be pickled.
+    ``value`` arrives as its ``repr`` if it cannot be pickled.
     """
 
     def __init__(self, message: str = "", *, value: Any = None, **known: Any) -> None:
@@ -243,12 +243,12 @@ class ResultRejected(PermanentError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         rebuild, arguments, state = super().__reduce__()
-        # A result may be a socket or a frame; an error has to come through a process pool all the same.
+        # A result may be a socket or a frame; the error has to pass through a process pool all the same.
         return (rebuild, arguments, {**state, "value": picklable(self.value)})
 
 
 class StorageError(PermanentError):
-    """The object store or database refused for good."""
+    """The object store or database refused, and will refuse again."""
 
 
 class UnsafeArchive(SecurityError):
@@ -256,19 +256,19 @@ class UnsafeArchive(SecurityError):
 
 
 class ArchiveTooBig(UnsafeArchive):
-    """It holds or unpacks to more than its limits allow, as a bomb does."""
+    """It contains or unpacks to more than its limits allow, as a bomb does."""
 
     default_hint = "If it may be that big, raise the limits."
 
 
 class CorruptArchive(DataIntegrityError):
-    """Truncated, or not what its checksums say."""
+    """The archive is truncated, or its checksums do not match."""
 
     default_hint = "Fetch the archive again."
 
 
 class MalformedData(DataIntegrityError):
-    """Text that does not have the promised form; ``line`` and ``column`` count from 1."""
+    """Text without the promised form; ``line`` and ``column`` count from 1."""
 
     default_hint = "Correct the file at the named place."
 
@@ -289,13 +289,13 @@ class MalformedData(DataIntegrityError):
 
 
 class CheckpointError(DataIntegrityError):
-    """A checkpoint that cannot be saved, or cannot be trusted."""
+    """A checkpoint cannot be saved, or cannot be trusted."""
 
     default_hint = "Resume from the checkpoint before it."
 
 
 class TransactionError(DataIntegrityError):
-    """What was to happen as one did not."""
+    """Changes that belong together were not all made."""
 
     default_hint = "Run recovery: it completes or undoes the transaction."
 
@@ -308,19 +308,19 @@ class TransactionValidationError(TransactionError):
 
 
 class RollbackError(TransactionError):
-    """An undo step failed; the state is named in the context and can be repaired."""
+    """An undo step failed; the context names the state, which can be repaired."""
 
 
 class PartialFailure(RecoverableError, ExceptionGroup[Exception]):
     """Some items of a batch failed: a group of their errors, in order.
 
-    Matches ``except*`` like any group. The sub-groups that ``split`` and ``subgroup`` make are
-    PartialFailure too, with the same hint and context.
+    Matches ``except*`` like any group. ``split`` and ``subgroup`` return PartialFailures too, with the same
+    hint and context.
     """
 
     default_hint = "Correct and repeat the failed items; the others are done."
 
-    # Two bases, two signatures of __new__: the group's is the one that fills the object.
+    # The two bases differ in the signature of __new__; that of the group fills the object.
     def __new__(cls, message: str, errors: Any, **known: Any) -> Self:
         return ExceptionGroup.__new__(cls, message, errors)
 
@@ -331,6 +331,6 @@ class PartialFailure(RecoverableError, ExceptionGroup[Exception]):
 
     def derive(self, errors: Any, /) -> PartialFailure:  # type: ignore[override]
         part = PartialFailure(self.message, errors, hint=self.hint, context=self.context, at=self.at)
-        # derive() makes a new object, which knows nothing of what was noted on this one.
+        # derive() makes a new object without the notes on this one.
         part.stage, part.operation, part.retry_count = self.stage, self.operation, self.retry_count
         return part

@@ -1,4 +1,4 @@
-"""What programs say on standard error, in the order in which it is looked for.
+"""Rules for the words of programs on standard error, in the order in which they are tried.
 
 Sources: the texts of the C library, of bash, OpenSSH, curl(1) with its numbers, rsync, git, Docker and other
 programs in Go, kubectl, psql, mysql, the AWS CLI, Node, Java, compressors, and of the schedulers Slurm, PBS,
@@ -16,10 +16,10 @@ from chaoskit.runtime.failures.rules import Rule
 
 __all__ = ["WORDS"]
 
-# Who is not let in, and what is wrong with the other side, before the connection that fails for it.
+# Refused logins and wrong peers, before the broken connections that they cause.
 _FIRST = (
     Rule(
-        # Before the rest: the name of an option may be any word below.
+        # Before the others: the name of an option may contain any word below.
         name="stderr.usage",
         verdict=t.ConfigurationError,
         stderr=r"(?m)^usage:|(unrecogni[sz]ed|unknown|illegal) (option|argument|flag|switch)"
@@ -63,7 +63,7 @@ _FIRST = (
     ),
 )
 
-# What is used up, damaged, or in another's hands.
+# Resources that are used up, damaged, or held by others.
 _STATE = (
     Rule(
         name="stderr.memory",
@@ -170,14 +170,14 @@ _STATE = (
     Rule(
         name="stderr.scheduler.cancelled",
         verdict=t.PermanentError,
-        # What ends with a cause (DUE TO …) has been judged above.
+        # Messages with a cause (DUE TO …) have been matched above.
         stderr=r"\*\*\* (job|step) \S+ .*cancelled at|TERM_(FORCE_)?OWNER",
         why="a person cancelled the job",
     ),
     Rule(
         name="stderr.conflict",
         verdict=t.TransientError,
-        # Servers and tools that let one in at a time; what they say in words is all that their clients have.
+        # Servers and tools that exclude each other; the words are all that their clients show.
         stderr=r"deadlock (detected|found)|could not serialize access|(database|table|file) is locked"
         r"|could not get lock\b|\.lock': file exists|acquiring the state lock|lock wait timeout"
         r"|(text file|device or resource"
@@ -219,11 +219,11 @@ _STATE = (
 
 
 def _pattern(code: str) -> str:
-    """A regular expression for one of a rule's ``codes``."""
+    """A regular expression for a code of a rule."""
     return re.escape(code[:-1]) + "[^)]*" if code.endswith("*") else re.escape(code)
 
 
-# What AWS answers, as its command line prints it; the codes are those of botocore's errors.
+# The answers of AWS as its command line prints them; the codes are those of botocore's errors.
 _AMAZON = tuple(
     Rule(
         name=f"stderr.{rule.name}",
@@ -234,7 +234,7 @@ _AMAZON = tuple(
     for rule in ANSWERS
 )
 
-# The way to another machine.
+# The connection to another machine.
 _WAY = (
     Rule(
         name="stderr.status",
@@ -276,7 +276,7 @@ _WAY = (
         r"|try again later|connection closed by remote host|unexpected disconnect|remote end hung up"
         r"|connection unexpectedly closed|\bRPC failed;|empty reply from server|transfer closed with"
         r"|\bearly eof\b"
-        # Of a script it says that a quote or a bracket is missing: there the line goes on.
+        # Shells say it of a script with a missing quote or bracket, but there the line goes on.
         r"|(?m:\bunexpected eof( while reading)?\W*$)|(?m:\bconnection closed\W*$)|(?m:\": EOF$)"
         r"|connection (to server )?(was|has been) (lost|closed)"
         r"|closed the connection unexpectedly|lost connection to|server has gone away|leader changed"
@@ -288,7 +288,7 @@ _WAY = (
     Rule(
         name="stderr.timeout",
         verdict=t.Overloaded,
-        # Not every mention of a timeout: it is the name of an option and of a setting as well.
+        # Not every mention of a timeout: options and settings are called so as well.
         stderr=r"(?<![\w-])timed[ -]?out\b|(?<![\w-])(connect(ion)?|operation|request|read|write|gateway"
         r"|lock"
         r"|handshake|statement|i/?o)"
@@ -300,7 +300,7 @@ _WAY = (
     Rule(
         name="stderr.crashed",
         verdict=t.PermanentError,
-        # A shell or a launcher reports it of a program below, and ends with 1 itself.
+        # A shell or a launcher reports it about a program below, and exits with 1.
         stderr=r"segmentation fault|\bbus error\b|illegal instruction",
         why="a defect of the program",
     ),
@@ -318,7 +318,7 @@ _WAY = (
     ),
 )
 
-# As Node and others print them: the name and not the text. In capitals only: in small letters many are words.
+# Names as Node and others print them. In capitals only: in lower case many are plain words.
 _NAMES = tuple(
     Rule(
         name=f"stderr.errno.{rule.name}",

@@ -1,1 +1,1 @@
-"""What a program can see of itself: events, metrics, logs, traces, error details."""
+"""Observing a program from within: events, metrics, logs, traces, error details."""

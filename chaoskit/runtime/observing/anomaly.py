@@ -1,9 +1,9 @@
-"""A simple anomaly detector for a series of numbers, error rates above all.
+"""A simple anomaly detector for a series of numbers, mainly for error rates.
 
-An exponentially weighted mean and variance (T. Finch, "Incremental calculation of weighted mean and
+It uses an exponentially weighted mean and variance (T. Finch, "Incremental calculation of weighted mean and
 variance", Cambridge 2009, section 9) with Shewhart's control limits ("Economic Control of Quality of
 Manufactured Product", 1931): a value further than ``threshold`` standard deviations from the mean is
-anomalous. Season and trend are not modelled; a daily rhythm needs a detector for each part of the day.
+anomalous. Seasons and trends are not modelled; a daily rhythm needs a detector for each part of the day.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["AnomalyDetector", "AnomalyOptions", "Deviation"]
 
 @dataclass(frozen=True, slots=True)
 class AnomalyOptions:
-    """``half_life`` and ``warm_up`` are numbers of values, ``threshold`` standard deviations.
+    """``half_life`` and ``warm_up`` are numbers of values; ``threshold`` is in standard deviations.
 
-    ``floor`` is the smallest deviation that is believed: without it the first error after a long
-    quiet time would be infinitely many deviations away. One percent fits error ratios.
+    ``floor`` is the least deviation that is assumed: without it the first error after a long quiet time would
+    be infinitely many deviations away. One percent suits error ratios.
     """
 
     half_life: float = option(default=30.0, above=0)
@@ -49,10 +49,10 @@ class Deviation:
 
 
 class AnomalyDetector:
-    """Judges one value after another, with three numbers of state. Not thread-safe.
+    """Judges values one after another, with three numbers of state. Not thread-safe.
 
-    A value beyond the limit enters the mean as if it lay on the limit (winsorising): one outlier
-    does not widen what counts as normal, while a level that stays is accepted after a while.
+    A value beyond the limit enters the mean as if it were at the limit (winsorising): a single outlier does
+    not widen what counts as normal, while a lasting new level is accepted after a while.
     """
 
     def __init__(self, options: AnomalyOptions | None = None) -> None:
@@ -63,9 +63,9 @@ class AnomalyDetector:
         self._variance = 0.0
 
     def observe(self, value: float) -> Deviation:
-        """Judge ``value`` by those before it, then learn it. Nothing is anomalous during the warm-up.
+        """Judge ``value`` by the earlier ones, then learn it. Nothing is anomalous during the warm-up.
 
-        Raises ``UsageError`` for infinities and NaN, which would poison the mean for ever.
+        Raises ``UsageError`` for infinities and NaN, which would spoil the mean for ever.
         """
         if not math.isfinite(value):
             raise wrong("value", value, "a finite number")
@@ -79,7 +79,7 @@ class AnomalyDetector:
 
     def _learn(self, value: float) -> None:
         self._count += 1
-        # The first values are averaged evenly: by its weight alone the very first would count for too much.
+        # Average the first values evenly: exponential weights would give the very first one too much.
         weight = max(self._weight, 1 / self._count)
         difference = value - self._mean
         step = weight * difference

@@ -1,7 +1,7 @@
-"""Error-detail files: one JSON file per error, with the whole stack, its local variables, and the context.
+"""Error-detail files: a JSON file for each error, with the whole stack, its local variables, and the context.
 
-Secrets are redacted by name and by look, but a stack's locals are the program's own data: the files
-can be read by their owner only (mode 0600), and the directory should be treated like a core dump's.
+Secrets are redacted by name and by pattern, but local variables are the program's own data: only the owner
+can read the files (mode 0600), and the directory should be protected like that of core dumps.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["FORMAT", "DetailOptions", "ErrorDetails", "describe_error"]
 
 FORMAT = 1
 
-# A recursion error has a thousand frames; its two ends tell the story.
+# A recursion error has a thousand frames, but its two ends explain it.
 _FRAMES_AT_EACH_END = 40
 _MAX_ERRORS = 50
 _MARK = "__chaoskit_details__"
@@ -41,10 +41,10 @@ logger = logging.getLogger("chaoskit")
 
 @dataclass(frozen=True, slots=True)
 class DetailOptions:
-    """Where the files go, and how many of the newest are kept (0: all).
+    """The directory of the files, and how many of the newest are kept (0: all).
 
     Raises:
-        UsageError: for a negative number of files.
+        UsageError: the number of files is negative.
     """
 
     directory: Path
@@ -56,9 +56,9 @@ class DetailOptions:
 
 
 class ErrorDetails:
-    """Writes error-detail files to one directory, which is created when first needed.
+    """Writes error-detail files to a directory, which is created when it is first needed.
 
-    Threads may share an instance, and processes a directory: no two files have one name.
+    Threads may share an instance, and processes a directory: every file has a unique name.
     """
 
     def __init__(
@@ -76,16 +76,16 @@ class ErrorDetails:
         self._count = itertools.count(1)
 
     def write(self, error: BaseException) -> Path:
-        """Write the file for ``error`` and return its path; the same error is written once only.
+        """Write the file for ``error`` and return its path; an error is written only once.
 
-        The file appears whole or not at all, and is on the disk when this returns (fsync of the file
-        and of the directory). Raises ``OSError`` if it cannot be written; nothing is left behind then.
+        The file appears as a whole or not at all, and is on disk when this returns (fsync of the file and of
+        the directory). Raises ``OSError`` if it cannot be written; then nothing is left behind.
         """
         written: Path | None = getattr(error, _MARK, None)
         if written is not None and written.parent == self.options.directory:
             return written
         now = self._clock.time()
-        # The format first, so that a reader can tell without reading on.
+        # The format comes first, so that a reader can check it without parsing the rest.
         record = {"format": FORMAT, "time": _utc(now), **_process(self._redactor)}
         record["context"] = self._redactor.plain(_context())
         record["errors"] = describe_error(error, self._redactor)
@@ -100,9 +100,9 @@ class ErrorDetails:
 
     @block
     def capture(self) -> Iterator[None]:
-        """Write the file of an ``Exception`` that leaves the block, note the path on it, and let it pass on.
+        """Write a file for an ``Exception`` that leaves the block, note its path on it, and let it pass on.
 
-        If writing fails that is logged, and the error is the same as without us.
+        If writing fails, that is logged, and the error passes on unchanged.
         """
         try:
             yield
@@ -121,34 +121,34 @@ class ErrorDetails:
 
     def _name(self, now: float, error: BaseException) -> str:
         kind = _UNSAFE.sub("", type(error).__name__)[:60] or "Error"
-        # In UTC: names must sort by time also when the clock of summer ends.
+        # In UTC, because names must sort by time even when daylight saving time ends.
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
         unique = f"{os.getpid():x}{next(self._count):04x}{os.urandom(3).hex()}"
         return f"error-{stamp}{int(now % 1 * 1e6):06d}-{kind}-{unique}.json"
 
     def _prune(self) -> None:
         if self.options.keep:
-            # The names begin with the time, so that their order is the files'.
+            # Names begin with the time, so sorting them sorts the files by age.
             files = sorted(self.options.directory.glob("error-*.json"))
             for old in files[: -self.options.keep]:
                 old.unlink(missing_ok=True)
-        # What a killed process left half-written; an hour, so as not to hit another one that is at work.
+        # Left half-written by a killed process. Only after an hour: another process may still be writing.
         for temporary in self.options.directory.glob(".error-*.tmp"):
             if _modified(temporary) < self._clock.time() - 3600:
                 temporary.unlink(missing_ok=True)
 
 
 def describe_error(error: BaseException, redactor: Redactor = DEFAULT) -> list[dict[str, Any]]:
-    """``error`` and all that led to it (causes, contexts, members of groups), as plain data.
+    """``error`` and everything that led to it (causes, contexts, members of groups), as plain data.
 
-    The first entry is ``error``; entries refer to one another by their ``index``. Cycles end, and at
-    most 50 errors are described.
+    The first entry is ``error``; entries refer to one another by ``index``. Cycles end, and at most 50 errors
+    are described.
     """
     order: list[BaseException] = [error]
     index = {id(error): 0}
     for one in order:
         for other in _related(one):
-            # By identity: errors may compare equal, or not at all.
+            # By identity: errors may define equality in any way.
             if id(other) not in index and len(order) < _MAX_ERRORS:
                 index[id(other)] = len(order)
                 order.append(other)
@@ -184,7 +184,7 @@ def _describe(
 
 
 def _stack(traceback: TracebackType | None, redactor: Redactor, whole: bool) -> list[dict[str, Any]]:
-    """The frames from the outermost call to the one that raised; ``whole``: those above the handler too."""
+    """The frames from the outermost call to the raising one; ``whole`` adds those above the handler."""
     frames: list[tuple[FrameType, int]] = []
     above = traceback.tb_frame.f_back if whole and traceback is not None else None
     while above is not None:
@@ -209,7 +209,7 @@ def _frame(frame: FrameType, line: int, redactor: Redactor) -> dict[str, Any]:
         "line": line,
         "function": code.co_qualname,
         "source": redactor.text(_source(frame, line)),
-        # A module's globals are not locals of a call, and there are hundreds.
+        # At module level the locals are the module's globals: hundreds, and not about a call.
         "locals": {} if code.co_name == "<module>" else _locals(frame, redactor),
     }
 
@@ -221,7 +221,7 @@ def _source(frame: FrameType, line: int) -> str:
 
 
 def _locals(frame: FrameType, redactor: Redactor) -> Any:
-    # Modules say nothing, and their text is long.
+    # Modules tell nothing, and their repr is long.
     kept = {k: v for k, v in frame.f_locals.items() if not isinstance(v, ModuleType)}
     return redactor.plain(kept)
 
@@ -243,7 +243,7 @@ def _process(redactor: Redactor) -> dict[str, Any]:
 def _write_atomically(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    # Before the block that removes it: a file that was there before is another process's.
+    # Before the try block that removes it: a file that exists already belongs to another process.
     made = open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115
     try:
         with made as file:

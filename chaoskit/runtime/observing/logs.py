@@ -1,8 +1,8 @@
-"""Standard-library logging with structured fields: the context in every line, JSON lines, no secrets.
+"""Standard-library logging with structured fields: context in every line, JSON lines, no secrets.
 
-:func:`log_to` sets up one handler and returns the guard that removes it. The parts serve alone as well:
-:class:`ContextFilter` for any handler, :class:`JsonFormatter` and :class:`TextFormatter` for any
-stream, :func:`add_context` as a structlog processor, :class:`EventLog` as a listener to events.
+:func:`log_to` sets up a handler and returns the guard that removes it. The parts can also be used alone:
+:class:`ContextFilter` for any handler, :class:`JsonFormatter` and :class:`TextFormatter` for any stream,
+:func:`add_context` as a structlog processor, :class:`EventLog` as a listener to events.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from chaoskit.runtime.redact import DEFAULT, Redactor
 
 __all__ = ["ContextFilter", "EventLog", "JsonFormatter", "LogGuard", "TextFormatter", "add_context", "log_to"]
 
-# What a record has anyway; everything else on it came through ``extra``.
+# The attributes that every record has; all others came through ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "chaoskit"}
 
 
 class ContextFilter(logging.Filter):
-    """Adds ``chaoskit`` to every record, and drops none: the context of the thread or task that logged.
+    """Adds the logging thread's or task's context to every record, as ``chaoskit``; drops no record.
 
-    Put it on a handler (a logger's filters do not see its children's records). Records that already
-    crossed a queue keep the context they were given where they were made.
+    Put it on a handler, since a logger's filters do not see the records of its children. Records that crossed
+    a queue keep the context in which they were made.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -39,18 +39,18 @@ class ContextFilter(logging.Filter):
 
 
 def add_context(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A processor for structlog: adds the context's fields; what the call itself gave wins."""
+    """A processor for structlog: adds the context's fields; fields of the call itself take precedence."""
     for key, value in _fields(current()).items():
         event_dict.setdefault(key, value)
     return event_dict
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, context, ``extra`` fields, error.
+    """One JSON object per line: time (UTC), level, logger, message, context, ``extra`` fields, error.
 
-    An error has ``error_type``, ``error_message``, ``stack`` and, if it carries a ``hint``,
-    ``suggested_action``. Everything is redacted and bounded. Formatting never fails: what cannot be
-    shown is named instead.
+    An error has ``error_type``, ``error_message``, ``stack`` and, if it has a ``hint``, ``suggested_action``.
+    Everything is redacted and bounded. Formatting never fails: a value that cannot be shown is replaced by a
+    note.
     """
 
     def __init__(self, redactor: Redactor = DEFAULT) -> None:
@@ -58,11 +58,11 @@ class JsonFormatter(logging.Formatter):
         self._redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
-        # ASCII, because some of the other characters end a line or drive a terminal.
+        # ASCII only, because some other characters end a line or control a terminal.
         return json.dumps(self.to_dict(record), ensure_ascii=True, default=repr)
 
     def to_dict(self, record: logging.LogRecord) -> dict[str, Any]:
-        """What the line will hold, in order."""
+        """The content of the line, in order."""
         line: dict[str, Any] = {
             "time": _utc(record.created, record.msecs),
             "level": record.levelname,
@@ -70,17 +70,17 @@ class JsonFormatter(logging.Formatter):
             "message": _encodable(self._redactor.text(_message(record))),
         }
         for key, value in _record_fields(record).items():
-            # A field must not pass for the line's own time or level.
+            # A field must not be mistaken for the line's own time or level.
             line[f"{key}_" if key in line else _encodable(key)] = _encodable(self._redactor.plain(value, key))
         line.update(_error_fields(self, record, self._redactor))
         return line
 
 
 class TextFormatter(logging.Formatter):
-    """``time level logger: message [key=value …]`` for people; the fields of :class:`JsonFormatter`.
+    """``time level logger: message [key=value …]`` for people, with the fields of :class:`JsonFormatter`.
 
-    Line breaks in a message or a value are escaped, so that no input can forge a line; the stack of an
-    error follows, indented.
+    Line breaks in a message or a value are escaped, so that no input can forge a line; the stack of an error
+    follows, indented.
     """
 
     def __init__(self, redactor: Redactor = DEFAULT) -> None:
@@ -99,7 +99,7 @@ class TextFormatter(logging.Formatter):
 
 
 class LogGuard(ClosedOnExit):
-    """A handler in place; leaving the ``with`` block, or ``close()``, takes it out again."""
+    """An installed handler; leaving the ``with`` block, or ``close()``, removes it."""
 
     def __init__(self, logger: logging.Logger, handler: logging.Handler, level: int) -> None:
         self.logger = logger
@@ -107,7 +107,7 @@ class LogGuard(ClosedOnExit):
         self._level = level
 
     def close(self) -> None:
-        """Remove the handler, flush it, and put the logger's level back. Calling it again does nothing."""
+        """Remove the handler, flush it, and restore the logger's level. Calling it again does nothing."""
         if self.handler in self.logger.handlers:
             self.logger.removeHandler(self.handler)
             self.logger.setLevel(self._level)
@@ -124,8 +124,8 @@ def log_to(
 ) -> LogGuard:
     """Log to a stream (default: standard error) or a handler, with context, as JSON lines or as text.
 
-    ``logger`` is the name of the logger to attach to; the root logger by default. A handler that is
-    given gets our formatter and filter, and is closed with the guard; a stream stays open.
+    ``logger`` is the name of the logger to attach to; by default the root logger. A handler that you pass
+    gets our formatter and filter, and is closed with the guard; a stream stays open.
     """
     handler = target if isinstance(target, logging.Handler) else logging.StreamHandler(target)
     handler.addFilter(ContextFilter())
@@ -133,16 +133,16 @@ def log_to(
     attached = logging.getLogger(logger)
     guard = LogGuard(attached, handler, attached.level)
     attached.addHandler(handler)
-    # The logger's level, not the handler's: below it a record is not even made.
+    # Set the logger's level, not the handler's: records below it are then not even made.
     attached.setLevel(level)
     return guard
 
 
 class EventLog:
-    """A listener that logs each event: its name as the message, its fields as fields.
+    """A listener that logs each event: its name is the message, its fields are extra fields.
 
-    ``levels`` maps an event's name, or its part before a dot, to a level. The rest have the event's own
-    level, and ``default`` if that has none. It takes the place of the lines that are logged without it.
+    ``levels`` maps an event's name, or its part before a dot, to a level. Other events have their own level,
+    or ``default`` if they have none. Its lines replace those that are logged without it.
     """
 
     logs_events = True
@@ -177,7 +177,7 @@ def _fields(context: Context | None) -> dict[str, Any]:
     if context is None:
         return {}
     fields = context.to_dict()
-    # How long the operation has run is worth most in the line that says it failed.
+    # The duration of an operation is most valuable in the line that reports its failure.
     if context.started is not None:
         fields["duration"] = round(time.monotonic() - context.started, 6)
     return fields

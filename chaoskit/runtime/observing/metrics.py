@@ -1,7 +1,7 @@
-"""Error metrics: counts and sliding-window rates by operation and error type, and alerts on them.
+"""Error metrics: counts and sliding-window rates by operation and error type, with alerts.
 
-Memory is bounded: a window is a ring of slots, and the number of operations and error types has a
-limit, beyond which they are counted together under ``other``.
+Memory is bounded: a window is a ring of slots, and the numbers of operations and error types are limited; any
+beyond the limit are counted together as ``other``.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ OTHER = "other"
 
 @dataclass(frozen=True, slots=True)
 class AlertRule:
-    """When too many calls fail: ``ratio`` of those in the last ``window`` seconds, of ``minimum`` or more.
+    """Alert if the ``ratio`` of failed calls is reached by ``minimum`` or more calls in ``window`` seconds.
 
-    It clears when the ratio falls below ``clear_below`` (default: ``ratio``), or when the window has
-    emptied to fewer than ``minimum`` calls. ``*`` stands for every operation together, and for any
-    error type. The defaults are the watcher's: ten percent in five minutes.
+    It clears when the ratio falls below ``clear_below`` (default: ``ratio``), or when fewer than ``minimum``
+    calls are left in the window. ``*`` stands for all operations together, and for any error type. The
+    defaults are the watcher's: ten percent in five minutes.
 
     Raises:
-        UsageError: for a number out of its bounds.
+        UsageError: a number is out of its bounds.
     """
 
     ratio: float = option(default=0.1, above=0, maximum=1, unit="ratio", help="share of failed calls")
     window: float = option(default=300.0, above=0, unit="s", help="seconds looked back")
-    # A single failure among three calls is no trend.
+    # A single failure among three calls is not a trend.
     minimum: int = option(default=10, minimum=1, help="calls in the window before the rule speaks")
     operation: str = ANY
     error_type: str = ANY
@@ -61,7 +61,7 @@ class AlertRule:
 
 @dataclass(frozen=True, slots=True)
 class MetricsOptions:
-    """``window`` is that of rates without a rule; ``slots`` the steps in which a window moves on."""
+    """``window`` is the window of rates without a rule; ``slots`` is the number of steps of a window."""
 
     window: float = option(default=300.0, above=0, unit="s")
     slots: int = option(default=60, minimum=1, maximum=10_000)
@@ -72,7 +72,7 @@ class MetricsOptions:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Calls in a window, how many of them failed, and how many seconds the window covers."""
+    """Calls in a window, the number of those that failed, and the seconds that the window covers."""
 
     calls: int
     failures: int
@@ -80,18 +80,18 @@ class Rate:
 
     @property
     def ratio(self) -> float:
-        """Failures by calls; 0 without calls."""
+        """Failures divided by calls; 0 without calls."""
         return self.failures / self.calls if self.calls else 0.0
 
     @property
     def per_second(self) -> float:
-        """Failures by second."""
+        """Failures per second."""
         return self.failures / self.window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertRaised(Event):
-    """The failures of ``operation`` have reached a rule's ratio."""
+    """The failures of ``operation`` have reached the ratio of a rule."""
 
     name: ClassVar[str] = "alert.raised"
     level: ClassVar[int | None] = logging.WARNING
@@ -115,8 +115,8 @@ class AlertCleared(AlertRaised):
 class RateWindow:
     """Two counts over the last ``seconds``, in ``slots`` steps; not thread-safe.
 
-    What happened leaves the window after ``seconds``, or up to one slot earlier: the present slot is
-    part of the window however young it is. Memory is ``slots`` pairs of numbers.
+    A call leaves the window after ``seconds``, or up to one slot earlier, because the current slot counts as
+    a whole slot however young it is. Memory is ``slots`` pairs of numbers.
     """
 
     __slots__ = ("_calls", "_failures", "_last", "_slot", "_sum_calls", "_sum_failures", "seconds")
@@ -127,7 +127,7 @@ class RateWindow:
         self._calls = [0] * slots
         self._failures = [0] * slots
         self._last: int | None = None
-        # Sums are kept along, so that a rate costs no pass over all slots.
+        # Keep running sums, so that a rate need not go over all slots.
         self._sum_calls = self._sum_failures = 0
 
     def add(self, now: float, calls: int, failures: int) -> None:
@@ -139,7 +139,7 @@ class RateWindow:
         self._sum_failures += failures
 
     def rate(self, now: float) -> Rate:
-        """What is in the window at the monotonic time ``now``."""
+        """The rate of the window at the monotonic time ``now``."""
         self._move(now)
         return Rate(self._sum_calls, self._sum_failures, self.seconds)
 
@@ -147,9 +147,9 @@ class RateWindow:
         slot = int(now // self._slot)
         last = slot if self._last is None else self._last
         size = len(self._calls)
-        # A thread that read the clock a moment earlier than the last one counts in the present slot.
+        # A thread that read the clock a moment earlier than the last one counts in the current slot.
         slot = max(slot, last)
-        # From the slots that have left the window, at most one round of the ring.
+        # Clear the slots that have left the window, at most one round of the ring.
         for passed in range(max(last + 1, slot - size + 1), slot + 1):
             self._sum_calls -= self._calls[passed % size]
             self._sum_failures -= self._failures[passed % size]
@@ -159,7 +159,7 @@ class RateWindow:
 
 
 class _Series:
-    """All that is counted of one operation and one error type."""
+    """All counts of one operation and one error type."""
 
     __slots__ = ("calls", "failures", "windows")
 
@@ -175,11 +175,11 @@ class _Series:
 
 
 class ErrorMetrics(Lasting):
-    """Counts calls and failures, and tells when a rule's ratio is reached and when it is left.
+    """Counts calls and failures, and alerts when the ratio of a rule is reached and when it clears.
 
-    Threads may share an instance. Alerts are checked at each failure of an operation that a rule is
-    for, and by :meth:`check`, which is also what notices that failures have stopped: call it now and
-    then. Events go to ``listeners`` and to the subscribers of all events, outside of the lock.
+    Threads may share an instance. Alerts are checked at each failure of an operation that has a rule, and by
+    :meth:`check`; only that can notice that failures have stopped, so call it now and then. Events go to
+    ``listeners`` and to the subscribers of all events, outside of the lock.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class ErrorMetrics(Lasting):
         self.options = options or MetricsOptions()
         self._clock = clock or SystemClock()
         self._listeners = synchronous_all("listener", listeners)
-        # Reentrant, because a signal handler may count an error while its own thread is counting.
+        # Reentrant: a signal handler may count an error while its own thread is counting.
         self._lock = threading.RLock()
         survive_fork(self)
         windows = {self.options.window, *(r.window for r in self.options.alerts)}
@@ -222,10 +222,10 @@ class ErrorMetrics(Lasting):
         self.success(operation)
 
     def rate(self, operation: str = ANY, error_type: str = ANY, window: float | None = None) -> Rate:
-        """The rate in one of the windows that are kept: the options' own and those of the rules.
+        """The rate in one of the windows that are kept: that of the options and those of the rules.
 
         Raises:
-            UsageError: for another window.
+            UsageError: there is no such window.
         """
         seconds = self.options.window if window is None else window
         if seconds not in self._windows:
@@ -236,13 +236,13 @@ class ErrorMetrics(Lasting):
             return self._rate(operation, error_type, seconds)
 
     def check(self) -> tuple[AlertRule, ...]:
-        """Check every rule now and return those that are raised."""
+        """Check every rule now, and return the rules whose alerts are raised."""
         self._judge(self.options.alerts)
         with self._lock:
             return tuple(r for r in self.options.alerts if r in self._raised)
 
     def snapshot(self) -> dict[str, Any]:
-        """All counts and rates, by operation and error type, and the rules that are raised; JSON-ready."""
+        """All counts and rates by operation and error type, and the raised rules, as JSON types."""
         with self._lock:
             now = self._clock.monotonic()
             operations: dict[str, Any] = {}
@@ -258,7 +258,7 @@ class ErrorMetrics(Lasting):
             return {"window": self.options.window, "operations": operations, "raised": raised}
 
     def _after_fork(self) -> None:
-        """A forked child goes on from its parent's counts."""
+        """Replace the lock; a forked child continues with its parent's counts."""
 
     def _new(self) -> _Series:
         return _Series(self._windows, self.options.slots)
@@ -272,16 +272,16 @@ class ErrorMetrics(Lasting):
             self._get(operation, ANY).add(now, 1, failures)
             if error is not None:
                 error = self._known_type(operation, error)
-                # Failures only: the calls that went well have no error type to be counted under.
+                # Failures only: successful calls have no error type.
                 self._get(operation, error).add(now, 1, 1)
                 self._get(ANY, self._known_type(ANY, error)).add(now, 1, 1)
 
     def _known(self, operation: str) -> str:
-        # The name stands for all operations, whose sum it would spoil.
+        # ``*`` stands for all operations; an operation of that name would spoil their sum.
         if operation == ANY:
             return OTHER
         if operation not in self._types:
-            # Less the two that are always there.
+            # Without the two that always exist.
             if len(self._types) - 2 >= self.options.operations:
                 return OTHER
             self._types[operation] = set()
@@ -303,7 +303,7 @@ class ErrorMetrics(Lasting):
     def _rate(self, operation: str, error_type: str, seconds: float) -> Rate:
         now = self._clock.monotonic()
         whole = self._series.get((operation, ANY))
-        # Nothing counted yet is not an error: a dashboard asks before the first call.
+        # Not an error: a dashboard asks before the first call is counted.
         if whole is None:
             return Rate(0, 0, seconds)
         rate = whole.windows[seconds].rate(now)
@@ -317,11 +317,11 @@ class ErrorMetrics(Lasting):
         with self._lock:
             for rule in rules:
                 rate = self._rate(rule.operation, rule.error_type, rule.window)
-                # Edges only: an alert that is told at each failure would be muted by its readers.
+                # Only changes: readers would mute an alert that is repeated at each failure.
                 kind = self._edge(rule, rate)
                 if kind is not None:
                     events.append(self._event(kind, rule, rate))
-        # After the lock: a listener may count an error itself, or take long.
+        # After the lock is released: a listener may count an error itself, or take long.
         for event in events:
             emit(self._listeners, event)
 
@@ -330,7 +330,7 @@ class ErrorMetrics(Lasting):
         if rule not in self._raised and enough and rate.ratio >= rule.ratio:
             self._raised.add(rule)
             return AlertRaised
-        # Two thresholds, so that a ratio that moves about the first does not raise and clear in turn.
+        # Two thresholds, so that a ratio that fluctuates around one of them does not raise and clear in turn.
         low = rule.ratio if rule.clear_below is None else rule.clear_below
         if rule in self._raised and (not enough or rate.ratio < low):
             self._raised.discard(rule)

@@ -1,7 +1,7 @@
-"""What observes events and can never hurt the call: a strategy's listeners, subscribers to all, the log.
+"""Observers of events: a strategy's listeners, subscribers to all events, the log. They cannot harm a call.
 
-A program gives a listener to one strategy, or subscribes to the events of all. The records themselves are in
-:mod:`chaoskit.runtime.observing.events`: they are needed only once there is something to tell.
+A program passes a listener to one strategy, or subscribes to the events of all. The records are in
+:mod:`chaoskit.runtime.observing.events`, and are loaded only when there is an event to emit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Listener", "Subscription", "emit", "observer_errors", "subscribe", "untold", "wanted"]
 
 Listener = Callable[[Any], object]
-"""Called with an :class:`Event`; what it returns is ignored."""
+"""Called with an :class:`Event`; its result is ignored."""
 
 
 class Subscription(ClosedOnExit):
@@ -31,7 +31,7 @@ class Subscription(ClosedOnExit):
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
-        # By thread: another thread's events are not caused by this one's.
+        # By thread: this thread's events do not cause those of another.
         self._active = threading.local()
 
     def close(self) -> None:
@@ -42,7 +42,7 @@ class Subscription(ClosedOnExit):
             pass
 
     def _tell(self, event: Event) -> None:
-        # A subscriber that itself retries would be told of these retries, for ever.
+        # Without this, a subscriber that retries would hear about its retries forever.
         if getattr(self._active, "now", False):
             return
         self._active.now = True
@@ -52,9 +52,9 @@ class Subscription(ClosedOnExit):
             self._active.now = False
 
 
-# A plain list: append and remove are atomic, and there is no lock that a forked child could inherit held.
+# A plain list: append and remove are atomic, so no lock is needed that a forked child could inherit locked.
 _subscriptions: list[Subscription] = []
-# Fields that a log line has anyway, or that are too long for one.
+# Fields that every log line has, or that are too long for one.
 _NOT_SAID = frozenset({"event", "at", "context", "stacks"})
 _failures = itertools.count(1)
 _failed = 0
@@ -63,8 +63,8 @@ _failed = 0
 def subscribe(listener: Listener) -> Subscription:
     """Call ``listener`` with every event of every strategy in this process, until the guard is closed.
 
-    It runs in the thread that emits, inside the call it observes: it should be quick. It is not told
-    of events that it causes itself. Raises ``UsageError`` for an async function: no loop would await it.
+    It runs in the thread that emits, inside the observed call, so it should be quick. It does not get events
+    that it causes itself. Raises ``UsageError`` for an async function, which no loop would await.
     """
     synchronous("listener", listener, optional=False)
     subscription = Subscription(listener)
@@ -73,17 +73,17 @@ def subscribe(listener: Listener) -> Subscription:
 
 
 def wanted(listeners: Iterable[Listener]) -> bool:
-    """True if an event would reach a listener or a subscriber. ``listeners`` is a tuple or a list."""
+    """Return True if an event would reach a listener or a subscriber. ``listeners`` is a tuple or a list."""
     return bool(listeners) or bool(_subscriptions)
 
 
 def emit(listeners: Iterable[Listener], event: Event) -> None:
-    """Tell ``event`` to ``listeners``, in order, then to the subscribers.
+    """Pass ``event`` to ``listeners``, in order, then to the subscribers.
 
-    What an observer raises goes no further: it is logged (logger ``chaoskit``, level ERROR) and
-    counted, and the next observer is told. A ``CancelledError`` counts as an observer's error as
-    well, since cancellation is never delivered to code that does not await. ``KeyboardInterrupt``,
-    ``SystemExit`` and ``GeneratorExit`` pass: they are meant for the process, not for this call.
+    An observer's exception is logged (logger ``chaoskit``, level ERROR) and counted, and the next observer is
+    called. This includes ``CancelledError``, since cancellation is never delivered to code that does not
+    await. ``KeyboardInterrupt``, ``SystemExit`` and ``GeneratorExit`` pass through: they are meant for the
+    process, not for this call.
 
     An event with a level is logged (logger ``chaoskit``), unless one of the observers is an ``EventLog``.
     """
@@ -92,21 +92,21 @@ def emit(listeners: Iterable[Listener], event: Event) -> None:
     for listener in listeners:
         _call(listener, event)
     if _subscriptions:
-        # A copy: a subscriber may close its subscription, or another one.
+        # A copy: a subscriber may close its own subscription or another.
         for subscription in tuple(_subscriptions):
             subscription._tell(event)
 
 
 def observer_errors() -> int:
-    """How many times an observer raised, since the process began."""
+    """The number of exceptions of observers since the process began."""
     return _failed
 
 
 def untold(what: str, failure: Exception) -> None:
     """Count ``what``, an event that could not be made, as an observer's error, and log it.
 
-    The records of a strategy are loaded with its first event: without memory or a descriptor there is none,
-    and the call that it would have been about goes on.
+    The records of a strategy are loaded with its first event, which fails without memory or a descriptor; the
+    observed call goes on.
     """
     _count()
     log(ERROR, "%s could not be told", what, error=failure)
@@ -125,7 +125,7 @@ def _log(level: int, listeners: Iterable[Listener], event: Event) -> None:
         shown = [key for key, value in fields.items() if key not in _NOT_SAID and value not in ("", None)]
         log(level, "%s %s", event.name, " ".join(f"{key}={fields[key]}" for key in shown))
     except Exception:
-        # As for a listener that raises: nothing that observes a call may end it.
+        # As with listeners that raise: no observer may end the call that it observes.
         pass
 
 

@@ -1,7 +1,7 @@
-"""OpenTelemetry, as an optional extra: spans for operations, counters for events, the trace for children.
+"""OpenTelemetry, as an optional extra: spans for operations, counters for events, trace context for children.
 
-Needs ``chaoskit[otel]``, which is the API only: without an SDK that the program configures, all of it
-does nothing. Nothing here is loaded by the rest of the runtime.
+Needs ``chaoskit[otel]``, which is only the API: unless the program configures an SDK, nothing here has any
+effect. The rest of the runtime does not load this module.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["Telemetry"]
 
 
 class Telemetry:
-    """Tells OpenTelemetry what happens. The providers default to the globally configured ones.
+    """Reports to OpenTelemetry. The providers default to the globally configured ones.
 
-    As a listener (or :meth:`subscribe`) it adds each event to the span in progress, and counts it in
-    ``chaoskit.events`` by event, operation and error type. Free fields never become attributes of a
-    metric, where each sample's name would open another time series.
+    As a listener (or with :meth:`subscribe`) it adds each event to the current span, and counts it in
+    ``chaoskit.events`` by event, operation and error type. Free fields never become attributes of a metric:
+    each new value would begin another time series.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Telemetry:
 
     @block
     def operation(self, name: str, /, **fields: Any) -> Iterator[Span]:
-        """:func:`chaoskit.runtime.context.operation` and a span of the same name around the block.
+        """Put :func:`chaoskit.runtime.context.operation` and a span of the same name around the block.
 
         An error that leaves the block is recorded on the span, redacted, and sets its status.
         """
@@ -69,7 +69,7 @@ class Telemetry:
             self._tracer.start_as_current_span(
                 name,
                 attributes=self._attributes(current.to_dict()),
-                # By us, because the SDK would write the message and the traceback without redaction.
+                # Recorded by _record instead: the SDK would write message and traceback without redaction.
                 record_exception=False,
                 set_status_on_exception=False,
             ) as span,
@@ -94,7 +94,7 @@ class Telemetry:
         if operation is not None and operation.operation is not None:
             tags["chaoskit.operation"] = operation.operation
         error = fields.get("error")
-        # The type only: messages differ from call to call, and each would be a series.
+        # Only the type: messages differ from call to call, and each would be a new series.
         if isinstance(error, Mapping) and "type" in error:
             tags["error.type"] = str(error["type"])
         self._events.add(1, tags)
@@ -104,7 +104,7 @@ class Telemetry:
         return subscribe(self)
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
-        """A child's environment with chaoskit's context and the trace's (``TRACEPARENT``, W3C)."""
+        """The environment for a child, with chaoskit's context and the trace's (``TRACEPARENT``, W3C)."""
         # Imported here, so that events alone do not load the propagators.
         from opentelemetry.propagate import inject
 
@@ -115,12 +115,12 @@ class Telemetry:
 
     @block
     def adopted(self, environment: Mapping[str, str] | None = None) -> Iterator[None]:
-        """Within the block, the parent process's context and trace are in force, if it passed them on."""
+        """Put the parent process's context and trace, if it passed them on, in force for the block."""
         from opentelemetry import context as otel
         from opentelemetry.propagate import extract
 
         source = os.environ if environment is None else environment
-        # Variables are in capitals, while the propagators look for the names of HTTP headers.
+        # Variables are in capitals, but the propagators look for names of HTTP headers.
         carrier = {k.lower(): v for k, v in source.items() if k in ("TRACEPARENT", "TRACESTATE", "BAGGAGE")}
         token = otel.attach(extract(carrier))
         try:

@@ -1,1 +1,1 @@
-"""What is done about failures: strategies by kind, run folders that are marked, runs on other machines."""
+"""Dealing with failures: strategies by kind, run folders with flags, and runs on other machines."""

@@ -1,4 +1,4 @@
-"""The recovery manager: a strategy for each kind of failure, what became of it, and a report."""
+"""The recovery manager: a strategy for each kind of failure, a history of outcomes, and a report."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class RecoveryResult(enum.StrEnum):
 
 
 Strategy: TypeAlias = Callable[[BaseException, Mapping[str, Any]], Any]
-"""Called with the error and the context. What it returns is the value; ``Skip`` and raising say otherwise."""
+"""Called with the error and the context. Its result is the value; ``Skip`` or an exception says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryOutcome:
-    """What became of one failure. ``value`` is what the strategy gave; ``error`` what it raised instead."""
+    """The outcome of one failure. ``value`` is the strategy's result, ``error`` what it raised instead."""
 
     result: RecoveryResult
     category: Category
@@ -64,7 +64,7 @@ class RecoveryDone(Event):
 
 @dataclass(frozen=True, slots=True)
 class RecoveryEntry:
-    """One failure in the history, as text. ``at`` is seconds since the epoch."""
+    """One failure in the history, as text. ``at`` is in seconds since the epoch."""
 
     at: float
     category: str
@@ -84,7 +84,7 @@ class RecoveryReport:
     entries: tuple[RecoveryEntry, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """The report as JSON types."""
         return {"version": 1, "counts": self.counts, "entries": [asdict(one) for one in self.entries]}
 
     def __str__(self) -> str:
@@ -96,15 +96,17 @@ class RecoveryReport:
 
 
 class RecoveryManager:
-    """Handles each failure by the strategy of its class, of the taxonomy's class that it is judged to be, or
-    of its category, and keeps what became of it.
+    """Handles each failure with a strategy and keeps the outcomes.
 
-    A strategy is a function of the error and the context. What it returns makes the failure *recovered*; None
-    for a category in ``skips`` makes it *skipped*; without a strategy it is *given up*, and one that raises
-    has *failed*. ``handle`` never raises for what a strategy does: the caller decides by the outcome, and the
-    first error is never hidden by a second one. ``history`` failures are kept, without secrets.
+    The strategy is that of the error's class, of the class of the taxonomy that the classifier gives it, or
+    of its category.
 
-    Threads may share it. Raises UsageError for strategies that do not act at once, or a history below 1.
+    A strategy is a function of the error and the context. If it returns, the failure is *recovered*; None for
+    a category in ``skips`` makes it *skipped*; without a strategy it is *given up*; if the strategy raises,
+    it has *failed*. ``handle`` never raises an error of a strategy: the caller decides by the outcome, and a
+    second error never hides the first. The last ``history`` failures are kept, without secrets.
+
+    Threads may share it. Raises UsageError for async strategies, or a history below 1.
     """
 
     def __init__(
@@ -121,7 +123,7 @@ class RecoveryManager:
             raise wrong("history", history, "a whole number of at least 1")
         for kind, strategy in strategies.items():
             synchronous("a strategy", strategy, optional=False)
-            # The text of a category is equal to none of them, and its strategy would never be asked.
+            # The string value of a category equals no category here, so its strategy would never be called.
             if not isinstance(kind, Category) and not (
                 isinstance(kind, type) and issubclass(kind, BaseException)
             ):
@@ -134,7 +136,7 @@ class RecoveryManager:
         survive_fork(self)
 
     def handle(self, error: BaseException, context: Mapping[str, Any] | None = None) -> RecoveryOutcome:
-        """Do what is to be done about ``error``; what became of it.
+        """Handle ``error`` with its strategy, and return the outcome.
 
         KeyboardInterrupt and the like are never handled: they are raised again.
         """
@@ -157,17 +159,17 @@ class RecoveryManager:
         return outcome
 
     def report(self) -> RecoveryReport:
-        """What has been so far."""
+        """The report so far."""
         with self._lock:
             return RecoveryReport(
                 {name: dict(one) for name, one in self._counts.items()}, tuple(self._entries)
             )
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as JSON, whole or not at all.
+        """Write the report as JSON, as a whole or not at all.
 
         Raises:
-            DiskFull, OutcomeUnknown, OSError: as ``write_file``.
+            DiskFull, OutcomeUnknown, OSError: as in ``write_file``.
         """
         import json
 
@@ -176,8 +178,8 @@ class RecoveryManager:
     def _strategy(
         self, error: BaseException, verdict: type[BaseException], category: Category
     ) -> Strategy | None:
-        # The nearest class first: what is said of ConnectionResetError beats what is said of OSError; and
-        # what is said of the error itself beats what is said of what it was judged to be.
+        # The nearest class wins: a strategy for ConnectionResetError beats one for OSError. The error's own
+        # classes come before those of the verdict.
         for cls in (*type(error).__mro__, *verdict.__mro__):
             if cls in self._strategies:
                 return self._strategies[cls]
@@ -193,7 +195,7 @@ class RecoveryManager:
         try:
             value = called("a strategy", strategy, error, context)
         except Exception as trouble:
-            # The error that it was called for stays in sight: it is what has to be looked into.
+            # Chain the original error: it is the one that has to be examined.
             if trouble is not error and trouble.__cause__ is None:
                 trouble.__cause__ = error
             return RecoveryOutcome(RecoveryResult.FAILED, category, name, error=trouble)
@@ -203,7 +205,7 @@ class RecoveryManager:
 
     def _remember(self, error: Exception, context: Mapping[str, Any], outcome: RecoveryOutcome) -> None:
         told = record_error(error)
-        # As text, and bounded: a history of objects would keep alive whatever the work had in its hands.
+        # As bounded text: a history of objects would keep everything alive that the work held.
         plain = {str(name): record_error(ValueError(value))["message"] for name, value in context.items()}
         trouble = "" if outcome.error is None else record_error(outcome.error)["message"]
         entry = RecoveryEntry(
@@ -221,4 +223,4 @@ class RecoveryManager:
             self._counts.setdefault(outcome.category.value, Counter())[outcome.result.value] += 1
 
     def _after_fork(self) -> None:
-        """A forked child goes on from its parent's history."""
+        """Replace the lock; a forked child continues with its parent's history."""

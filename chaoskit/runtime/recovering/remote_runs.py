@@ -1,4 +1,4 @@
-"""Runs on another machine's queue: launched once each, watched, launched again, and cleaned up.
+"""Runs on another machine's queue: launched once each, watched, relaunched, and cleaned up.
 
 ::
 
@@ -26,13 +26,13 @@ __all__ = ["ReconcileReport", "RemoteRun", "RemoteRuns", "RemoteService", "Remot
 
 REMOTE = Kind("remote run")
 LIVE, ENDED = ("launching", "launched"), ("done", "failed")
-# Not "running": that is what the store calls a record that one of our own processes has claimed.
+# Not "running", which the store uses for records that one of our own processes has claimed.
 
 logger = logging.getLogger("chaoskit")
 
 
 class RemoteStatus(enum.StrEnum):
-    """What the other side says of a run."""
+    """The status of a run on the other side."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -43,7 +43,7 @@ class RemoteStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RemoteRun:
-    """One run as the other side has it. ``key`` is the one it was launched with."""
+    """A run as the other side reports it. ``key`` is the key with which it was launched."""
 
     id: str
     key: str
@@ -52,24 +52,24 @@ class RemoteRun:
 
 
 class RemoteService(Protocol):
-    """The other side. Each call raises whatever it raises; it is made again the next time."""
+    """The other side. Its methods may raise anything; they are called again the next time."""
 
     def launch(self, key: str, payload: Any) -> str:
-        """Start a run, and keep ``key`` with it; return its id."""
+        """Start a run, and store ``key`` with it; return its id."""
 
     def runs(self) -> Mapping[str, RemoteRun]:
-        """All runs that carry a key of ours, by id: also those that have ended, until they are removed.
+        """All runs with one of our keys, by id: also those that have ended, until they are removed.
 
-        What is left out counts as forgotten. A service that cannot list them all has to raise.
+        A run that is left out counts as forgotten. A service that cannot list all runs has to raise.
         """
 
     def remove(self, id: str) -> None:
-        """Stop it if it runs, and remove what it left."""
+        """Stop the run if it is active, and remove what it left behind."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileReport:
-    """Keys by what was done about them; ``removed`` are ids of orphans. ``troubles`` are tried again."""
+    """Keys by what was done; ``removed`` has ids of orphans. ``troubles`` will be tried again."""
 
     launched: tuple[str, ...] = ()
     done: tuple[str, ...] = ()
@@ -79,14 +79,14 @@ class ReconcileReport:
 
 
 class RemoteRuns:
-    """Keeps runs in the store, and the other side in step with it, whenever :meth:`reconcile` is called.
+    """Keeps runs in the store, and synchronises them with the other side at each :meth:`reconcile`.
 
-    The intent is recorded before a launch, and a launch whose answer was lost is found again by its key: no
-    run is lost, and none launched twice while the other side lists it. Cancelled and forgotten runs are
-    launched again ``relaunches`` times; a launch that is refused for the moment does not count. What the
-    other side has under a key that is not ours, or twice under one, is an orphan: it is removed, but not
-    while a record of ours cannot be read. Call it from one process at a time. Raises UsageError for a limit
-    below zero.
+    The intent is recorded before a launch, and if the answer of a launch is lost, its run is found again by
+    its key: no run is lost, and none is launched twice provided that the other side lists it. Cancelled and
+    forgotten runs are relaunched up to ``relaunches`` times; a launch that was refused temporarily does not
+    count. A run on the other side without one of our keys, or a second one with the same key, is an orphan:
+    it is removed, but not while any of our records is unreadable. Call it from one process at a time. Raises
+    UsageError for a negative limit.
     """
 
     def __init__(self, store: Storage, service: RemoteService, *, name: str, relaunches: int = 3) -> None:
@@ -96,7 +96,7 @@ class RemoteRuns:
         self._name, self._relaunches = name, relaunches
 
     def add(self, key: str, payload: Any, *, tx: Tx | None = None) -> bool:
-        """Have a run launched by the next :meth:`reconcile`; False if that key is known.
+        """Add a run for the next :meth:`reconcile` to launch; return False if the key is known already.
 
         Raises:
             CheckpointError: the payload is not JSON.
@@ -114,11 +114,11 @@ class RemoteRuns:
         return None if found is None else (found.status, found.value["reason"])
 
     def reconcile(self) -> ReconcileReport:
-        """Ask the other side once, and put right what is not as it should be.
+        """Ask the other side once, and bring both sides into step.
 
         Raises:
-            UsageError: ``runs()`` gave something else than runs by their ids; nothing was changed.
-            Exception: what ``runs()`` raised; nothing was changed.
+            UsageError: ``runs()`` did not return runs by their ids; nothing was changed.
+            Exception: ``runs()`` raised it; nothing was changed.
         """
         known = _checked_runs(self._service.runs())
         did: dict[str, list[str]] = {
@@ -131,22 +131,22 @@ class RemoteRuns:
                 continue
             try:
                 kept = self._step(record, known, did)
-            # One run that cannot be launched must not keep the others from it.
+            # A run that cannot be launched must not keep the others from it.
             except Exception as error:
                 did["troubles"].append(f"{record.key}: {record_error(error)['message']}")
-                # Whatever carries its key may be its own: what a launch has made that could not be recorded.
+                # Any run with its key may be its own: a launch may have succeeded without being recorded.
                 ours.update(id for id, run in known.items() if run.key == record.key)
                 kept = None
             if kept is not None:
                 ours.add(kept)
         settled = {one.value["id"] for one in records if one.status in ENDED}
-        # The results of a run that ended well stay until its owner removes them.
+        # A successful run's results stay until its owner removes them.
         ours |= {id for id in settled if id in known and known[id].status == RemoteStatus.DONE}
         self._clean(known, ours, damaged, did)
         return ReconcileReport(**{name: tuple(found) for name, found in did.items()})
 
     def _step(self, record: Record, known: Mapping[str, RemoteRun], did: dict[str, list[str]]) -> str | None:
-        """Put one run right; the id of the run on the other side that is its own from now on."""
+        """Bring one run into step; return the id on the other side that belongs to it from now on."""
         id: str | None = record.value["id"]
         if id not in known:
             id = _named(record.key, known)
@@ -158,7 +158,8 @@ class RemoteRuns:
                 return None
             return self._launch(record, did)
         if seen.status not in tuple(RemoteStatus):
-            # Left alone, since it may be at work, and told: taken for running it would never come to an end.
+            # Reported but left alone, since it may be at work. If it were taken for running, it would never
+            # end.
             states = ", ".join(RemoteStatus)
             raise wrong(f"the status of {id!r} on the other side", seen.status, f"one of {states}")
         if seen.status in (RemoteStatus.DONE, RemoteStatus.FAILED):
@@ -170,7 +171,8 @@ class RemoteRuns:
         return id
 
     def _launch(self, record: Record, did: dict[str, list[str]]) -> str:
-        # The count first, and without an id: killed after the launch, the next look finds it by its key.
+        # Write the count first, without an id: after a kill behind the launch, the next call finds the run by
+        # its key.
         before = record.value["launches"]
         value = {**record.value, "id": None, "launches": before + 1, "refused": ""}
         self._write(record, "launching", value)
@@ -197,7 +199,7 @@ class RemoteRuns:
     ) -> None:
         orphans = [id for id in known if id not in ours]
         if damaged:
-            # One of them may be the run of a record that cannot be read, at work or with its results.
+            # One of them may belong to an unreadable record, and be at work or have results.
             did["troubles"] += [
                 f"{one.key}: its record cannot be read ({one.reason}), so that no orphan is removed"
                 for one in damaged
@@ -211,7 +213,7 @@ class RemoteRuns:
                 did["troubles"].append(f"{id}: {record_error(error)['message']}")
 
     def _end(self, record: Record, status: str, reason: object, id: str | None = None) -> None:
-        # With the id, also of a run that was only found now: by it its results are known for ours.
+        # With the id, even of a run that was found only now: it marks its results as ours.
         value = {**record.value, "reason": _plain(reason), "id": id or record.value["id"]}
         self._write(record, status, value)
 
@@ -232,7 +234,7 @@ class RemoteRuns:
 
 
 def _checked_runs(given: object) -> dict[str, RemoteRun]:
-    """What ``runs()`` gave; all of it is refused for one wrong entry: what is missing is launched again."""
+    """Check the result of ``runs()``; one wrong entry refuses all, since missing runs are relaunched."""
     if not isinstance(given, Mapping):
         raise wrong("what runs() gave", given, "a mapping of ids to RemoteRuns")
     for id, run in given.items():
@@ -249,7 +251,7 @@ def _given_up(record: Record, seen: RemoteRun | None) -> str:
 
 
 def _plain(reason: object) -> str:
-    """A reason as a record can hold it, bounded and without secrets: it may be what a tool has printed."""
+    """A reason as a record can hold it: bounded and without secrets, since it may be a tool's output."""
     text: str = "" if reason is None else record_error(RuntimeError(reason))["message"]
     return text
 

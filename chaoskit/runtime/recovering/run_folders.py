@@ -1,4 +1,4 @@
-"""Run folders: one directory for each run, marked on disk when it has failed, and then left alone."""
+"""Run folders: a directory for each run, which gets a flag when it fails and is then left alone."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ __all__ = ["FlaggedRun", "RunFolders"]
 
 @dataclass(frozen=True, slots=True)
 class FlaggedRun:
-    """One run that has failed, and what its flag says."""
+    """A run that has failed, and the content of its flag."""
 
     path: Path
     why: FlagInfo
 
 
 class RunFolders:
-    """The directories below ``root``; one that has the file ``flag`` is left alone until it is cleared.
+    """The directories below ``root``; one with the file ``flag`` is left alone until the flag is cleared.
 
-    The flag is written whole and survives a power loss. One that cannot be read counts as set: a run that
-    failed is not done again for a bad sector.
+    The flag is written atomically and survives a power loss. An unreadable flag counts as set: a failed run
+    must not be repeated because of a bad sector.
 
     Raises:
-        UsageError: ``flag`` is not a name within a folder.
+        UsageError: ``flag`` is not the name of a file in a folder.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, flag: str = "errorprocessing") -> None:
@@ -38,15 +38,15 @@ class RunFolders:
         self._root, self._flag = Path(os.path.abspath(root)), flag
 
     def due(self) -> Iterator[Path]:
-        """The runs that are not marked, by name.
+        """The runs without a flag, sorted by name.
 
         Raises:
-            OSError: the root cannot be read; nothing is known of its runs then.
+            OSError: the root cannot be read, so its runs are unknown.
         """
         yield from (path for path in self._all() if self._why(path) is None and path.is_dir())
 
     def flagged(self) -> Iterator[FlaggedRun]:
-        """The runs that are, by name, with the reason.
+        """The runs with a flag, sorted by name, and their reasons.
 
         Raises:
             OSError: the root cannot be read.
@@ -57,12 +57,12 @@ class RunFolders:
                 yield FlaggedRun(path, why)
 
     def fail(self, name: str, error: BaseException, /, **details: str) -> None:
-        """Mark the run as failed with ``error``, durably.
+        """Flag the run as failed with ``error``, durably.
 
         Raises:
-            UsageError: there is no such run, or a detail that is not JSON or is named as what is kept of the
-                error: ``chain`` and ``traceback``.
-            DiskFull, OSError: it is not marked.
+            UsageError: there is no such run, or a detail is not JSON or has one of the names ``chain`` and
+                ``traceback``, which are kept for the error.
+            DiskFull, OSError: it has no flag.
         """
         told = record_error(error)
         kept = {"chain": told["chain"], "traceback": told["traceback"]}
@@ -71,16 +71,16 @@ class RunFolders:
         Flag(self._of(name) / self._flag).set(f"{told['type']}: {told['message']}", **kept, **details)
 
     def clear(self, name: str) -> bool:
-        """Have the run looked at again; False if it was not marked.
+        """Remove the flag, so that the run is due again; return False if there was none.
 
         Raises:
             UsageError: there is no such run.
-            OSError: it is still marked.
+            OSError: the flag is still set.
         """
         return Flag(self._of(name) / self._flag).clear()
 
     def why(self, name: str) -> FlagInfo | None:
-        """Why the run is marked; None if it is not. Raises UsageError if there is no such run."""
+        """Why the run has a flag; None if it has none. Raises UsageError if there is no such run."""
         return self._why(self._of(name))
 
     def _why(self, folder: Path) -> FlagInfo | None:
@@ -90,14 +90,14 @@ class RunFolders:
             return FlagInfo(f"the flag cannot be looked at: {error}", damaged=True)
 
     def _all(self) -> list[Path]:
-        # Links are not followed: one that leads out of the root is none of its runs.
+        # Links are not followed: one that leads out of the root is not a run of this root.
         with os.scandir(self._root) as found:
             runs = (one for one in found if one.is_dir(follow_symlinks=False))
             return sorted(Path(one.path) for one in runs if not one.name.startswith("."))
 
     def _of(self, name: str) -> Path:
         path = self._root / name if _is_name(name) else None
-        # A link is none of the runs that are listed, and what it leads to may be another's.
+        # Links are not listed as runs, and their target may belong to something else.
         if path is None or path.is_symlink() or not path.is_dir():
             raise UsageError(
                 f"there is no run {name!r} in {str(self._root)!r}; expected the name of a directory there."
@@ -106,6 +106,6 @@ class RunFolders:
 
 
 def _is_name(text: str) -> bool:
-    """True if ``text`` names something within a directory, and not above it or elsewhere."""
-    # By hand: to pathlib ".." is a name.
+    """Return True if ``text`` names an entry of a directory, and nothing above it or elsewhere."""
+    # By hand: pathlib takes ".." for a name.
     return text not in ("", ".", "..") and Path(text).name == text and "\0" not in text

@@ -1,4 +1,4 @@
-"""The asynchronous shell: awaits the function, cuts attempts in time, and obeys cancellation at once."""
+"""The asynchronous shell: awaits the function, cuts off attempts in time, and obeys cancellation at once."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ __all__ = ["async_pause", "async_retried"]
 
 _NO_ERROR = Exception()
 
-# Yielded by no awaitable, so that the end of the steps can be told from a step.
+# No awaitable yields this, so it marks the end of the steps.
 _DONE: Any = object()
 
 Function = Callable[..., Awaitable[Any]]
 
 
 def async_retried(rules: RetryRules, fn: Function) -> Callable[..., Any]:
-    """A coroutine function that awaits ``fn`` as ``rules`` say; see the synchronous shell."""
+    """A coroutine function that awaits ``fn`` according to ``rules``; see the synchronous shell."""
     made = Retried(rules, fn, _judged(rules, fn), rules.matcher.clause)
     shell = _bare if rules.plain else _guarded
     return functools.wraps(fn)(shell(made, _nested(made)))
@@ -68,14 +68,14 @@ def _bare(parts: Retried, nested: Function) -> Callable[..., Any]:
 
 
 def _guarded(parts: Retried, nested: Function) -> Callable[..., Any]:
-    """The shell of a policy that counts calls, limits their time, or looks at results."""
+    """The shell of a policy that counts calls, limits their time, or judges results."""
     rules, _, attempt, catch = parts
     opened = opener(rules)
     limited = rules.deadline is not None or rules.attempt_timeout is not None
     by_hand = limited and not _is_virtual(rules)
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
-        # Where trio is not even loaded, to ask which loop runs would be a fifth of the cost of all this.
+        # If trio is not even loaded, asking which loop runs would be a fifth of the cost of all this.
         if limited and "trio" in modules:
             needs_asyncio("a deadline or an attempt_timeout", to_wait=True)
         scope = opened()
@@ -111,7 +111,7 @@ def _guarded(parts: Retried, nested: Function) -> Callable[..., Any]:
 
 
 def _nested(parts: Retried) -> Function:
-    """What either shell does within a deadline that an outer call has set: inherit it, and put it back."""
+    """The part that both shells use under the deadline of an outer call: inherit it, and restore it."""
     rules, _, attempt, catch = parts
 
     async def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -133,7 +133,7 @@ def _nested(parts: Retried) -> Function:
 
 
 async def async_pause(rules: RetryRules, course: Course, error: BaseException) -> bool:
-    """Wait and repair; True if the next attempt may begin."""
+    """Wait and repair; return True if the next attempt may begin."""
     with hooked(rules, course):
         woken = await sleep_async(rules.clock, course.wait, rules.wake)
     if woken:
@@ -156,7 +156,7 @@ async def _go_on(
     error: BaseException,
     scope: Scope | None,
 ) -> Any:
-    """What follows the first failure."""
+    """Continue after the first failure."""
     course = Course(rules, scope, attempt)
     catch = rules.matcher.catch
     try:
@@ -179,7 +179,7 @@ async def _go_on(
 
 
 def _judged(rules: RetryRules, fn: Function) -> Function:
-    """``fn`` with the throttle before and the judgement of its result after it, where there are such."""
+    """``fn`` with the throttle before it and the judgement of its result after it, if the policy has them."""
     if rules.throttle is None and rules.on_result is None:
         return fn
 
@@ -196,7 +196,7 @@ def _judged(rules: RetryRules, fn: Function) -> Function:
 
 
 def _let_cancellation_win(error: BaseException) -> None:
-    """Raise ``error`` again if it is the cancellation of this very task, even where ``on`` names it."""
+    """Raise ``error`` again if it is the cancellation of this very task, even if ``on`` names it."""
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -204,15 +204,15 @@ def _let_cancellation_win(error: BaseException) -> None:
 
 
 async def _limited(rules: RetryRules, work: Awaitable[Any], scope: Scope | None) -> Any:
-    """One attempt, cut when its time is over.
+    """Make one attempt, and cut it off when its time is over.
 
-    The first step is taken by hand: work that never has to wait, like most that is answered from a
-    buffer or a cache, then needs no timer, which costs ten times as much as everything else here.
+    The first step is taken by hand: work that never has to wait, such as most answers from a buffer or a
+    cache, then needs no timer, which costs ten times as much as everything else here.
     """
     if scope is None and rules.attempt_timeout is None:
         return await work
     if _is_virtual(rules):
-        # Time may pass within the first step, and the timer has to be there to see it.
+        # A virtual clock may move during the first step, so the timer must be set before it.
         return await _rest(rules, work, scope)
     steps: Any = work.__await__()
     try:
@@ -236,7 +236,7 @@ async def _rest(rules: RetryRules, rest: Awaitable[Any], scope: Scope | None) ->
                 own = error
                 raise
     except TimeoutError as error:
-        # The attempt itself may raise a TimeoutError, even at the very moment at which it is cut.
+        # The attempt itself may raise a TimeoutError, even at the very moment at which it is cut off.
         if error is own:
             raise
     finally:
@@ -245,16 +245,16 @@ async def _rest(rules: RetryRules, rest: Awaitable[Any], scope: Scope | None) ->
 
 
 def _is_virtual(rules: RetryRules) -> bool:
-    """True for a clock that moves when it is told to, and then says so."""
+    """Return True for a clock that moves only when it is told to, and calls back then."""
     return getattr(rules.clock, "alarm", None) is not None
 
 
 @coroutine
 def _into(box: list[Any], begun: Any) -> Generator[Any, Any, None]:
-    """Steps of ``begun``, a coroutine, that leave its result in ``box``.
+    """The steps of ``begun``, a coroutine, that leave its result in ``box``.
 
-    ``next`` with a default ends them without an exception; the StopIteration that carries a result, and the
-    traceback that goes with it, cost twice as much as this generator.
+    ``next`` with a default ends them without an exception; a StopIteration that carries the result, with its
+    traceback, would cost twice as much as this generator.
     """
     box[0] = yield from begun
 
@@ -266,7 +266,7 @@ def _cut(rules: RetryRules, scope: Scope | None) -> ResilienceError:
 
 
 class _Resumed:
-    """The rest of an awaitable whose first step has been taken and yielded ``first``."""
+    """The rest of an awaitable whose first step was taken and yielded ``first``."""
 
     __slots__ = ("_first", "_steps")
 
@@ -287,11 +287,11 @@ class _Resumed:
                 error = caught
             else:
                 assert sent is None  # what an event loop sends
-                # Nothing is thrown at a step that has gone through, so the interpreter takes over.
+                # Nothing can be thrown at a finished step, so the interpreter can take over.
                 return (yield from steps)
-            # Outside of the except clause: within it, what the coroutine raises next would get this error
-            # as its context even after the coroutine has handled it. The answer to a thrown error is a
-            # step like any other, which may again be answered with an error.
+            # Outside of the except clause: inside it, the next error of the coroutine would get this error as
+            # its context even if the coroutine has handled it. The answer to a thrown error is a step like
+            # any other, and may itself be answered with an error.
             try:
                 step = steps.throw(error)
             except StopIteration as done:
@@ -309,5 +309,5 @@ def _leave(token: Any) -> None:
     try:
         CURRENT.reset(token)
     except ValueError:
-        # A coroutine that was never finished is closed in another context, where nothing was set.
+        # An unfinished coroutine is closed in another context, where nothing was set.
         pass

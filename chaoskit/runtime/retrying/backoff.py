@@ -1,13 +1,13 @@
-"""How long to wait after the n-th failure: arithmetic alone, without a clock or chance.
+"""How long to wait after the n-th failure: pure arithmetic, without a clock or chance.
 
-A backoff declares a band ``(low, high)`` of seconds for each failure; :func:`draw` picks from it. Every
-bound is finite, not negative, and at most ``cap``, for any number of failures.
+A backoff gives a band ``(low, high)`` of seconds for each failure; :func:`draw` picks a wait from it. For any
+number of failures, both bounds are finite, not negative, and at most ``cap``.
 
-Jitter (sources: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015) is a pair of
-factors on the computed wait. Where the wait has reached the cap the band is narrowed to end there, never
-clipped after the draw: clipping would send a share of all clients back at the very same moment.
+Jitter (source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015) is a pair of
+factors on the computed wait. When the wait has reached the cap, the band is narrowed to end there instead of
+clipping the drawn wait, which would send a share of all clients back at the very same moment.
 
-Here is what every policy needs, the exponential backoff of the default among it; the other ones are in
+This module has what every policy needs, including the default exponential backoff; the others are in
 :mod:`chaoskit.runtime.retrying.backoffs`.
 """
 
@@ -36,23 +36,23 @@ __all__ = [
     "draw",
 ]
 
-# Every sleeper takes this much: Windows' waits end at 4,294,967 s (2**32 ms).
+# Every way of sleeping accepts this: Windows' waits end at 4,294,967 s (2**32 ms).
 LONGEST_WAIT = 4_000_000.0
 
 
 class Chance(Protocol):
-    """A source of numbers from 0 (included) to 1 (excluded); ``random.Random`` is one."""
+    """A source of numbers from 0 (inclusive) to 1 (exclusive), such as ``random.Random``."""
 
     def random(self) -> float: ...
 
 
 class _System:
-    """Chance from the operating system: no state to share, to seed, or to inherit across a fork."""
+    """Chance from the operating system: there is no state to share, to seed, or to inherit across a fork."""
 
     __slots__ = ()
 
     def random(self) -> float:
-        # 53 bits, which are all that a float between 0 and 1 has room for.
+        # 53 bits, as many as a float between 0 and 1 can hold.
         return (int.from_bytes(os.urandom(7), "big") >> 3) * 2.0**-53
 
     def __repr__(self) -> str:
@@ -77,8 +77,8 @@ class Jitter:
             raise wrong("jitter", (self.low, self.high), "two factors, 0 <= low <= high")
 
     def around(self, wait: float, cap: float) -> tuple[float, float]:
-        """The band around ``wait``, within ``cap``."""
-        # Both ends: clipping the draw instead would pile a share of all waits up at the cap.
+        """The band around ``wait``, limited by ``cap``."""
+        # Limit both ends: clipping the drawn wait would pile up a share of all waits at the cap.
         return min(wait * self.low, cap), min(wait * self.high, cap)
 
 
@@ -88,25 +88,25 @@ EQUAL = Jitter(0.5, 1.0)
 
 
 def band(share: float) -> Jitter:
-    """Jitter of plus and minus ``share`` (0 to 1, else ``UsageError``): ``band(0.2)`` is ±20 %."""
+    """Jitter of plus and minus ``share`` (0 to 1, otherwise ``UsageError``): ``band(0.2)`` is ±20 %."""
     if not 0 <= share <= 1:
         raise wrong("share", share, "0 to 1, as in band(0.2) for plus and minus 20 %")
     return Jitter(1 - share, 1 + share)
 
 
 class Backoff(Protocol):
-    """What a policy asks of a backoff. Any object with these two will do."""
+    """What a policy needs from a backoff. Any object with these two members will do."""
 
     @property
     def cap(self) -> float:
-        """No wait is longer, in seconds."""
+        """The longest wait, in seconds."""
 
     def band(self, failures: int, previous: float) -> tuple[float, float]:
-        """The shortest and the longest wait after ``failures`` (from 1); ``previous`` is the one before."""
+        """The shortest and longest wait after ``failures`` (from 1); ``previous`` is the wait before."""
 
 
 def draw(bounds: tuple[float, float], chance: Chance) -> float:
-    """A wait from within ``bounds``, ends included."""
+    """Draw a wait from ``bounds``, ends included."""
     low, high = bounds
     # low + (high - low) * x can exceed high in the last bit.
     return low if low == high else min(high, low + (high - low) * chance.random())
@@ -133,7 +133,7 @@ class Exponential:
         try:
             return min(self.initial * float(self.factor) ** (failures - 1), self.cap)
         except OverflowError:
-            # Nothing, however often it is doubled, stays nothing.
+            # Zero stays zero, however often it is doubled.
             return self.cap if self.initial else 0.0
 
 
@@ -144,7 +144,7 @@ def check_seconds(what: str, seconds: float) -> None:
 
 
 def check_range(initial: float, cap: float) -> None:
-    """Raise ``UsageError`` unless both are waits, and ``initial`` is not the longer one."""
+    """Raise ``UsageError`` unless both are valid waits and ``initial`` is not longer than ``cap``."""
     check_seconds("cap", cap)
     check_seconds("initial", initial)
     if not 0 <= initial <= cap:

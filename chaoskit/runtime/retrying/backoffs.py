@@ -1,4 +1,4 @@
-"""The backoffs beside the exponential one, loaded for those who name them."""
+"""The other backoffs beside the exponential one, loaded only by those who name them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """``initial``, then ``step`` more each time, up to ``cap``."""
+    """``initial``, then ``step`` longer each time, up to ``cap``."""
 
     initial: float
     step: float
@@ -45,14 +45,14 @@ class Linear:
         try:
             wait = self.initial + self.step * (failures - 1)
         except OverflowError:  # a number of failures beyond what a float holds
-            # Without a step it never grew.
+            # Without a step the wait never grew.
             wait = self.cap if self.step else self.initial
         return self.jitter.around(min(wait, self.cap), self.cap)
 
 
 @dataclass(frozen=True, slots=True)
 class Decorrelated:
-    """From ``initial`` to three times the wait before, up to ``cap``: spreads clients that fail together."""
+    """From ``initial`` to three times the last wait, up to ``cap``: spreads clients that fail together."""
 
     initial: float
     cap: float

@@ -1,8 +1,9 @@
 """A limit on retries that many callers share, so that retries never become the load.
 
-In the ``window`` seconds before any retry there are at most ``floor + ratio × requests`` retries (that one
-included), where requests are first attempts. The idea is that of Finagle's RetryBudget; it differs in
-that nothing is carried over: requests of an hour ago buy no retries today.
+In the ``window`` seconds before any retry there are at most ``floor + ratio × requests`` retries (including
+that one), where requests are first attempts. The idea is that of Finagle's RetryBudget, but nothing is
+carried over:
+requests of an hour ago buy no retries today.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from chaoskit.runtime.forks import survive_fork
 
 __all__ = ["RetryBudget"]
 
-# Finer ones would cost memory and passes; a twentieth is as exact as a budget needs to be.
+# Finer slots would cost memory and time; a twentieth is as exact as a budget needs to be.
 _SLOTS = 20
 
 
@@ -33,11 +34,11 @@ class _Slot:
 
 
 class RetryBudget:
-    """Allows ``floor + ratio × requests`` retries a window, and never more than ``cap``.
+    """Allows ``floor + ratio × requests`` retries per window, and never more than ``cap``.
 
-    Share one object between the policies that call the same service; threads and tasks may use it at
-    once. The window advances in steps of a twentieth, and rounds against the retry: what may be too
-    old does not buy, what may be young enough still counts. Raises ``UsageError`` for limits that cannot be.
+    Share one object between the policies that call the same service; threads and tasks may use it at once.
+    The window advances in steps of a twentieth, and rounds against retries: requests that may be too old do
+    not count, retries that may be young enough do. Raises ``UsageError`` for impossible limits.
     """
 
     def __init__(
@@ -66,8 +67,8 @@ class RetryBudget:
         return f"<RetryBudget {self.floor} and {self.ratio:g} of the requests in {self.window:g} s>"
 
     def _restart(self) -> None:
-        # Counting a request must not cost a lock: itertools.count is atomic, and the lock only orders
-        # those who read it. A reading counts one too many, which _collect takes off again.
+        # Counting a request must not take a lock: itertools.count is atomic, and the lock only orders those
+        # who read it. Reading it adds one to the count, which _collect subtracts again.
         self.tick: Callable[[], int] = itertools.count().__next__
         self._counted = 0
         self._slots: deque[_Slot] = deque([_Slot(self._number(self._clock.monotonic()))])
@@ -77,21 +78,21 @@ class RetryBudget:
         """The child keeps the balance: nothing here belongs to a thread."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        # What was spent belongs to this process; the limits travel.
+        # What was spent belongs to this process; only the limits are pickled.
         return (_rebuilt, (self.floor, self.ratio, self.window, self.cap, self._clock))
 
     def request(self, now: float) -> None:
-        """Count a first attempt at ``now`` on the monotonic clock."""
-        # The same two lines stand in the fast path of the shells, where a call would cost too much.
+        """Count a first attempt at ``now``, in seconds of the monotonic clock."""
+        # The shells' fast paths repeat these two lines, because a call would cost too much there.
         if now >= self.edge:
             self.roll(now)
         self.tick()
 
     def roll(self, now: float) -> None:
-        """Start the slot that ``now`` falls into, and drop those that are too old to count."""
+        """Start the slot of ``now``, and drop the slots that are too old to count."""
         with self._lock:
             self._collect()
-            # Threads read the clock before they take the lock, so a time may come late.
+            # Threads read the clock before they take the lock, so times may arrive out of order.
             number = max(self._number(now), self._slots[-1].number)
             if number > self._slots[-1].number:
                 self._slots.append(_Slot(number))
@@ -100,7 +101,7 @@ class RetryBudget:
                 self._slots.popleft()
 
     def take(self, now: float) -> int | None:
-        """Charge one retry and return its receipt for :meth:`give_back`, or None if there is none left."""
+        """Charge one retry and return a receipt for :meth:`give_back`, or None if no retry is left."""
         with self._lock:
             if self._left(now) < 1:
                 return None
@@ -108,27 +109,27 @@ class RetryBudget:
             return self._slots[-1].number
 
     def give_back(self, receipt: int) -> None:
-        """Undo a charge: the retry was decided and never began."""
+        """Undo a charge: the retry was decided on but never began."""
         with self._lock:
             for slot in self._slots:
                 if slot.number == receipt and slot.retries:
                     slot.retries -= 1
 
     def balance(self) -> int:
-        """How many retries are left at this moment; from 0 to ``cap``."""
+        """The number of retries that are left now, from 0 to ``cap``."""
         with self._lock:
             return max(0, int(self._left(self._clock.monotonic())))
 
     def _left(self, now: float) -> float:
         self.roll(now)
-        # A whole slot is left out as soon as its beginning is too old: against the retry.
+        # A slot is left out as soon as its beginning is too old, which rounds against retries.
         oldest = now - self.window
         requests = sum(s.requests for s in self._slots if s.number * self._width >= oldest)
         retries = sum(s.retries for s in self._slots)
         return math.floor(min(self.cap, self.floor + self.ratio * requests)) - retries
 
     def _collect(self) -> None:
-        """Book the requests since the last time to the newest slot."""
+        """Add the requests since the last call to the newest slot."""
         count = self.tick()
         self._slots[-1].requests += count - self._counted
         self._counted = count + 1

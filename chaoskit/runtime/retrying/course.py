@@ -1,12 +1,11 @@
-"""The course of one retried call: after each failure, wait how long, or give up and why.
+"""The course of one retried call: after each failure, how long to wait, or why to give up.
 
-This is the whole of the retry logic, without sleeping, calling or awaiting: the shells do that. A
-course belongs to one call and is never shared.
+This is all of the retry logic; sleeping, calling and awaiting is left to the shells. A course belongs to one
+call and is never shared.
 
 Reasons to give up: ``not-retryable``, ``attempts``, ``deadline`` (the wait would not end before it),
-``retry-after`` (the other side asks for a longer wait than the cap),
-``budget``, ``shutdown`` (the wait was interrupted), ``repair`` (the step between attempts failed),
-``backoff`` (it raised).
+``retry-after`` (the other side asks for a longer wait than the cap), ``budget``, ``shutdown`` (the wait was
+interrupted), ``repair`` (the step between attempts failed), ``backoff`` (it raised).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ Told: TypeAlias = Literal[
 
 
 class Course:
-    """``attempts`` counts those that failed so far; ``reason`` is set once the call is given up."""
+    """``attempts`` counts the failed ones so far; ``reason`` is set when the call is given up."""
 
     __slots__ = (
         "_before",
@@ -57,10 +56,10 @@ class Course:
         self._until = until
         self._receipt: int | None = None
         self._before: BaseException | None = None
-        # A listener may join later: the records are cheap enough to keep from the first failure on,
-        # but not without a listener.
+        # A listener may join later; but keeping records without any listener, cheap as they are, would cost
+        # every failure.
         keep = keep or bool(rules.hooks) or wanted(rules.listeners)
-        # None where no one will look: to keep a failure is to make a text of its error.
+        # None if nothing will read it: keeping a failure means making a text of its error.
         self._history = AttemptLog() if keep else None
         self._work = work
         self.attempts = 0
@@ -69,15 +68,15 @@ class Course:
         self.scheduled: Event | None = None
 
     def failed(self, error: BaseException, own: bool = False) -> bool:
-        """Take note that an attempt failed with ``error``; True if there is another, after ``self.wait``.
+        """Note that an attempt failed with ``error``; return True if another follows, after ``self.wait``.
 
-        ``own`` errors are this call's verdicts on an attempt (cut, or its result rejected): who sets
-        ``attempt_timeout`` or ``on_result`` wants another attempt, whatever ``on`` says.
+        ``own`` errors are this call's verdicts on an attempt (cut off, or its result rejected):
+        ``attempt_timeout`` and ``on_result`` ask for another attempt, whatever ``on`` says.
         """
         rules = self._rules
         self.attempts += 1
         if (own and isinstance(error, DeadlineExceeded)) or type(error) is Throttled:
-            # What kept the call from another try is not what was wrong: that is in the error before.
+            # A refusal of the next attempt is not what was wrong; the cause is in the error before it.
             if error.__cause__ is None and self._before is not error:
                 error.__cause__ = self._before
         else:
@@ -89,12 +88,12 @@ class Course:
             self._history.add(self.attempts, error, rules.clock.time(), wait)
             self._tell_failure(error, decision)
         elif self.reason is not None and self.attempts > 1:
-            # Worth a line in the log even where nothing listens.
+            # Even without listeners this may be worth a line in the log.
             self._tell_end(error)
         return self.reason is None
 
     def started(self) -> None:
-        """The next attempt begins: what was charged for it is spent."""
+        """The next attempt begins, so what was charged for it is spent."""
         self._receipt = None
 
     def stopped(self, reason: str, error: BaseException) -> None:
@@ -104,12 +103,12 @@ class Course:
         self._tell_end(error)
 
     def succeeded(self) -> None:
-        """A later attempt succeeded."""
+        """Note that a later attempt succeeded."""
         if self._history is not None:
             self.tell("RetrySucceeded", context=self.context)
 
     def close(self) -> None:
-        """Give back what was charged for an attempt that never began, and forget the error. Idempotent."""
+        """Give back the charge for an attempt that never began, and forget the error. Idempotent."""
         self._before = None
         if self._receipt is not None and self._rules.budget is not None:
             self._rules.budget.give_back(self._receipt)
@@ -117,7 +116,7 @@ class Course:
 
     @property
     def function(self) -> str:
-        """The name of what is called; empty for a loop."""
+        """The name of the called function; empty for a loop."""
         work = self._work
         return "" if work is None else str(getattr(work, "__qualname__", type(work).__qualname__))
 
@@ -133,10 +132,10 @@ class Course:
         return self.attempts <= self._rules.quiet
 
     def tell(self, kind: Told, **fields: object) -> Event | None:
-        """Emit an event of this call, and return it; None if it cannot be loaded."""
+        """Emit an event of this call and return it; None if its class cannot be loaded."""
         rules = self._rules
         try:
-            # Late: a program whose calls succeed has nothing to tell.
+            # Imported late: a program whose calls succeed has no events.
             from chaoskit.runtime.retrying import events
         except Exception as failure:
             untold(f"{kind} of {self.function or 'a loop'}", failure)
@@ -161,7 +160,7 @@ class Course:
         ):
             return "not-retryable"
         if rules.throttle is not None and not isinstance(error, Throttled):
-            # A rejection by the throttle itself says nothing about the service.
+            # The throttle's own rejection says nothing about the service.
             rules.throttle.rejected(rules.clock.monotonic())
         mode = switched()
         most = _limit(decision, rules, mode)
@@ -170,7 +169,7 @@ class Course:
         try:
             wait = self._next_wait(error, decision)
         except Exception as failure:
-            # A backoff of the user's. The attempt's error is what the caller has to see.
+            # A user's backoff has failed. The caller must see the error of the attempt.
             report(f"the backoff of {self.function or 'a loop'}", error, failure)
             return "backoff"
         if wait == math.inf:
@@ -178,7 +177,7 @@ class Course:
             return "retry-after"
         self.wait = wait if mode is None else 0.0
         until = self._until
-        # At the very deadline is too late as well: an attempt needs some time.
+        # Ending exactly at the deadline is too late as well: an attempt needs some time.
         if until is not None and until[1].monotonic() + self.wait >= until[0]:
             return "deadline"
         # Last, so that nothing is charged for an attempt that another limit forbids.
@@ -203,8 +202,8 @@ class Course:
             if asked is not None:
                 if asked > rules.retry_after_cap and rules.retry_after_above_cap == "give-up":
                     return math.inf
-                # Capped: a service that asks for a day would stop the program. Spread, if that is asked
-                # for: clients that were sent away together would come back together.
+                # Capped: a service that asks for a day would stop the program. Spread, if the policy says so:
+                # clients that were sent away together would come back together.
                 asked = min(asked, rules.retry_after_cap)
                 wait = max(wait, asked * (1 + rules.retry_after_spread * rules.random.random()))
         return wait
@@ -234,7 +233,7 @@ class Course:
 
 
 def report(what: str, error: BaseException, failure: Exception) -> None:
-    """Log that ``what``, a part of the policy, raised ``failure``, and leave a note of it on ``error``."""
+    """Log that ``what``, a part of the policy, raised ``failure``, and add a note about it to ``error``."""
     log(ERROR, "%s raised", what, error=failure)
     note = f"{what} raised {type(failure).__qualname__}: {shown(failure)}"
     if note not in getattr(error, "__notes__", ()):
@@ -242,7 +241,7 @@ def report(what: str, error: BaseException, failure: Exception) -> None:
 
 
 def _limit(decision: Decision | None, rules: RetryRules, mode: Switched | None) -> int | None:
-    """How many attempts a failure of this kind may have, as :func:`_backoff_for` finds its backoff."""
+    """The most attempts for a failure of this kind, looked up like its backoff in :func:`_backoff_for`."""
     most = rules.most
     if decision is not None and rules.attempts_by:
         kinds: tuple[Any, ...] = (*decision.verdict.__mro__, decision.category)
@@ -253,7 +252,7 @@ def _limit(decision: Decision | None, rules: RetryRules, mode: Switched | None) 
 
 
 def _backoff_for(decision: Decision, rules: RetryRules) -> Backoff:
-    """The backoff of the verdict's nearest class that has one, else of its category, else the default one."""
+    """The backoff of the verdict's nearest class that has one, else of its category, else the default."""
     for cls in decision.verdict.__mro__:
         if cls in rules.waits:
             return rules.waits[cls]

@@ -1,4 +1,4 @@
-"""Chooses the shell for a function, and refuses what no shell could protect."""
+"""Chooses the shell for a function, and refuses functions that no shell could protect."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["asynchronous", "decorate", "synchronous"]
 
 
 def decorate(rules: RetryRules, fn: Any) -> Any:
-    """``fn`` retried as its kind wants it; a static or class method is wrapped inside.
+    """``fn`` with retries, by the shell for its kind; the function in a static or class method is wrapped.
 
     Raises:
-        UsageError: for a class, for what cannot be called, and for options that do not suit the kind.
+        UsageError: ``fn`` is a class or not callable, or the options do not suit its kind.
     """
     if isinstance(fn, staticmethod | classmethod):
-        # Wrapped outside, the descriptor would no longer bind.
+        # If the descriptor itself were wrapped, it would no longer bind.
         return type(fn)(decorate(rules, fn.__func__))
     kind = kind_of(fn)
     if kind in (CallableKind.NOT_CALLABLE, CallableKind.METHOD):
         raise wrong("the function to retry", fn, "a callable", "Put @retry(...) directly above the def.")
-    # Wrapped, it would be a function: isinstance() and inheritance would fail.
+    # A wrapped class would be a function: isinstance() and inheritance would fail.
     if kind is CallableKind.CLASS:
         hint = "Retry the method that does the work, or a function that makes the object."
         raise wrong("the function to retry", fn, "a function", hint)
@@ -50,7 +50,7 @@ def synchronous(rules: RetryRules, fn: Any) -> Any:
 
 
 def _called(rules: RetryRules, fn: Any) -> Any:
-    """The shell of a synchronous function, once it is known to be one; its options are looked at here."""
+    """Make the shell of a function that is known to be synchronous; check the options for it."""
     if rules.attempt_timeout is not None:
         hint = "Python cannot cut a synchronous call: pass chaoskit.runtime.remaining() to what blocks."
         raise wrong("attempt_timeout", rules.attempt_timeout, "None for a synchronous function", hint)
@@ -60,7 +60,7 @@ def _called(rules: RetryRules, fn: Any) -> Any:
 
 
 def asynchronous(rules: RetryRules, fn: Any) -> Any:
-    """``fn``, a function that returns an awaitable, retried; raises ``UsageError`` for another kind."""
+    """``fn``, a function that returns an awaitable, with retries; raises ``UsageError`` for another kind."""
     kind = kind_of(fn)
     if kind in LAZY:
         raise _refusal(fn)
@@ -73,7 +73,7 @@ def asynchronous(rules: RetryRules, fn: Any) -> Any:
 
 
 def _awaited(rules: RetryRules, fn: Any) -> Any:
-    # A program without coroutines never pays for importing asyncio.
+    # A program without coroutines should not pay for importing asyncio.
     from chaoskit.runtime.retrying.async_shell import async_retried
 
     return async_retried(rules, fn)
@@ -82,7 +82,7 @@ def _awaited(rules: RetryRules, fn: Any) -> Any:
 def _restarting(rules: RetryRules, fn: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
     @functools.wraps(fn)
     def generator(*args: Any, **kwargs: Any) -> Any:
-        # Not scoped: between two items the consumer runs in this same context, and is not our call.
+        # Not scoped: between two items the consumer runs in this context, and is not part of the call.
         for attempt in attempts(rules, scoped=False):
             with attempt:
                 return (yield from fn(*args, **kwargs))
@@ -97,8 +97,8 @@ def _async_restarting(
     async def generator(*args: Any, **kwargs: Any) -> Any:
         async for attempt in async_attempts(rules, scoped=False):
             with attempt:
-                # An asynchronous generator that is left is closed by the loop at some later
-                # time, with its files open until then.
+                # An asynchronous generator that is abandoned is closed by the loop at some later time, with
+                # its files open until then.
                 async with aclosing(fn(*args, **kwargs)) as items:  # type: ignore[type-var]
                     async for item in items:
                         yield item
@@ -107,7 +107,7 @@ def _async_restarting(
 
 
 def _check_restarts(rules: RetryRules, fn: Any) -> None:
-    """Refuse generator functions unless the policy restarts them, and asks for nothing else of them."""
+    """Refuse generator functions unless the policy restarts them and has no option that cannot apply."""
     if rules.generators != "restart":
         raise _refusal(fn)
     for name in ("attempt_timeout", "on_result"):
@@ -127,5 +127,5 @@ def _refusal(fn: Any) -> Exception:
 
 
 def _wraps_async(fn: Any) -> bool:
-    """A plain function around a coroutine function, as many decorators make it."""
+    """Return True for a plain function around a coroutine function, as many decorators make it."""
     return is_async(inspect.unwrap(fn))

@@ -1,5 +1,8 @@
-"""What a retry decides, as events. They hold text, not the error itself: an observer that keeps its
-events must not keep the arguments of every failed call alive through the tracebacks."""
+"""The decisions of a retry, as events.
+
+They hold text and not the error itself: an observer that keeps its events must not keep the arguments of
+every failed call alive through tracebacks.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryEvent(Event):
-    """``policy`` and ``function`` are names; ``attempts`` counts those made so far."""
+    """``policy`` and ``function`` are names; ``attempts`` is the number of attempts so far."""
 
     policy: str
     function: str
@@ -31,7 +34,7 @@ class RetryEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryScheduled(RetryEvent):
-    """An attempt failed and another follows in ``wait`` seconds; ``quiet`` ones are not worth a warning."""
+    """An attempt failed, and another follows in ``wait`` seconds; ``quiet`` ones are not worth a warning."""
 
     name: ClassVar[str] = "retry.scheduled"
 
@@ -45,7 +48,7 @@ class RetryScheduled(RetryEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrySucceeded(RetryEvent):
-    """A later attempt succeeded. A call whose first attempt succeeds emits nothing."""
+    """A later attempt succeeded. A call whose first attempt succeeds emits no event."""
 
     name: ClassVar[str] = "retry.succeeded"
 
@@ -65,13 +68,13 @@ class RetriesExhausted(RetryEvent):
 
     @property
     def log_level(self) -> int | None:
-        """A warning, unless the error was none to be retried: that is the caller's to see, and no news."""
+        """A warning, except for errors that are not to be retried: those are left to the caller."""
         return None if self.reason == "not-retryable" and self.attempts == 1 else WARNING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetExhausted(RetryEvent):
-    """A retry was due and the shared budget had none left; RetriesExhausted follows."""
+    """A retry was due but the shared budget was used up; RetriesExhausted follows."""
 
     name: ClassVar[str] = "retry.budget_exhausted"
 
@@ -80,7 +83,7 @@ class BudgetExhausted(RetryEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookFailed(RetryEvent):
-    """A hook, or the repair step, raised. A hook's error changes nothing else."""
+    """A hook, or the repair step, raised an error. A hook's error has no other effect."""
 
     name: ClassVar[str] = "retry.hook_failed"
 

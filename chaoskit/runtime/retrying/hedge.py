@@ -1,7 +1,7 @@
-"""Hedging: if the answer is late, ask once more, and take whichever comes first.
+"""Hedging: if the answer is late, call again, and take whichever answer comes first.
 
-J. Dean and L. A. Barroso, "The Tail at Scale", Communications of the ACM 56(2), 2013: with a delay at the
-95th percentile it costs 5 % more requests and removes most of the tail. For calls only that may be made
+Source: J. Dean and L. A. Barroso, "The Tail at Scale", Communications of the ACM 56(2), 2013. With a delay at
+the 95th percentile it costs 5 % more requests and removes most of the tail. Only for calls that may be made
 twice.
 """
 
@@ -37,14 +37,14 @@ def hedge(
     budget: RetryBudget | None = None,
     clock: Clock = _CLOCK,
 ) -> Callable[[Callable[_P, Awaitable[_R]]], Callable[_P, Coroutine[Any, Any, _R]]]:
-    """Decorate a coroutine function: every ``after`` seconds without an answer start one more call.
+    """Decorate a coroutine function: after every ``after`` seconds without an answer, start one more call.
 
-    At most ``extra`` more. The first that succeeds wins, and the others are cancelled and waited for. An
-    error that is meant by ``on`` (as in :class:`~chaoskit.runtime.RetryPolicy`; by default what passes by
-    itself or when something is freed) brings the next call forward, and any other ends the race: it is
-    raised at once. If all fail, the first call's error is raised. With a ``budget``
-    each extra call is charged like a retry, and left out if there is none left. Raises ``UsageError`` for
-    numbers that cannot be, and for a function that is not a coroutine function.
+    There are at most ``extra`` more calls. The first one that succeeds wins; the others are cancelled and
+    awaited. An error that ``on`` names (as in :class:`~chaoskit.runtime.RetryPolicy`; by default transient
+    errors and lacking resources) starts the next call early; any other error ends the race and is raised at
+    once. If all calls fail, the first call's error is raised. With a ``budget``, each extra call is charged
+    like a retry, and left out if the budget is used up. Raises ``UsageError`` for impossible numbers, and for
+    a function that is not a coroutine function.
     """
     if not 0 < after <= LONGEST_WAIT:
         raise wrong("after", after, "more than 0 seconds, best what 95 % of the calls take")
@@ -80,7 +80,7 @@ def hedge(
 
 
 class _Race(Generic[_R]):
-    """The calls in flight for one hedged call."""
+    """The calls in progress for one hedged call."""
 
     def __init__(self, call: Callable[[], Awaitable[_R]], matcher: Matcher) -> None:
         self._call = call
@@ -88,7 +88,7 @@ class _Race(Generic[_R]):
         self._tasks: list[asyncio.Task[_R]] = []
 
     async def run(self, after: float, extra: int, may_start: Callable[[], bool]) -> _R:
-        """The first answer; ``may_start`` is asked before each of the ``extra`` calls."""
+        """Return the first answer; ``may_start`` is asked before each of the ``extra`` calls."""
         self._start()
         while True:
             more = len(self._tasks) <= extra
@@ -106,21 +106,21 @@ class _Race(Generic[_R]):
             if more and may_start():
                 self._start()
             elif all(task.done() for task in self._tasks):
-                # The first call is the one that was asked for; the others are ours.
+                # The first call is the one that was asked for, so its outcome counts.
                 return self._tasks[0].result()
             else:
-                # No budget: wait for those in flight, and start no more.
+                # The budget is used up: wait for the calls in progress, and start no more.
                 extra = 0
 
     async def stop(self) -> None:
-        """Cancel what still runs and wait until it has ended: no call outlives its caller."""
+        """Cancel the remaining calls and wait for their end: no call outlives its caller."""
         for task in self._tasks:
             task.cancel()
-        # Asking for the errors of the losers keeps asyncio from reporting them as never retrieved.
+        # Retrieving the losers' errors keeps asyncio from reporting them as never retrieved.
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _is_final(self, task: asyncio.Task[_R]) -> bool:
-        """True if the call has failed in a way that another call would repeat."""
+        """Return True if the call failed in a way that another call would repeat."""
         if not task.done() or task.cancelled() or (error := task.exception()) is None:
             return False
         matcher = self._matcher

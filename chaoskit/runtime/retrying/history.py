@@ -1,4 +1,4 @@
-"""What happened in one retried call so far."""
+"""The record of what has happened in one retried call."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 __all__ = ["FailedAttempt", "AttemptLog", "RetryContext", "shown"]
 
-# A policy without a limit on attempts may run for months; the newest failures are the ones that tell.
+# A policy without a limit on attempts may run for months; the newest failures matter most.
 KEPT = 100
 
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """``at`` is UTC in seconds since the epoch; ``wait`` follows it, None if no attempt did."""
+    """``at`` is in seconds since the epoch; ``wait`` is the pause after it, None if no attempt followed."""
 
     attempt: int
     error_type: str
@@ -36,7 +36,7 @@ class FailedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class RetryContext:
-    """The failures of one call, the newest 100 of them, oldest first."""
+    """The failures of one call: the newest 100, oldest first."""
 
     failures: tuple[FailedAttempt, ...]
     attempts: int

@@ -20,7 +20,7 @@ __all__ = ["Attempt", "async_attempts", "attempts"]
 
 
 class Attempt:
-    """One attempt; swallows the error of its block if another attempt follows."""
+    """One attempt; suppresses the error of its block if another attempt follows."""
 
     __slots__ = ("_catch", "_course", "_entered", "_error", "_token", "_until")
 
@@ -34,7 +34,7 @@ class Attempt:
 
     @property
     def number(self) -> int:
-        """From 1."""
+        """The number of the attempt, from 1."""
         return self._course.attempts + 1
 
     @property
@@ -51,7 +51,7 @@ class Attempt:
             try:
                 self._token = CURRENT.set(self._until)
             except BaseException:
-                # Of a signal handler, which may raise between the two: the block is then not entered.
+                # A signal handler may raise between the two calls; then the block is not entered.
                 CURRENT.set(outer)
                 raise
         return self
@@ -71,16 +71,16 @@ class Attempt:
         return False
 
     def _ended(self) -> BaseException | None:
-        """The error of a failed attempt, or None if the block went through; forgets it."""
+        """The error of a failed attempt, or None if the block succeeded; forgets it."""
         if not self._entered:
             raise UsageError("the attempt was not entered. Put the body of the loop into 'with attempt:'.")
-        # Let go, so that the error is not kept by an attempt that the user keeps.
+        # Forget the error, so that an attempt that the user keeps does not keep it alive.
         error, self._error = self._error, None
         return error
 
 
 class _Turns:
-    """The turns of one loop: which attempt is due, and whether it was the last. Drivers do the waiting."""
+    """The turns of one loop: which attempt is due, and if it was the last. The drivers do the waiting."""
 
     __slots__ = ("_rules", "_scope", "course", "error")
 
@@ -88,13 +88,13 @@ class _Turns:
         _check_loop(rules)
         until = begin(rules)
         self._rules = rules
-        # A generator yields between two steps to code that is not part of the call.
+        # Between two steps a generator yields to code that is not part of the call.
         self._scope = until if scoped else None
         self.course = Course(rules, until, None, keep=True)
         self.error: BaseException | None = None
 
     def due(self) -> Attempt | None:
-        """The attempt to hand out; None if the throttle holds it back, so that a wait is due instead."""
+        """The next attempt; None if the throttle holds it back, so that a wait is due instead."""
         self.error = admission(self._rules)
         if self.error is None:
             return Attempt(self._rules, self.course, self._scope)
@@ -103,22 +103,22 @@ class _Turns:
         return None
 
     def over(self, attempt: Attempt) -> bool:
-        """True if the block of ``attempt`` went through; else ``error`` is what it failed with."""
+        """Return True if the block of ``attempt`` succeeded; otherwise ``error`` is its failure."""
         self.error = attempt._ended()
         return self.error is None
 
     def close(self) -> None:
-        """Give back what was charged and not used, and let the last error go."""
+        """Give back unused charges, and forget the last error."""
         self.course.close()
         self.error = None
 
 
 def attempts(rules: RetryRules, *, scoped: bool = True) -> Iterator[Attempt]:
-    """The attempts of one call; ``scoped`` ones pass the deadline on to what is called in their block.
+    """The attempts of one call; ``scoped`` ones put the deadline in force in their blocks.
 
     Raises:
-        UsageError: for options that a loop cannot carry out.
-        Exception: the error of the last attempt, when none is left.
+        UsageError: the options cannot work in a loop.
+        Exception: the error of the last attempt, when no more are left.
     """
     if rules.repair is not None and is_async(rules.repair):
         raise wrong("repair", rules.repair, "a synchronous function, as the loop is one", "Use 'async for'.")
@@ -136,7 +136,7 @@ def attempts(rules: RetryRules, *, scoped: bool = True) -> Iterator[Attempt]:
 
 
 async def async_attempts(rules: RetryRules, *, scoped: bool = True) -> AsyncIterator[Attempt]:
-    """The same, with waits that do not block the event loop. Raises what :func:`attempts` raises."""
+    """The same, with waits that do not block the event loop. Raises the same errors as :func:`attempts`."""
     from chaoskit.runtime.retrying.async_shell import async_pause
 
     turns = _Turns(rules, scoped)
@@ -153,7 +153,7 @@ async def async_attempts(rules: RetryRules, *, scoped: bool = True) -> AsyncIter
 
 
 def _check_loop(rules: RetryRules) -> None:
-    """Refuse options that a loop cannot carry out, rather than ignore them."""
+    """Refuse options that cannot work in a loop, instead of ignoring them."""
     for name in ("attempt_timeout", "on_result"):
         if getattr(rules, name) is not None:
             hint = "The block of a loop has no result and cannot be cut: put it into a function."

@@ -1,4 +1,4 @@
-"""A retry policy: what to retry, how often, how long to wait. Immutable, so that anything may share it."""
+"""A retry policy: what to retry, how often, and how long to wait. Immutable, so it can be shared freely."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-# Looked up once: a call that succeeds costs little more than this and the call itself.
+# Looked up once: a successful call costs little more than this and the call itself.
 _deadline = CURRENT.get
 _HANDLE = "__chaoskit_retry__"
 _BARE = "What to retry has no default; say it: @retry(on=ConnectionError)."
 
 
 class RetryPolicy(RetryRules, NoBlock):
-    """A policy is a decorator, a loop, or something to call through; the three behave alike.
+    """A policy is a decorator, a loop, or a function to call through; the three behave alike.
 
     ::
 
@@ -44,19 +44,19 @@ class RetryPolicy(RetryRules, NoBlock):
 
         policy.call(fetch_once, url)        # await policy.acall(...) for coroutine functions
 
-    When it gives up it raises the last attempt's own error, unchanged. All times are seconds.
+    When it gives up, it raises the last attempt's own error, unchanged. All times are in seconds.
 
     on
-        What is worth another attempt: exception classes, a :class:`~chaoskit.runtime.Category`, a
+        The errors that are worth another attempt: exception classes, a :class:`~chaoskit.runtime.Category`, a
         :class:`~chaoskit.runtime.Classifier` (whatever it calls retryable), a function of the error, or
-        several of these. No default. ``TRANSIENT_ERRORS`` names what passes by itself or when
+        several of these. No default. ``TRANSIENT_ERRORS`` names errors that pass by themselves or when
         something is freed.
     but_not
-        Of these, what is not: the same forms. ``on=OSError, but_not=FileNotFoundError``.
+        Exceptions from ``on``, in the same forms: ``on=OSError, but_not=FileNotFoundError``.
     attempts
-        How often to call in all; None for no limit. By default three times, as AWS's and Google's clients
-        do: more only multiplies the load of a service that is already failing. With a ``deadline`` there is
-        no other limit by default: the calls go on until it.
+        The number of calls in total; None for no limit. The default is three, as in AWS's and Google's
+        clients: more would only multiply the load of a service that is already failing. If there is a
+        ``deadline``, the default is no limit: attempts go on until the deadline.
     attempts_by
         Other limits for a category or a class of the taxonomy: ``{RateLimited: 10, Unreachable: 2}``.
     wait
@@ -64,45 +64,46 @@ class RetryPolicy(RetryRules, NoBlock):
     waits
         Backoffs for a category or a class of the taxonomy, instead of ``wait``.
     deadline
-        Total time for all attempts and waits. Calls within inherit it. No attempt starts after it, and
-        no wait begins that would not end before it. An attempt of an async function is cut at it.
+        Total time for all attempts and waits; calls inside inherit it. No attempt starts after it, and no
+        wait begins that would not end before it. At the deadline, an attempt of an async function is cut off.
     attempt_timeout
-        Cuts an attempt of an async function, which is then retried. Python cannot cut a synchronous
-        function, so there it is refused: pass ``chaoskit.runtime.remaining()`` to what blocks.
+        Cuts off an attempt of an async function, which is then retried. Python cannot cut off a synchronous
+        function, so the option is refused there: pass ``chaoskit.runtime.remaining()`` to blocking calls.
     on_result
-        A function of the result that is true if it calls for another attempt; after the last one
+        A function of the result that returns True if it calls for another attempt; after the last attempt
         :class:`ResultRejected` is raised.
     retry_after_cap
-        Obey a ``Retry-After`` of the other side up to this; 0 ignores it.
+        The longest ``Retry-After`` of the other side to obey; 0 ignores it.
     retry_after_above_cap
-        What a longer wait than the cap means: ``"wait"`` for as long as the cap, and call too early; or
+        What to do if a longer wait is asked for: ``"wait"`` for as long as the cap and call too early, or
         ``"give-up"`` at once.
     retry_after_spread
-        A share of the asked wait to add by chance, so that clients that were sent away together do not come
-        back together: 0.1 adds up to a tenth.
+        A share of the requested wait to add at random, so that clients that were sent away together do not
+        come back
+        together: 0.1 adds up to a tenth.
     repair
-        A step before each further attempt, given the error (log in again, reconnect). May be a coroutine
-        function for async calls. If it fails, the call ends with the attempt's error.
+        A step before each further attempt, called with the error (log in again, reconnect). It may be a
+        coroutine function for async calls. If it fails, the call ends with the attempt's error.
     quiet
-        How many first failures are marked as not worth a warning.
+        The number of first failures that are marked as not worth a warning.
     generators
-        A call of a generator function does no work yet, so retrying it protects nothing: it is refused.
-        ``"restart"`` runs the generator again from its start, which yields the first items again.
-        ``"pass"`` lets a plain function return a generator.
+        Calling a generator function does no work yet, so a retry would protect nothing: it is refused.
+        ``"restart"`` runs the generator again from its start, which yields the first items again. ``"pass"``
+        lets a plain function return a generator.
     budget, throttle
         Shared limits: :class:`RetryBudget`, :class:`AdaptiveThrottle`.
     classifier
         Judges errors for ``waits`` and for categories in ``on``; the built-in rules by default.
     listeners, hooks
-        Listeners get every event. A hook gets each ``RetryScheduled`` and may return a context manager to be
-        held during the wait. What either raises is reported and changes nothing.
+        Listeners get every event. A hook gets each ``RetryScheduled`` and may return a context manager to
+        hold during the wait. Their exceptions are reported and have no other effect.
     clock, random, wake
-        Time, chance, and an event whose setting ends every wait, and the call with it, at once.
+        Time, chance, and an event that, when it is set, ends every wait and its call at once.
     name
-        For events and registries.
+        A name for events and registries.
     """
 
-    # Not a dataclass again: it adds no field, and processing those of its rules a second time would take a
+    # Not decorated as a dataclass: it adds no fields, and processing those of its base again would take a
     # tenth of this module's import.
     __slots__ = ()
 
@@ -112,16 +113,16 @@ class RetryPolicy(RetryRules, NoBlock):
     )
 
     def __call__(self, fn: _F, /) -> _F:
-        """``fn``, retried: a function of the same kind, name and signature."""
+        """``fn`` with retries: a function of the same kind, name and signature."""
         decorated: _F = decorate(self, fn)
-        # Of a static or class method, the function in it: the descriptor is gone by the time of the call.
+        # Note the policy on the function in a static or class method: calls do not see the descriptor.
         holder = getattr(decorated, "__func__", decorated)
         setattr(holder, _HANDLE, self)
         return decorated
 
     def call(self, fn: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Call ``fn``, retried. For a coroutine function use :meth:`acall`."""
-        # What the decorated form does, without making it, which costs as much as forty calls.
+        """Call ``fn`` with retries. For a coroutine function use :meth:`acall`."""
+        # Does the same as the decorated form, which would cost as much to make as forty calls.
         if self.direct and _deadline()[0] is None:
             try:
                 value = fn(*args, **kwargs) if kwargs else fn(*args)  # type: ignore[call-arg]
@@ -129,11 +130,12 @@ class RetryPolicy(RetryRules, NoBlock):
                 error = caught
             else:
                 if type(value) not in RESULTS:
-                    # No lambda: a variable that one shares costs each call a cell.
+                    # Not a lambda: sharing a variable with one would make it a cell, which every call would
+                    # pay for.
                     refuse_workless(self, fn, value, partial(synchronous, self, fn))
                 return value
             try:
-                # What cannot be retried at all has failed as well, and is refused by name.
+                # A function that cannot be retried at all has failed as well; refuse it by name.
                 synchronous(self, fn)
                 again: _R = go_on(self, fn, args, kwargs, error, None)
                 return again
@@ -143,7 +145,7 @@ class RetryPolicy(RetryRules, NoBlock):
         return result
 
     async def acall(self, fn: Callable[_P, Awaitable[_R]], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Await ``fn``, retried."""
+        """Await ``fn`` with retries."""
         result: _R = await asynchronous(self, fn)(*args, **kwargs)
         return result
 
@@ -161,10 +163,10 @@ class RetryPolicy(RetryRules, NoBlock):
 
 
 def retry(policy: RetryPolicy | None = None, /, **options: Unpack[RetryOptions]) -> RetryPolicy:
-    """A policy from ``options``; with a ``policy``, that one with some options changed.
+    """Make a policy from ``options``, or a copy of ``policy`` with these options changed.
 
-    ``@retry(on=ConnectionError)`` needs nothing else. See :class:`RetryPolicy` for the options. Raises
-    ``UsageError`` for options that cannot be, and if ``on`` is missing.
+    ``@retry(on=ConnectionError)`` needs no more. See :class:`RetryPolicy` for the options. Raises
+    ``UsageError`` for impossible options, and if ``on`` is missing.
     """
     if policy is None:
         if "on" not in options:
@@ -176,7 +178,7 @@ def retry(policy: RetryPolicy | None = None, /, **options: Unpack[RetryOptions])
 
 
 def policy_of(fn: Callable[..., Any]) -> RetryPolicy | None:
-    """The policy that ``fn`` was decorated with, also below other decorators; None if there is none.
+    """The policy that ``fn`` was decorated with, even below other decorators; None if there is none.
 
     ``retry(policy_of(fetch), attempts=10)(fetch.__wrapped__)`` is the same function with another limit.
     """

@@ -1,4 +1,4 @@
-"""Policies by name, one for each pipeline, with a default for the rest."""
+"""Policies by name, such as one for each pipeline, with a default for the rest."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = ["PolicyRegistry", "ready_policies", "reference_policies"]
 class PolicyRegistry(Mapping[str, RetryPolicy]):
     """Policies by name. Immutable: to change one, make another registry with :meth:`with_policies`.
 
-    A name that is not registered gets ``default``; without a default that is an error, because a typing
-    error in a name must not change how often something is tried.
+    An unregistered name gets ``default``; without a default it is an error, because a typo in a name must not
+    change the number of attempts.
     """
 
     def __init__(self, policies: Mapping[str, RetryPolicy], *, default: RetryPolicy | None = None) -> None:
         for name, policy in policies.items():
             if not isinstance(policy, RetryPolicy):
                 raise wrong(f"the policy {name!r}", policy, "a RetryPolicy")
-        # A copy, or the registry would change with the mapping of its maker.
+        # A copy, so that the registry does not change with the caller's mapping.
         self._policies = dict(policies)
         self.default = default
 
@@ -53,29 +53,29 @@ class PolicyRegistry(Mapping[str, RetryPolicy]):
         return name in self._policies
 
     def with_policies(self, policies: Mapping[str, RetryPolicy]) -> PolicyRegistry:
-        """A new registry with ``policies`` added, or put in place of those of the same name."""
+        """A new registry with ``policies`` added; they replace those with the same names."""
         return PolicyRegistry({**self._policies, **policies}, default=self.default)
 
 
 def ready_policies() -> PolicyRegistry:
     """Policies for three kinds of errors, ready to use: ``network``, ``database`` and ``resource``.
 
-    None repeats what an open breaker rejects: that is known for the whole of its period. Take them as they
-    are, or as a start: ``retry(ready_policies()["network"], deadline=30)``.
+    None of them retries a call that an open breaker rejected: it would be rejected for the whole open period.
+    Use them as they are, or as a start: ``retry(ready_policies()["network"], deadline=30)``.
     """
     quick = Exponential(0.05, cap=2.0, jitter=FULL)
     network = RetryPolicy(
         on=Category.TRANSIENT,
         but_not=BreakerOpen,
         attempts=5,
-        # A service that says when to come back is well: what it asks for is time, not mercy.
+        # A service that says when to come back is healthy: it needs time, not fewer attempts.
         attempts_by={RateLimited: 8},
         wait=Exponential(0.5, cap=30.0, jitter=FULL),
         retry_after_spread=0.1,
         name="network",
     )
-    # A conflict with another transaction is over in milliseconds, a server that starts again is not. What is
-    # repeated has to be the whole transaction.
+    # A conflict with another transaction is over in milliseconds, a restart of the server is not. The
+    # function to retry has to be the whole transaction.
     database = RetryPolicy(
         on=Category.TRANSIENT,
         but_not=BreakerOpen,
@@ -84,7 +84,7 @@ def ready_policies() -> PolicyRegistry:
         waits={Unreachable: Exponential(0.5, cap=30.0), Overloaded: Exponential(0.5, cap=30.0)},
         name="database",
     )
-    # Nothing is freed in a second; five minutes are as long as a job may be held up for one wait.
+    # Nothing is freed within a second, and no single wait should delay a job by more than five minutes.
     resource = RetryPolicy(
         on=Category.RESOURCE, attempts=5, wait=Exponential(5.0, cap=300.0), name="resource"
     )
@@ -92,10 +92,11 @@ def ready_policies() -> PolicyRegistry:
 
 
 def reference_policies() -> PolicyRegistry:
-    """Policies for five kinds of pipelines, with the numbers that such pipelines run with.
+    """Policies for five kinds of pipelines, with the numbers of pipelines in production.
 
-    They retry what the built-in rules call transient or short of a resource; ``ingest`` also what no rule
-    knows. Take them as they are, or as a start: ``retry(policies["ingest.file"], attempts=5)``.
+    They retry errors that the built-in rules call transient or a lack of resources; ``ingest`` also retries
+    errors that no rule knows. Use them as they are, or as a start: ``retry(policies["ingest.file"],
+    attempts=5)``.
     """
     minute, hour, day = 60.0, 3600.0, 86400.0
     passing = (Category.TRANSIENT, Category.RESOURCE)
@@ -106,7 +107,7 @@ def reference_policies() -> PolicyRegistry:
         return RetryPolicy(on=passing, attempts=attempts, wait=wait, name=name)
 
     policies = (
-        # A share or a server that is away for a night comes back in the end.
+        # A share or a server that is down for a night comes back in the end.
         RetryPolicy(
             on=passing,
             attempts=None,
@@ -118,7 +119,7 @@ def reference_policies() -> PolicyRegistry:
         RetryPolicy(
             on=BlockingIOError, attempts=None, wait=Exponential(5.0, cap=day), quiet=1, name="watcher.share"
         ),
-        # Beneath: twenty quick tries of the transport; above: one more after a new login.
+        # Below are twenty quick attempts of the transport, above is one more after a new login.
         RetryPolicy(
             on=passing, attempts=21, wait=Exponential(0.5, cap=minute, jitter=FULL), name="watcher.transport"
         ),

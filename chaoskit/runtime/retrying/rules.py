@@ -1,7 +1,7 @@
-"""What a retry policy says, as data: its options, their defaults, and the checks that hold for them together.
+"""A retry policy as data: its options, their defaults, and the checks that apply to them together.
 
-The shells that call, await and wait read these and nothing else; :class:`~chaoskit.runtime.RetryPolicy`
-stands above the shells and hands itself down to them.
+The shells that call, await and wait depend only on these rules; :class:`~chaoskit.runtime.RetryPolicy`
+depends on the shells and passes itself to them.
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ Generators = Literal["refuse", "restart", "pass"]
 AboveCap = Literal["wait", "give-up"]
 Attempts: TypeAlias = int | Literal["default"] | None
 
-# As AWS's and Google's clients do: more only multiplies the load of a service that is already failing.
+# As in AWS's and Google's clients: more would only multiply the load of a service that is already failing.
 DEFAULT_ATTEMPTS = 3
 
 _EXPECTED = "exception classes, categories, a Classifier, a function of the error, or several of these"
 _EXAMPLE = "What to retry has no default; say it: @retry(on=ConnectionError)."
 
-# Half a second lets most hiccups pass; a minute is as long as anyone watches. Half of each wait is
-# chance, so that clients that failed together do not come back together.
+# Half a second lets most hiccups pass; few people watch a program for longer than a minute. Half of each wait
+# is random, so that clients that failed together do not come back together.
 DEFAULT_WAIT = Exponential(0.5, cap=60.0, jitter=EQUAL)
 
 
 class Matcher:
-    """Decides whether ``on`` names an error.
+    """Decides if ``on`` names an error.
 
-    ``KeyboardInterrupt``, ``SystemExit``, ``GeneratorExit``, cancellation and whatever else is no
-    ``Exception`` match only a class that is named itself or that has a named base below
-    ``BaseException``: ``on=BaseException`` does not name them.
+    ``KeyboardInterrupt``, ``SystemExit``, ``GeneratorExit``, cancellation and all other errors outside of
+    ``Exception`` match only if ``on`` has their class, or a base class of it other than ``BaseException``:
+    ``on=BaseException`` does not name them.
     """
 
     __slots__ = ("catch", "categories", "classes", "classifiers", "classifies", "clause", "predicates")
@@ -71,36 +71,36 @@ class Matcher:
         self.classes: tuple[type[BaseException], ...] = tuple(c for c in conditions if isinstance(c, type))
         self.categories = frozenset(c for c in conditions if isinstance(c, Category))
         self.classifiers = tuple(c for c in conditions if isinstance(c, Classifier))
-        # True if the answer needs a classification, which costs more than all else here.
+        # True if the answer needs a classification, which costs more than everything else here.
         self.classifies = bool(self.categories or self.classifiers)
         known = (type, Category, Classifier)
         self.predicates: tuple[Callable[[BaseException], bool], ...] = tuple(
             c for c in conditions if not isinstance(c, known)
         )
         named = tuple(c for c in self.classes if not issubclass(c, Exception) and c is not BaseException)
-        # What the shells put into their except clause: the interpreter does most of the work.
+        # The shells put this into their except clause: then the interpreter does most of the work.
         self.catch: tuple[type[BaseException], ...] = (Exception, *named)
-        # One class where that will do: an except clause is slower to compare with a tuple.
+        # A single class if possible: an except clause compares a tuple more slowly.
         self.clause: Any = self.catch if named else Exception
 
     def matches(self, error: BaseException, decision: Decision | None) -> bool:
-        """True if ``error`` is named; ``decision`` is its classification, where :attr:`classifies`."""
+        """Return True if ``error`` is named; ``decision`` is its classification, if :attr:`classifies`."""
         if isinstance(error, self.classes):
             return isinstance(error, self.catch) and self._may_repeat(error)
         if decision is not None:
-            # A classifier's word counts only where the policy has one.
+            # A classifier's decision counts only if the policy has one.
             by_classifier = bool(self.classifiers) and decision.retryable
             if by_classifier or decision.category in self.categories:
                 return True
         return any(asked("on", one, error, if_it_raises=False) for one in self.predicates)
 
     def classify(self, error: BaseException, fallback: Classifier | None) -> Decision:
-        """The classification by ``on``'s own classifier, else ``fallback``, else the built-in rules."""
+        """Classify by the classifier in ``on``, else by ``fallback``, else by the built-in rules."""
         classifier = self.classifiers[0] if self.classifiers else fallback or DEFAULT
         return classifier.classify(error)
 
     def _may_repeat(self, error: BaseException) -> bool:
-        # Only a group outside of Exception can hold a KeyboardInterrupt.
+        # Only a group outside of Exception can contain a KeyboardInterrupt.
         if isinstance(error, Exception) or not isinstance(error, BaseExceptionGroup):
             return True
         return all(isinstance(leaf, self.catch) for leaf in leaves(error))
@@ -110,10 +110,10 @@ class Matcher:
 class RetryRules:
     """The options of a :class:`~chaoskit.runtime.RetryPolicy`, which explains them, checked as a whole.
 
-    ``matcher`` is ``on`` made ready to be asked; ``classifies`` is true if a failure has to be classified
-    before it can be judged; ``plain`` if the first attempt needs nothing done around it, and ``direct`` if
-    a synchronous call then needs no shell of its function; ``most`` is ``attempts`` with the default filled
-    in. Raises ``UsageError`` for an option that cannot work.
+    ``matcher`` is ``on``, prepared for matching; ``classifies`` is True if a failure has to be classified
+    before it can be judged; ``plain`` if the first attempt needs nothing around it, and ``direct`` if, in
+    addition, a synchronous call needs no shell for its function; ``most`` is ``attempts`` with the default
+    filled in. Raises ``UsageError`` for an option that cannot work.
     """
 
     on: On
@@ -150,7 +150,7 @@ class RetryRules:
     def __post_init__(self) -> None:
         matcher = Matcher(self.on)
         exceptions = None if self.but_not is None else Matcher(self.but_not, "but_not")
-        # A dictionary by what an error is, or a condition that is one: each needs the answer.
+        # Mappings by kind of error, and conditions by kind, need the classification.
         asks = bool(self.waits or self.attempts_by) or (exceptions is not None and exceptions.classifies)
         classifies = asks or matcher.classifies
         self._check_numbers()
@@ -176,19 +176,19 @@ class RetryRules:
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        # What was said, not the defaults: those would be twenty options long, and tell no two apart.
+        # Only the given options: twenty defaults would hide the differences between policies.
         said = [f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if self._said(one)]
         return f"{type(self).__name__}({', '.join(said)})"
 
     def _said(self, one: Field[Any]) -> bool:
-        """True if an option is not the default, and a reader can tell anything from its value."""
+        """Return True if an option is not the default, and its value tells the reader something."""
         value = getattr(self, one.name)
         return one.repr and one.compare and value not in ({}, ()) and value != one.default
 
     def _most(self) -> int | None:
         if self.attempts != "default":
             return self.attempts
-        # A deadline is a limit already: three attempts in a second would make nothing of the hour it gives.
+        # A deadline is a limit already: three attempts within a second would waste the hour that it gives.
         return DEFAULT_ATTEMPTS if self.deadline is None else None
 
     def _check_numbers(self) -> None:
@@ -219,7 +219,7 @@ class RetryRules:
 
 
 class RetryOptions(TypedDict, total=False):
-    """The fields of :class:`RetryPolicy`, for passing on."""
+    """The fields of :class:`RetryPolicy`, for functions that pass them on."""
 
     on: On
     but_not: On | None
@@ -263,7 +263,7 @@ def _check_seconds(what: str, value: float | None) -> None:
 
 
 def _flat(on: On, what: str) -> tuple[Any, ...]:
-    # A class may be iterable by its metaclass, and a category is text; both are one condition.
+    # A class may be iterable by its metaclass, and a category is a string; both are single conditions.
     several = isinstance(on, Iterable) and not isinstance(on, type | str | bytes)
     conditions: tuple[Any, ...] = tuple(on) if several else (on,)  # type: ignore[arg-type]
     if not conditions:

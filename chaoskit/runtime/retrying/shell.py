@@ -1,4 +1,4 @@
-"""The synchronous shell: calls, and sleeps when the course says so."""
+"""The synchronous shell: calls the function, and sleeps when the course says so."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Function = Callable[..., Any]
 
 
 def retried(rules: RetryRules, fn: Function) -> Function:
-    """A function that calls ``fn`` as ``rules`` say.
+    """A function that calls ``fn`` according to ``rules``.
 
-    On the path of success there is one ``try`` and nothing else that could be left out: a policy costs
-    a healthy program next to nothing.
+    The path of success consists of one ``try`` and only the necessary steps: a policy costs a healthy program
+    next to nothing.
     """
     made = Retried(rules, fn, _judged(rules, fn), rules.matcher.clause)
     shell = _bare if rules.plain else _guarded
@@ -40,7 +40,7 @@ def retried(rules: RetryRules, fn: Function) -> Function:
 def _bare(parts: Retried, nested: Function) -> Function:
     """The shell of a policy that has nothing to do around the first attempt."""
     rules, fn, _, catch = parts
-    # A local name: one look-up less on the path of success.
+    # A local name saves a look-up on the path of success.
     current = CURRENT.get
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -54,21 +54,21 @@ def _bare(parts: Retried, nested: Function) -> Function:
             if type(value) not in RESULTS:
                 refuse_workless(rules, fn, value)
             return value
-        # Outside of the except clause: what the next attempts raise must not have this error as context.
+        # Outside of the except clause: errors of the next attempts must not have this one as their context.
         try:
             return go_on(rules, fn, args, kwargs, error, None)
         finally:
-            # The error's traceback holds this frame: naming the error here would make a cycle.
+            # The error's traceback holds this frame: a variable with the error would make a cycle.
             del error
 
     return call
 
 
 def _guarded(parts: Retried, nested: Function) -> Function:
-    """The shell of a policy that counts calls, sets a deadline, or looks at results."""
+    """The shell of a policy that counts calls, sets a deadline, or judges results."""
     rules, fn, attempt, catch = parts
-    # Looked up once: this path is the bare one plus what these cost, and not much else. It is what ``opener``
-    # does, whose call would cost half as much as the plain loop does.
+    # Looked up once: this path should cost little more than the bare one. It repeats the code of ``opener``,
+    # because a call of that would cost half as much as the plain loop.
     current, enter, monotonic = CURRENT.get, CURRENT.set, rules.clock.monotonic
     seconds, clock, budget = rules.deadline, rules.clock, rules.budget
 
@@ -81,7 +81,7 @@ def _guarded(parts: Retried, nested: Function) -> Function:
         if current()[0] is not None:
             return nested(args, kwargs)
         scope: Scope | None = None
-        # Around all of it, and closed without a call: what a signal handler raises may strike between any two
+        # Around everything, and closed without a call: a signal handler's exception may come between any two
         # calls, and must not leave the deadline in force for whatever this thread does next.
         try:
             if seconds is not None:
@@ -106,7 +106,7 @@ def _guarded(parts: Retried, nested: Function) -> Function:
 
 
 def _nested(parts: Retried) -> Function:
-    """What either shell does within a deadline that an outer call has set: inherit it, and put it back."""
+    """The part that both shells use under the deadline of an outer call: inherit it, and restore it."""
     rules, fn, attempt, catch = parts
 
     def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -136,7 +136,7 @@ def _nested(parts: Retried) -> Function:
 
 
 def pause(rules: RetryRules, course: Course, error: BaseException) -> bool:
-    """Wait and repair; True if the next attempt may begin."""
+    """Wait and repair; return True if the next attempt may begin."""
     if rules.hooks:
         with hooked(rules, course):
             woken = _sleep(rules, course.wait)
@@ -160,13 +160,13 @@ def go_on(
     error: BaseException,
     scope: Scope | None,
 ) -> Any:
-    """What follows the first failure: wait and try again, until there is a value or no attempt left."""
-    # Only now: a call that succeeds never makes one.
+    """Continue after the first failure: wait and try again, until there is a value or no attempt left."""
+    # Only now: a successful call never makes one.
     course = Course(rules, scope, attempt)
     catch = rules.matcher.catch
     try:
         while True:
-            # The verdict travels wrapped, past an ``on`` that would not catch its class.
+            # The verdict is wrapped, so that it passes an ``on`` that would not catch its class.
             if own := type(error) is Own:
                 error = error.verdict
             if not (course.failed(error, own) and pause(rules, course, error)):
@@ -184,18 +184,18 @@ def go_on(
 
 
 def _judged(rules: RetryRules, fn: Function) -> Function:
-    """``fn`` with the throttle before and the judgement of its result after it, where there are such."""
+    """``fn`` with the throttle before it and the judgement of its result after it, if the policy has them."""
     if rules.throttle is None and rules.on_result is None:
         return fn
 
     @functools.wraps(fn)
     def attempt(*args: Any, **kwargs: Any) -> Any:
-        # In the attempt, so that repeated ones are throttled as well as the first.
+        # Inside the attempt, so that repeated ones are throttled like the first.
         held = admission(rules)
         if held is not None:
             raise held
         value = fn(*args, **kwargs) if kwargs else fn(*args)
-        # What is still to be done has no result yet; the shell refuses it.
+        # Work that is still to be done has no result to judge; the shell refuses it.
         if not is_workless(value):
             judge(rules, value)
         return value
@@ -214,12 +214,12 @@ def _sleep(rules: RetryRules, seconds: float) -> bool:
 def refuse_workless(
     rules: RetryRules, fn: Function, value: Any, examine: Callable[[], object] | None = None
 ) -> None:
-    """Refuse ``value``, the result of ``fn``, if it is work that is still to be done and not let pass.
+    """Refuse ``value``, the result of ``fn``, if it is work still to be done, unless the rules let it pass.
 
-    ``examine`` looks at the function itself first, and refuses it in words that fit it better.
+    ``examine`` first examines the function, and may refuse it with a more fitting message.
 
     Raises:
-        UsageError: it says what to do instead.
+        UsageError: the message says what to do instead.
     """
     generated = isinstance(value, Generator | AsyncGenerator)
     if not is_workless(value) or (generated and rules.generators != "refuse"):

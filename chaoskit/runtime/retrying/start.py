@@ -29,9 +29,9 @@ __all__ = [
 
 
 class Retried(NamedTuple):
-    """What a shell is made from: ``fn`` as the user gave it, and ``attempt``, one attempt at it.
+    """The parts of a shell: ``fn`` as the user gave it, and ``attempt``, one attempt at it.
 
-    ``catch`` is what goes into the except clause.
+    ``catch`` is for the except clause.
     """
 
     rules: RetryRules
@@ -41,16 +41,16 @@ class Retried(NamedTuple):
 
 
 INHERITED: Scope = []
-"""Instead of a scope: one that an outer call has set is in force, and the long way is the right one."""
+"""Returned instead of a scope if a scope of an outer call is in force, which the slow path handles."""
 
 
 def opener(rules: RetryRules) -> Callable[[], Scope | None]:
-    """A function for the fast path of the asynchronous shell: counts a call and puts its deadline in force.
+    """Make a function for the asynchronous fast path, which counts a call and puts its deadline in force.
 
-    It returns the scope, which the shell closes after the call; None if there is no deadline;
-    :data:`INHERITED`, with nothing set, if an outer one is in force.
+    That function returns the scope, which the shell closes after the call; None if there is no deadline;
+    :data:`INHERITED`, without setting anything, if an outer one is in force.
     """
-    # Looked up once: the guarded path is the bare one plus what these cost, and not much else.
+    # Looked up once: the guarded path should cost little more than the bare one.
     current, enter, monotonic = CURRENT.get, CURRENT.set, rules.clock.monotonic
     seconds, clock, budget = rules.deadline, rules.clock, rules.budget
 
@@ -71,14 +71,14 @@ def opener(rules: RetryRules) -> Callable[[], Scope | None]:
 
 
 def begin(rules: RetryRules) -> Scope | None:
-    """Count the call and return its deadline, the inherited one included; raise if that has passed."""
+    """Count the call and return its deadline, with the inherited one considered; raise if it has passed."""
     if rules.budget is not None:
         rules.budget.request(rules.clock.monotonic())
     return inherit(rules, CURRENT.get())
 
 
 def inherit(rules: RetryRules, outer: Scope) -> Scope | None:
-    """The call's deadline within ``outer``; raise if ``outer`` has passed: no attempt starts after it."""
+    """The call's deadline within ``outer``; raise if that has passed: no attempt may start after it."""
     scope = nested(outer, rules.deadline, rules.clock)
     if scope is not None and scope[1].monotonic() >= scope[0]:
         raise DeadlineExceeded("the deadline of an outer call has passed; this one was not begun")
@@ -86,7 +86,7 @@ def inherit(rules: RetryRules, outer: Scope) -> Scope | None:
 
 
 def admission(rules: RetryRules) -> Throttled | None:
-    """The error instead of an attempt, if the throttle holds it back."""
+    """Ask the throttle; return the error to raise if it holds the attempt back."""
     throttle = rules.throttle
     if throttle is None or throttle.admits(rules.clock.monotonic(), rules.random):
         return None
@@ -96,7 +96,7 @@ def admission(rules: RetryRules) -> Throttled | None:
 class Own(Exception):
     """Carries this call's own ``verdict`` on an attempt from the attempt to the shell, and no further.
 
-    Inside one call only: a retried call within raises the verdict itself, which the outer policy judges
+    It stays within one call: a nested retried call raises the verdict itself, which the outer policy judges
     like any other error.
     """
 
@@ -113,7 +113,7 @@ def judge(rules: RetryRules, value: object) -> None:
 
 @contextmanager
 def hooked(rules: RetryRules, course: Course) -> Iterator[None]:
-    """Hold what the hooks return; release it once each, the last first."""
+    """Hold the context managers that the hooks return; exit each of them once, the last first."""
     with ExitStack() as held:
         for hook in rules.hooks:
             _hold(hook, course, held)
@@ -122,7 +122,7 @@ def hooked(rules: RetryRules, course: Course) -> Iterator[None]:
 
 @contextmanager
 def repairing(course: Course, error: BaseException) -> Iterator[None]:
-    """Around the repair step. If that fails the call ends: another attempt would fail like the last one."""
+    """Wraps the repair step. If it fails, the call ends: another attempt would fail like the last one."""
     try:
         yield
     except Exception as failure:
@@ -151,7 +151,7 @@ def _hold(hook: Hook, course: Course, held: ExitStack) -> None:
 
 
 def _release(manager: Any, course: Course, name: str) -> None:
-    # A hook is told of no error: it observes the wait, it does not take part in the call.
+    # A hook is not told of errors: it observes the wait and takes no part in the call.
     try:
         manager.__exit__(None, None, None)
     except Exception as failure:

@@ -1,6 +1,6 @@
-"""A switch over all retries of the process, for tests and for emergencies.
+"""A switch for all retries of the process, for tests and for emergencies.
 
-It is looked at after a failure only, so a call that succeeds pays nothing for it.
+It is read only after a failure, so a successful call pays nothing for it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ __all__ = ["Switched", "retries_off", "retries_without_waits", "switched"]
 
 
 class Switched(NamedTuple):
-    """What is in force in place of the policies' own ``attempts`` and waits; None leaves the attempts."""
+    """Replaces the policies' own ``attempts`` and waits while in force; None leaves the attempts."""
 
     attempts: int | None
 
 
-# The innermost last. A list and no context variable: the retries to be switched run in other threads, too.
+# The innermost is last. A list, not a context variable: retries in other threads must see it, too.
 _IN_FORCE: list[Switched] = []
 
 
 def switched() -> Switched | None:
-    """What is in force now; None if every policy is as it says."""
+    """The mode in force now; None if every policy applies as it is."""
     return _IN_FORCE[-1] if _IN_FORCE else None
 
 
@@ -33,20 +33,20 @@ def switched() -> Switched | None:
 def retries_off() -> Iterator[None]:
     """Within the block no policy of the process makes a second attempt, in any thread or task.
 
-    Everything else goes on: the error is the same, events are emitted, the loop form runs its block once.
+    All else is unchanged: the error is the same, events are emitted, the loop form runs its block once.
     """
     yield from _in_force(Switched(1))
 
 
 @block
 def retries_without_waits(attempts: int | None = None) -> Iterator[None]:
-    """Within the block no retry waits, in any thread or task; ``attempts`` is a limit for all policies.
+    """Within the block no retry waits, in any thread or task; ``attempts`` limits all policies.
 
-    For tests of what is retried: they take no time, and meet the same number of attempts as production, or
+    For tests of what is retried: they take no time, and make the same number of attempts as in production, or
     fewer.
 
     Raises:
-        UsageError: for a number of attempts that is not a whole number from 1.
+        UsageError: ``attempts`` is not a whole number from 1.
     """
     if attempts is not None and (isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1):
         raise wrong("attempts", attempts, "a whole number from 1, or None for each policy's own")
@@ -58,7 +58,7 @@ def _in_force(mode: Switched) -> Iterator[Any]:
     try:
         yield
     finally:
-        # By identity: blocks of two threads may end in another order than they began.
+        # By identity: the blocks of two threads may end in another order than they began.
         for place in reversed(range(len(_IN_FORCE))):
             if _IN_FORCE[place] is mode:
                 del _IN_FORCE[place]

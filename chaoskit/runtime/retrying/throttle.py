@@ -1,7 +1,7 @@
-"""Adaptive throttling on the client's side: when a service rejects most calls, stop sending most calls.
+"""Adaptive throttling by the client: when a service rejects most calls, stop sending most calls.
 
-A call is refused here with the probability ``max(0, (requests - k × accepts) / (requests + 1))`` over the
-window: Google, "Site Reliability Engineering", chapter 21, "Client-Side Throttling".
+A call is refused with the probability ``max(0, (requests - k × accepts) / (requests + 1))``, counted over the
+window (source: Google, "Site Reliability Engineering", chapter 21, "Client-Side Throttling").
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _SLOTS = 20
 class AdaptiveThrottle:
     """Counts what a service accepts and rejects; share one between the policies that call the same service.
 
-    With ``k`` at 2 a client sends about twice as much as is accepted, so that it notices when the service
-    recovers. Nothing is refused before ``minimum`` attempts are in the window: one failure is no trend. A
-    call that the policy would retry was rejected; any other answer was accepted.
+    With ``k`` at 2 a client sends about twice as many calls as are accepted, so that it notices when the
+    service recovers. It refuses nothing until the window has ``minimum`` attempts: one failure is not a
+    trend. A call counts as rejected if the policy would retry it, and as accepted otherwise.
     """
 
     def __init__(self, *, k: float = 2.0, window: float = 120.0, minimum: int = 10) -> None:
@@ -52,22 +52,22 @@ class AdaptiveThrottle:
     def admits(self, now: float, chance: Chance) -> bool:
         """Count an attempt at ``now``, and return True if it should be made."""
         refusal = self.refusal(now)
-        # Chance is asked only when it decides, so that a healthy service costs no random number.
+        # A random number is drawn only if it decides, so that a healthy service costs none.
         admitted = refusal <= 0 or chance.random() >= refusal
         with self._lock:
             slot = self._slot(now)
             slot[1] += 1
-            # A refusal here counts as a rejection of the service: it is what keeps the rate where it belongs.
+            # A refusal here counts like one of the service, as the formula wants: requests include it.
             slot[2] += not admitted
         return admitted
 
     def rejected(self, now: float) -> None:
-        """The service rejected an attempt."""
+        """Count that the service rejected an attempt."""
         with self._lock:
             self._slot(now)[2] += 1
 
     def refusal(self, now: float) -> float:
-        """The probability with which the next attempt is refused, from 0 to below 1."""
+        """The probability that the next attempt is refused, from 0 to below 1."""
         with self._lock:
             self._slot(now)
             requests = sum(slot[1] for slot in self._slots)

@@ -1,1 +1,1 @@
-"""What keeps a program going: lifecycle, supervision, queues, jobs, batches."""
+"""Keeping a program running: lifecycle, supervision, queues, jobs, batches."""

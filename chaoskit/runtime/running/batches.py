@@ -1,4 +1,4 @@
-"""What became of a batch: of each item, in sum, and as it is told on the way."""
+"""The records of a batch: the outcome of each item, the summary, and the events on the way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class ItemSuccess(Generic[T, R]):
-    """An item that was done, and its value."""
+    """An item that succeeded, and its value."""
 
     item: T
     value: R
@@ -31,7 +31,7 @@ class ItemFailure(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The counts of a batch. ``skipped`` were not begun, or not finished, when the batch ended early."""
+    """The counts of a batch. ``skipped`` items were not begun or not finished when the batch ended early."""
 
     succeeded: int
     failed: int
@@ -66,7 +66,7 @@ class ItemFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchProgress(Event):
-    """One more item is done, well or not. ``total`` is None where it is not known beforehand."""
+    """One more item is done, successful or not. ``total`` is None if it is not known in advance."""
 
     name: ClassVar[str] = "batch.progress"
 

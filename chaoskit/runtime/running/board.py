@@ -1,6 +1,6 @@
-"""The books of job control: limits on time, attempts and concurrency; a hung job is queued again once.
+"""The bookkeeping of job control: limits on time, attempts and concurrency; a hung job is requeued once.
 
-The board runs nothing: it says what may begin, and is told what came of it.
+The board runs nothing: it decides what may begin, and is told the outcome.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from chaoskit.runtime.running.shutdown_records import ShuttingDown
 
 __all__ = ["JobBoard"]
 
-# Most jobs raise errors of their program, which no rule can know; to give up on those at once would be no job
-# control. What a rule knows to be permanent is not tried again.
+# Most jobs raise their program's own errors, which no rule knows; giving up at once on those would make job
+# control useless. Errors that a rule knows to be permanent are not retried.
 CAUTIOUS = Classifier(unknown=TransientError)
 
 
@@ -51,12 +51,12 @@ class _Booking:
 
 
 class JobBoard(Lasting):
-    """The books: which job waits, runs, or has ended. Threads may share an instance.
+    """Keeps track of which jobs wait, run, or have ended. Threads may share an instance.
 
-    The newest ``remember`` ended jobs are remembered, so that none of them is run twice; :meth:`forget`
-    drops one before. What is kept of a failed one is its error without tracebacks, once it has been told.
+    The newest ``remember`` ended jobs are remembered, so that none of them is run twice; :meth:`forget` drops
+    one earlier. Once its end has been told, a failed job keeps its error without tracebacks.
 
-    ``classifier`` judges whether a failure is worth another attempt; what no rule knows is, by default.
+    ``classifier`` decides if a failure is worth another attempt; by default, one that no rule knows is.
     Ctrl-C and exit never are.
     """
 
@@ -85,7 +85,7 @@ class JobBoard(Lasting):
     def submit(self, job: str) -> None:
         """Queue a job.
 
-        Raises ``UsageError`` for a name that is known already, ended ones included, and ``ShuttingDown``
+        Raises ``UsageError`` for a name that is known already, even of an ended job, and ``ShuttingDown``
         after :meth:`withdraw`.
         """
         with self._lock:
@@ -100,11 +100,11 @@ class JobBoard(Lasting):
             self._waiting.append(job)
 
     def claim(self) -> Ticket | None:
-        """Begin the next attempt; None if nothing waits or as many run as may."""
+        """Begin the next attempt; None if no job waits or the allowed number runs already."""
         with self._lock:
             now = self._clock.monotonic()
-            # Not simply the first: it may be pausing before its next attempt, and would hold up
-            # all behind it.
+            # Not simply the first: it may be pausing before its next attempt, and would hold up all behind
+            # it.
             name = next((one for one in self._waiting if self._jobs[one].not_before <= now), None)
             if name is None or self.running >= self.options.concurrency:
                 return None
@@ -119,7 +119,7 @@ class JobBoard(Lasting):
             return job.ticket
 
     def finish(self, ticket: Ticket) -> bool:
-        """The attempt has returned; False, and nothing changes, if it had been written off.
+        """Record that the attempt has returned; return False and change nothing if it had been written off.
 
         It succeeded, unless it had been asked to end: then the job is cancelled, or the attempt failed.
         """
@@ -136,9 +136,9 @@ class JobBoard(Lasting):
             return True
 
     def fail(self, ticket: Ticket, error: BaseException) -> bool:
-        """The attempt failed: another one is queued if there may be one, unless the error will not pass.
+        """Record that the attempt failed: another one is queued if one is left and the error may pass.
 
-        False, and nothing changes, if it had been written off.
+        Return False and change nothing if the attempt had been written off.
         """
         with _Telling(self):
             job = self._current(ticket)
@@ -169,7 +169,7 @@ class JobBoard(Lasting):
         self._tell(JobCancelled, job=ticket.job, attempt=ticket.attempt)
 
     def sweep(self) -> tuple[str, ...]:
-        """Ask attempts whose time is used up to end, write off the stuck ones; return these jobs' names."""
+        """Ask overdue attempts to end, write off the stuck ones, and return the names of their jobs."""
         stuck = []
         with _Telling(self):
             for name, job in tuple(self._active.items()):
@@ -192,18 +192,18 @@ class JobBoard(Lasting):
     def idle(self) -> bool:
         """True if no job waits or runs, and the listeners have been told of each that ended.
 
-        Seen from a listener, the job that it is being told of is over.
+        To a listener, the job that it is being told of has ended already.
         """
         with self._lock:
-            # A listener may record what became of the job: until it has, the job is not over for others.
+            # A listener may record the job's outcome: until it has, the job is not over for others.
             telling = any(thread != threading.get_ident() for thread in self._telling)
             return not self._waiting and not self._active and not telling
 
     def withdraw(self) -> tuple[str, ...]:
         """Ask all running attempts to end, begin no more, and return the names of the jobs that waited.
 
-        These stay queued on the books, to be saved for the next start; so are those whose attempts obey,
-        which :attr:`left` has as well once they have.
+        These jobs stay queued, so that they can be saved for the next start. Jobs whose attempts obey join
+        them, and are then in :attr:`left` as well.
         """
         with self._lock:
             for job in self._active.values():
@@ -217,25 +217,25 @@ class JobBoard(Lasting):
 
     @property
     def left(self) -> tuple[str, ...]:
-        """The jobs that were withdrawn before they had ended, in that order: for the next start."""
+        """The jobs that were withdrawn before they had ended, in that order, for the next start."""
         with self._lock:
             return tuple(self._left)
 
     @property
     def next_due(self) -> float | None:
-        """Seconds until a waiting job may begin, not below zero; None if none waits."""
+        """Seconds until a waiting job may begin, at least zero; None if no job waits."""
         with self._lock:
             due = [self._jobs[name].not_before for name in self._waiting]
         return max(0.0, min(due) - self._clock.monotonic()) if due else None
 
     def pending(self, job: str) -> bool:
-        """True if the job waits or runs."""
+        """Return True if the job waits or runs."""
         with self._lock:
             found = self._jobs.get(job)
             return found is not None and found.state in (JobState.QUEUED, JobState.RUNNING)
 
     def state(self, job: str) -> JobState:
-        """Where a job is. Raises ``UsageError`` for one that was never submitted."""
+        """The state of a job. Raises ``UsageError`` for a job that was never submitted."""
         return self._get(job).state
 
     def error(self, job: str) -> BaseException | None:
@@ -247,7 +247,7 @@ class JobBoard(Lasting):
         return self._get(job).attempts
 
     def forget(self, job: str) -> None:
-        """Drop an ended job, whose name may then be used again. Raises ``UsageError`` if it goes on."""
+        """Drop an ended job; its name may then be used again. Raises ``UsageError`` if it has not ended."""
         with self._lock:
             if not self._get(job).state.ended:
                 raise wrong("job", job, "one that has ended", "Wait for its end first.")
@@ -267,7 +267,7 @@ class JobBoard(Lasting):
 
     def _current(self, ticket: Ticket) -> _Booking | None:
         job = self._jobs.get(ticket.job)
-        # By identity: the ticket of a written-off attempt names the same job, but is no longer the job's.
+        # By identity: the ticket of a written-off attempt names the same job, but is no longer valid.
         return job if job is not None and job.ticket is ticket else None
 
     def _is_stuck(self, name: str, job: _Booking, ticket: Ticket) -> bool:
@@ -300,12 +300,12 @@ class JobBoard(Lasting):
         self._tell(JobEnded, job=name, state=state.value, attempts=job.attempts, error=error)
 
     def _tell(self, kind: Callable[..., Event], **fields: Any) -> None:
-        # Collected: a listener may call the board, or take long, and the lock is held here.
+        # Collected for later: a listener may call the board or take long, and the lock is held here.
         self._events.append(kind(at=self._clock.monotonic(), **fields))
 
 
 class _Telling:
-    """The board's lock; the events that came up under it are told after it is released."""
+    """The board's lock; events that were collected under it are emitted after its release."""
 
     def __init__(self, board: JobBoard) -> None:
         self._board = board
@@ -323,7 +323,7 @@ class _Telling:
                 if isinstance(event, JobEnded) and event.error is not None:
                     _without_frames(event.error)
         finally:
-            # No lock is needed: both are one step to every other thread.
+            # No lock: to every other thread these are single steps.
             self._board._telling.remove(threading.get_ident())
 
 
@@ -336,7 +336,7 @@ def _late(ticket: Ticket, what: str) -> JobTimedOutError:
 
 
 def _without_frames(error: BaseException) -> None:
-    """Let go of the frames of an error that is kept, and of what led to it: they hold what jobs work on."""
+    """Drop the frames of a kept error and of its causes: they hold the data of jobs."""
     todo, seen = [error], set[int]()
     while todo:
         one = todo.pop()

@@ -1,4 +1,4 @@
-"""The records of a job: its limits, its state, the ticket of one attempt, and its events."""
+"""The records of a job: its limits, its state, the ticket of an attempt, and its events."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = [
 
 
 class JobState(enum.Enum):
-    """A job waits, runs, and ends as done or failed; it never leaves these two.
+    """A job waits, runs, and ends as done or failed; those two are final.
 
-    One that obeyed when it was asked to end, because the board was withdrawn, is cancelled: it has not
-    ended, and is to be submitted again at the next start.
+    A job is cancelled if it obeyed when a withdrawn board asked it to end: it has not ended, and should be
+    submitted again at the next start.
     """
 
     QUEUED = "queued"
@@ -43,7 +43,7 @@ class JobState(enum.Enum):
 
     @property
     def ended(self) -> bool:
-        """True if the job's work is over, well or not."""
+        """True if the job's work is over, successful or not."""
         return self in (JobState.DONE, JobState.FAILED)
 
 
@@ -52,7 +52,7 @@ class JobOptions:
     """The defaults are the optimizer's: 300 s, 3 attempts, stuck after 600 s, 3 at once, requeued once.
 
     Raises:
-        UsageError: for a number out of its bounds, and a ``stuck_after`` below ``timeout``.
+        UsageError: a number is out of its bounds, or ``stuck_after`` is below ``timeout``.
     """
 
     timeout: float = option(default=300.0, above=0, unit="s", help="seconds an attempt may take")
@@ -75,7 +75,7 @@ class JobOptions:
         for name in ("requeues", "delay", "delay_cap", "remember"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise wrong(name, getattr(self, name), "zero or more")
-        # The other way round an attempt would be written off that no one had asked to end.
+        # Otherwise an attempt would be written off without having been asked to end.
         if self.stuck_after < self.timeout:
             raise wrong(
                 "stuck_after",
@@ -97,7 +97,7 @@ class JobTimedOut(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStuck(Event):
-    """An attempt gave no sign of life for ``silent`` seconds, and was written off."""
+    """An attempt was silent for ``silent`` seconds, and was written off."""
 
     name: ClassVar[str] = "job.stuck"
     job: str
@@ -107,7 +107,7 @@ class JobStuck(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequeued(Event):
-    """A job waits for its next attempt; ``stuck`` says whether the last one hung or failed."""
+    """A job waits for its next attempt; ``stuck`` is True if the last one hung, False if it failed."""
 
     name: ClassVar[str] = "job.requeued"
     job: str
@@ -117,7 +117,7 @@ class JobRequeued(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnded(Event):
-    """A job has ended, for good; ``state`` is ``done`` or ``failed``."""
+    """A job has ended; ``state`` is ``done`` or ``failed``."""
 
     name: ClassVar[str] = "job.ended"
     job: str
@@ -128,7 +128,7 @@ class JobEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCancelled(Event):
-    """An attempt ended because the board was withdrawn; the job is to be submitted again."""
+    """An attempt ended because the board was withdrawn; the job should be submitted again."""
 
     name: ClassVar[str] = "job.cancelled"
     job: str
@@ -142,17 +142,17 @@ class JobTimedOutError(TransientError, TimeoutError):
 
 
 class JobStuckError(PermanentError):
-    """A job hung, and may not be tried again."""
+    """A job hung, and has no attempts left."""
 
     default_hint = "Look at the stacks of its thread; a wait without a time limit is the usual cause."
 
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """One attempt of one job. ``cancelled`` is set when the attempt should end.
+    """One attempt of a job. ``cancelled`` is set when the attempt should end.
 
-    What returns after that has obeyed, and has not done its work: the attempt counts as cancelled, or as
-    failed at its time limit. One that had just done all of it says so by :meth:`complete`.
+    An attempt that returns after that has obeyed without finishing its work: it counts as cancelled, or as
+    failed at its time limit. If it had just finished, it can say so by :meth:`complete`.
     """
 
     job: str
@@ -165,19 +165,19 @@ class Ticket:
     _completed: bool = False
 
     def beat(self) -> None:
-        """Give a sign of life: an attempt that gives none for ``stuck_after`` seconds is stuck."""
+        """Show that the attempt is alive: if it does not for ``stuck_after`` seconds, it is stuck."""
         self._beaten = self._clock.monotonic()
 
     def complete(self) -> None:
-        """The work is done, so that being asked to end changes nothing any more."""
+        """Declare the work done, so that a request to end has no effect any more."""
         self._completed = True
 
     @property
     def obeyed(self) -> bool:
-        """True if the attempt was asked to end and has not said that its work was done by then."""
+        """True if the attempt was asked to end and has not called :meth:`complete` before."""
         return self.cancelled.is_set() and not self._completed
 
     @property
     def remaining(self) -> float:
-        """Seconds until the attempt's time is used up; not below zero."""
+        """Seconds until the attempt's time is used up, at least zero."""
         return max(0.0, self.deadline - self._clock.monotonic())

@@ -9,9 +9,9 @@
                 upload(next_sample())
             shutdown.wait(5.0)                      # ends at once when a shutdown is requested
 
-The first SIGTERM or SIGINT only asks. Leaving the block waits for the operations in progress, then
-runs the callbacks. A second signal, or the end of ``grace`` seconds, ends the process at once, with
-the stacks of all threads on standard error: a program that hangs while it shuts down still ends.
+The first SIGTERM or SIGINT is only a request. Leaving the block waits for the operations in progress, then
+runs the callbacks. A second signal, or the end of ``grace`` seconds, ends the process at once, with the
+stacks of all threads on standard error: a program that hangs during its shutdown still ends.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ logger = logging.getLogger("chaoskit")
 
 
 class _Wake(Stop):
-    """The signal of a shutdown. To set it is to request the shutdown, deadline and reason included."""
+    """The signal of a shutdown. Setting it requests the shutdown, with deadline and reason."""
 
     def __init__(self, request: Callable[[str], object]) -> None:
         super().__init__()
@@ -65,21 +65,21 @@ class _Wake(Stop):
         self._request("its wake event was set")
 
     def strike(self) -> None:
-        """Set the event; the request itself does this."""
+        """Set the event; only the request itself calls this."""
         super().set()
 
 
 class Shutdown(Lasting):
     """See the module. Threads may share an instance; it is entered once, in the main thread.
 
-    In a coroutine enter it with ``async with``: the event loop then runs on while operations end, and
-    callbacks may be coroutine functions. ``with`` in a running loop is refused, since it would hold up
-    the very operations that it waits for.
+    Coroutines enter it with ``async with``: the event loop then goes on while operations end, and callbacks
+    may be coroutine functions. ``with`` in a running loop is refused, since it would block the very
+    operations that it waits for.
 
-    ``wake`` is the signal that a wait is given (a retry's, a clock's, a supervisor's ``stop``) so that a
-    request ends it at once; to set it is to request the shutdown. ``signals=()`` installs no handler, which
-    works in any thread; :meth:`request` asks then.
-    ``exit`` is what ends the process in the end; it gets the exit code: 128 + signal number, or 1.
+    ``wake`` is a signal for waits (of a retry, a clock, a supervisor's ``stop``), so that a request ends them
+    at once; setting it requests the shutdown. ``signals=()`` installs no handlers, which works in any thread;
+    then :meth:`request` is the only request. ``exit`` ends the process after all; it gets the exit code: 128
+    + signal number, or 1.
     """
 
     def __init__(
@@ -112,8 +112,8 @@ class Shutdown(Lasting):
         self._running = 0
         self._idle = threading.Condition()
         self._deadline = math.inf
-        # Nothing but posting a number is safe where a signal arrives: setting an Event may deadlock, since
-        # the interrupted code may hold its lock. A thread of our own does the rest.
+        # A signal handler may safely do no more than post a number: setting an Event may deadlock, since the
+        # interrupted code may hold its lock. A separate thread does the rest.
         self._mail: SignalMailbox | None = None
         self._watcher: threading.Thread | None = None
         self._numbers = frozenset(int(getattr(signal, name)) for name in self.options.signals)
@@ -123,7 +123,7 @@ class Shutdown(Lasting):
 
     @property
     def requested(self) -> bool:
-        """True once a shutdown has been asked for."""
+        """True once a shutdown has been requested."""
         return self.reason is not None
 
     @property
@@ -132,14 +132,15 @@ class Shutdown(Lasting):
         return max(0.0, self._deadline - self._clock.monotonic())
 
     def request(self, reason: str = "request", exit_code: int = 0) -> None:
-        """Ask for the shutdown, from any thread. Asking again changes nothing; a second signal forces."""
+        """Request the shutdown, from any thread. Further calls change nothing; a second signal forces it."""
         self._request(reason, exit_code)
 
     def defer(self, callback: Callable[..., object], *args: Any, name: str = "", **kwargs: Any) -> None:
-        """Call ``callback`` with these arguments when the block is left, whatever the reason.
+        """Call ``callback`` with these arguments when the block is left, for whatever reason.
 
-        What it raises is logged and kept in ``steps``; the others run all the same. Under ``async with``
-        it may be a coroutine function. Raises ``UsageError`` for one that nothing would await.
+        Its exceptions are logged and kept in ``steps``; the other callbacks run all the same. Under ``async
+        with`` it may be a coroutine function; otherwise that raises ``UsageError``, since nothing would await
+        it.
         """
         label = name or getattr(callback, "__qualname__", repr(callback))
         bound = functools.partial(callback, *args, **kwargs)
@@ -148,11 +149,11 @@ class Shutdown(Lasting):
         self._callbacks.append((label, bound))
 
     def wait(self, seconds: float) -> bool:
-        """Wait, or until a shutdown is requested; return whether it is."""
+        """Wait until a shutdown is requested, at most ``seconds``; return True if it is."""
         return self._clock.sleep(seconds, self.wake)
 
     async def wait_async(self, seconds: float) -> bool:
-        """:meth:`wait` in an event loop; cancellation wins at once."""
+        """The same as :meth:`wait`, in an event loop; cancellation takes effect at once."""
         return await self.wake.wait_async(seconds)
 
     @block
@@ -171,7 +172,7 @@ class Shutdown(Lasting):
             with self._idle:
                 self._running -= 1
                 self._idle.notify_all()
-                # Copied: a waiter takes its entry out when it has been woken.
+                # A copy: a waiter removes its entry when it has been woken.
                 emptied = tuple(self._emptied)
             for waker in emptied:
                 waker()
@@ -202,7 +203,7 @@ class Shutdown(Lasting):
                 "installed in the main thread only. Enter it there, or pass signals=() and call request()."
             )
         self._pid = os.getpid()
-        # Before any handler is installed, so that no signal finds no mailbox.
+        # Before any handler is installed, so that a signal always finds a mailbox.
         self._mail = SignalMailbox()
         self._watcher = threading.Thread(
             target=self._watch, args=(self._mail,), name="chaoskit-shutdown", daemon=True
@@ -254,25 +255,25 @@ class Shutdown(Lasting):
             self._release()
 
     def _leave(self, kind: type[BaseException] | None) -> None:
-        """Leaving the block is a request, too, unless there has been one."""
+        """Leaving the block counts as a request, unless there was one."""
         self._request("the program has ended" if kind is None else kind.__name__, 0)
 
     def _release(self) -> None:
-        """Put the old handlers back and let the watcher end."""
+        """Restore the old handlers and let the watcher end."""
         for number, handler in self._replaced.items():
-            # None: the old handler was not set from Python, and cannot be put back from there.
+            # None: the old handler was not set from Python, and cannot be restored from there.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._replaced.clear()
         if self._mail is not None and self._watcher is not None:
             self._mail.uninstall()
             self._mail.post(END)
-            # It may be telling a listener; a second is plenty, and it is a daemon.
+            # It may be calling a listener; a second is enough, since it is a daemon.
             self._watcher.join(1.0)
             self._mail.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
-            # A forked child has inherited the handler but not the watcher: die as it would have.
+            # A forked child inherits the handler but not the watcher: let it die as it would have.
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
             return
@@ -280,7 +281,7 @@ class Shutdown(Lasting):
             self._mail.handled(number)
 
     def _watch(self, mail: SignalMailbox) -> None:
-        """The watcher thread: takes requests, and ends the process when there is no other way."""
+        """The watcher thread: takes requests, and ends the process when nothing else does."""
         while True:
             left = self.remaining
             numbers = mail.take(None if math.isinf(left) else max(left, 0.001))
@@ -292,12 +293,12 @@ class Shutdown(Lasting):
                     return
 
     def _asked_by(self, number: int) -> bool:
-        """Deal with a signal; False if it was one too many, and the process ends."""
+        """Handle a signal; return False if it was a second one, and the process ends."""
         name = signal.Signals(number).name
         if self._signalled:
             self._force(f"{name} after {self.reason}", 128 + number)
             return False
-        # The first signal forces nothing, not even when the program was about to end by itself.
+        # The first signal never forces, even if the program was about to end by itself.
         self._signalled = True
         self._request(name, 128 + number)
         return True
@@ -306,7 +307,7 @@ class Shutdown(Lasting):
         with self._idle:
             if self.requested:
                 return
-            # The first request counts: another one must not put off the end.
+            # The first request counts: a later one must not postpone the end.
             self._deadline = self._clock.monotonic() + self.options.grace
             self.reason, self.exit_code = reason, code
         if self._mail is not None and threading.current_thread() is not self._watcher:
@@ -331,7 +332,7 @@ class Shutdown(Lasting):
         def wake() -> None:
             loop.call_soon_threadsafe(emptied.set)
 
-        # Not the condition: waiting on it would block the loop that the operations run in.
+        # Not the condition: waiting for it would block the loop that runs the operations.
         self._emptied.append(wake)
         try:
             while self._running and self.remaining > 0:
@@ -346,13 +347,13 @@ class Shutdown(Lasting):
             logger.error("%d operations are still in progress at the deadline", self._running)
 
     def _due(self) -> Iterator[tuple[str, Callable[[], Any]]]:
-        """The callbacks in their order, one by one, so that one that a callback registers runs as well."""
+        """Yield the callbacks in order, one by one, so that one that a callback registers runs as well."""
         while self._callbacks:
             yield self._callbacks.pop(0 if self.options.order is CallbackOrder.GIVEN else -1)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
-        """Note how long the callback ``name`` took and what it raised, which goes no further."""
+        """Note the duration of callback ``name`` and what it raised, which goes no further."""
         started, failure = self._clock.monotonic(), None
         try:
             yield
@@ -369,7 +370,7 @@ class Shutdown(Lasting):
     def _force(self, why: str, code: int | None = None) -> None:
         try:
             emit(self._listeners, ShutdownForced(at=self._clock.monotonic(), reason=why))
-            # Not through logging: a thread that hangs with a handler's lock would hold us as well.
+            # Not through logging: a hung thread may hold a handler's lock, and would block this one.
             sys.stderr.write(f"chaoskit: shutdown forced: {why}\n{all_stacks()}")
             sys.stderr.flush()
         finally:

@@ -1,4 +1,4 @@
-"""Partial failures: do all of a batch, keep what succeeded, and raise what failed together at the end."""
+"""Partial failures: process a whole batch, keep the successes, and raise all failures at the end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from chaoskit.runtime.running.batches import BatchProgress, ItemFailed, ItemFail
 
 __all__ = ["PartialFailureCollector"]
 
-# Among this many newest failures the same error is looked for before it gets a note.
+# An error gets a note unless it is among so many newest failures already.
 KEPT_IN_MIND = 100
 
 T = TypeVar("T")
@@ -38,20 +38,21 @@ R = TypeVar("R")
 
 
 class PartialFailureCollector(Lasting, Generic[T, R]):
-    """Collects the outcomes of a batch: one bad item costs only itself.
+    """Collects the outcomes of a batch: a bad item costs only itself.
 
-    Either ``with collector.item(x):`` around the work on each item, with ``collector.succeed(x, value)``
-    inside to keep a value, or all at once: :meth:`run`, :meth:`arun`, :meth:`run_in`. At the end
-    :meth:`raise_if_failed`, or leaving ``with collector:``, raises ``PartialFailure``, a group of the
-    items' errors in the order in which they failed, each with a note that names its item.
+    Either put ``with collector.item(x):`` around the work on each item, with ``collector.succeed(x, value)``
+    inside to keep a value, or do all at once: :meth:`run`, :meth:`arun`, :meth:`run_in`. At the end
+    :meth:`raise_if_failed`, or leaving ``with collector:``, raises ``PartialFailure``, a group of the items'
+    errors in the order in which they failed, each with a note that names its item.
 
-    Errors that are instances of ``on`` are collected; others, and Ctrl-C or cancellation, end the
-    batch at once. The batch is given up when more than ``abort_above`` (a share) of at least
-    ``abort_after`` items have failed: ``PartialFailure`` is raised there and then, and what had not
-    begun is counted as skipped.
+    Errors that are instances of ``on`` are collected; others, and Ctrl-C or cancellation, end the batch at
+    once. The batch is given up when a share of more than ``abort_above`` of at least ``abort_after`` items
+    has failed:
+    ``PartialFailure`` is raised at that point, and items that were not begun count as skipped.
 
-    ``progress`` is told of each item, as a listener: what it raises hurts nothing. Threads may share
-    a collector. The errors keep their tracebacks, and so what their frames hold, until it goes away.
+    ``progress`` is a listener that is told of each item: its exceptions have no effect. Threads may share a
+    collector. The errors keep their tracebacks, and thus everything in their frames, as long as the
+    collector.
     """
 
     def __init__(
@@ -91,10 +92,10 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
     def item(self, item: T) -> Iterator[None]:
         """Guard the work on ``item``: an error is collected and goes no further.
 
-        Work that ends well counts as a success with the value None, unless :meth:`succeed` was told
-        another. Raises ``PartialFailure`` if the batch is given up because of this item.
+        Work that ends without an error counts as a success with the value None, unless :meth:`succeed` was
+        called. Raises ``PartialFailure`` if this item makes the batch be given up.
         """
-        # Only what comes from here on can be about this item, though other threads may add to it.
+        # Only entries from here on can be about this item, though other threads may add some as well.
         before = len(self._successes)
         try:
             yield
@@ -105,7 +106,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
                 self.succeed(item, None)  # type: ignore[arg-type]
 
     def succeed(self, item: T, value: R) -> None:
-        """Record that ``item`` was done with ``value``."""
+        """Record that ``item`` succeeded with ``value``."""
         with self._lock:
             self._successes.append(ItemSuccess(item, value))
         self._tell_progress()
@@ -113,11 +114,11 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
     def fail(self, item: T, error: Exception) -> None:
         """Record that ``item`` failed with ``error``; raises ``PartialFailure`` if that is one too many."""
         with self._lock:
-            # One error may fail many items, a breaker's for instance: its first item is note enough.
+            # One error may fail many items, a breaker's for instance: a note about its first item is enough.
             if all(kept.error is not error for kept in self._failures[-KEPT_IN_MIND:]):
                 error.add_note(f"item: {_short(item)}")
             self._failures.append(ItemFailure(item, error))
-            # It stays given up, even if later successes bring the share down again.
+            # It stays given up, even if later successes reduce the share again.
             self.aborted = self.aborted or self._is_too_many()
             aborted = self.aborted
         if wanted(self._listeners):
@@ -132,7 +133,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
     def run(self, fn: Callable[[T], R], items: Iterable[T]) -> list[ItemSuccess[T, R]]:
         """Call ``fn`` with each of ``items``, in order; return the successes so far.
 
-        Items of a generator are taken when it is their turn; those that it has not made yet are unknown.
+        Items of a generator are taken one at a time; those that it has not produced yet are unknown.
         """
         synchronous("the function of a batch", fn, optional=False)
         if isinstance(items, Sized):
@@ -142,7 +143,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
                 with self._giving_up(items):
                     self._one(fn, item)
         else:
-            # One at a time: a generator may have no end, or more items than there is memory.
+            # One at a time: a generator may be endless, or have more items than fit into memory.
             for item in items:
                 self._one(fn, item)
         return self.successes
@@ -152,9 +153,9 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
     ) -> list[ItemSuccess[T, R]]:
         """Await ``fn`` for each of ``items``, ``concurrency`` at a time; return the successes so far.
 
-        When the batch ends early, by giving up, an error that is not collected, or cancellation, the
-        items in progress are cancelled and awaited first; they count as skipped. Raises ``UsageError`` for a
-        function that gives no awaitable.
+        If the batch ends early, by giving up, an error that is not collected, or cancellation, the items in
+        progress are first cancelled and awaited; they count as skipped. Raises ``UsageError`` for a function
+        that returns no awaitable.
         """
         if not isinstance(concurrency, int) or concurrency < 1:
             raise wrong("concurrency", concurrency, "a whole number of 1 or more")
@@ -168,20 +169,20 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
             finally:
                 for worker in workers:
                     worker.cancel()
-                # Awaited after the cancellation: a task that still runs could count its item twice.
+                # Await them after the cancellation: a task that still runs could count its item twice.
                 await asyncio.gather(*workers, return_exceptions=True)
         return self.successes
 
     def run_in(self, executor: Executor, fn: Callable[[T], R], items: Iterable[T]) -> list[ItemSuccess[T, R]]:
         """Call ``fn`` with each of ``items`` in ``executor``; return the successes so far.
 
-        Order is that of completion. When the batch ends early, calls that have not begun are
-        cancelled and count as skipped; those in progress are waited for and counted.
+        The order is that of completion. If the batch ends early, calls that have not begun are cancelled and
+        count as skipped; those in progress are waited for and counted.
         """
         synchronous("the function of a batch", fn, optional=False)
         todo = self._begin(items)
         futures = {executor.submit(fn, item): item for item in todo}
-        # The executor has them all now; what it will not begin is found by its futures.
+        # The executor has all of them now; the futures show which ones it will not begin.
         todo.clear()
         try:
             with self._giving_up(todo):
@@ -194,12 +195,12 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
 
     @property
     def successes(self) -> list[ItemSuccess[T, R]]:
-        """The items that were done, in the order in which they were."""
+        """The items that succeeded, in the order of success."""
         return list(self._successes)
 
     @property
     def failures(self) -> list[ItemFailure[T]]:
-        """The items that failed, in the order in which they did."""
+        """The items that failed, in the order of failure."""
         return list(self._failures)
 
     @property
@@ -208,14 +209,14 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         return list(self._skipped)
 
     def summary(self) -> Summary:
-        """The counts, as they are now."""
+        """The counts at this time."""
         with self._lock:
             kinds = Counter(type(failure.error).__name__ for failure in self._failures)
             counts = len(self._successes), len(self._failures), len(self._skipped)
             return Summary(*counts, dict(kinds), self.aborted)
 
     def raise_if_failed(self) -> None:
-        """Look at the outcome.
+        """Raise an error if any item has failed.
 
         Raises:
             PartialFailure: with all errors, if there are any.
@@ -227,7 +228,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        # An error on its way out says more than the collected ones.
+        # An error that leaves the block says more than the collected ones.
         if error is None:
             self.raise_if_failed()
 
@@ -265,8 +266,8 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
 
     def _gather(self, futures: dict[Future[R], T]) -> None:
         while futures:
-            # In the order of completion, so that a bad batch is given up without waiting for a
-            # slow first item.
+            # In the order of completion, so that a bad batch is given up without waiting for a slow first
+            # item.
             done, _ = wait(futures, return_when=FIRST_COMPLETED)
             for future in done:
                 self._settle(future, futures.pop(future))
@@ -283,7 +284,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
             self.succeed(item, value)
 
     def _call_off(self, futures: dict[Future[R], T]) -> None:
-        """Cancel what has not begun, wait for the rest and count it; empty unless the batch ended early."""
+        """Cancel calls that have not begun, wait for the rest and count it, if the batch ended early."""
         self._skip([item for future, item in futures.items() if future.cancel()])
         for future, item in futures.items():
             if not future.cancelled():
@@ -295,7 +296,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
 
     @contextmanager
     def _giving_up(self, todo: deque[T]) -> Iterator[None]:
-        """Count what is left in ``todo`` as skipped if the batch ends here."""
+        """Count the items left in ``todo`` as skipped if the batch ends here."""
         try:
             yield
         except BaseException:
@@ -339,7 +340,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
 
 
 def _check_async(fn: Callable[..., Any]) -> None:
-    """Refuse what is known to give no awaitable; a lambda or an object may give one, which its call shows."""
+    """Refuse a function that returns no awaitable, if that is known; a lambda or an object may return one."""
     plain = inspect.isfunction(fn) and fn.__name__ != "<lambda>" and not is_async(inspect.unwrap(fn))
     if kind_of(fn) is not CallableKind.ASYNC and plain:
         raise wrong("the function of a batch", fn, "an async function", "Use run() for a synchronous one.")
@@ -348,5 +349,5 @@ def _check_async(fn: Callable[..., Any]) -> None:
 def _short(item: object) -> str:
     """``item`` for a note: a batch of megabyte payloads should still print."""
     text = repr(item)
-    # Enough to tell items apart by eye; the item itself is in the event and in `failures`.
+    # Enough to tell items apart; the item itself is in the event and in `failures`.
     return text if len(text) <= 200 else f"{text[:197]}..."

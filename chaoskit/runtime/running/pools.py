@@ -1,6 +1,6 @@
-"""Executors whose work keeps what was in force where it was handed in: the deadline, and the context of logs.
+"""Executors whose work keeps the deadline and the logging context of its caller.
 
-Threads of the standard library's executors begin with an empty context, and other processes have none.
+Threads of the standard library's executors start with an empty context, and processes have none.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ T = TypeVar("T")
 
 
 class ContextThreadPool(ThreadPoolExecutor):
-    """A ``ThreadPoolExecutor`` whose work has all context variables of its caller, the deadline among them.
+    """A ``ThreadPoolExecutor`` whose work has all context variables of its caller, including the deadline.
 
-    ``loop.run_in_executor(pool, fn)`` and ``map`` carry them as well. A deadline that has passed by the time
-    a thread is free has passed for the work: ``remaining()`` is 0, and a retry there does not begin.
+    ``loop.run_in_executor(pool, fn)`` and ``map`` pass them on as well. If the deadline passes before a
+    thread is free, it has passed for the work too: ``remaining()`` is 0, and a retry does not begin.
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -33,11 +33,11 @@ class ContextThreadPool(ThreadPoolExecutor):
 
 
 class ContextProcessPool(ProcessPoolExecutor):
-    """A ``ProcessPoolExecutor`` whose work has the deadline and the context of logs of its caller.
+    """A ``ProcessPoolExecutor`` whose work has the deadline and the logging context of its caller.
 
-    Of the context that is what :func:`chaoskit.runtime.context.dumps` lets travel; other variables stay. The
-    deadline is measured on the monotonic clock, which all processes of a machine share, so that time in the
-    queue counts. One of a virtual clock travels as the seconds that were left.
+    The context is limited to what :func:`chaoskit.runtime.context.dumps` passes on; other variables stay
+    behind. The deadline is measured on the monotonic clock, which all processes of a machine share, so that
+    time in the queue counts. The deadline of a virtual clock is passed on as the seconds that are left.
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -48,7 +48,7 @@ class ContextProcessPool(ProcessPoolExecutor):
 
 
 def _resumed(until: float | None, context: str | None, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """``fn(*args, **kwargs)`` in the other process, under what was in force in the first one."""
+    """Call ``fn(*args, **kwargs)`` in the other process, with the caller's deadline and context."""
     with ExitStack() as stack:
         if context is not None:
             stack.enter_context(adopted({ENVIRONMENT_VARIABLE: context}))

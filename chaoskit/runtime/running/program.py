@@ -1,4 +1,4 @@
-"""A program as a supervised worker: it is started again when it fails, and asked to end in time."""
+"""A program as a supervised worker: it is restarted when it fails, and asked to end in time."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from chaoskit.runtime.running.supervise import Worker
 
 __all__ = ["SupervisedProgram"]
 
-# How long a sign of life of the program, and the end of its grace, may go unseen.
+# Seconds after which a sign of life, or the end of the grace period, is noticed at the latest.
 LOOK = 0.2
 
 
 class SupervisedProgram:
     """A target for ``supervisor.spawn("encoder", SupervisedProgram(["encode", "--live"]))``.
 
-    A thread starts the program and waits for it. One that exits with another code than 0, or that a signal
-    ends, has failed with ``subprocess.CalledProcessError``, and is started again as the supervisor's options
-    say. When the supervisor stops, the program gets SIGTERM, and ``grace`` seconds later SIGKILL. Keep
-    ``grace`` below the supervisor's ``join_timeout``. While the program runs it counts as alive.
+    A thread starts the program and waits for it. If the program exits with a code other than 0, or a signal
+    ends it, it has failed with ``subprocess.CalledProcessError``, and is restarted according to the
+    supervisor's options. When the supervisor stops, the program gets SIGTERM, and ``grace`` seconds later
+    SIGKILL. Keep ``grace`` below the supervisor's ``join_timeout``. The program counts as alive while it
+    runs.
 
-    What the program itself has started is its own to end, and if this process is killed the program
-    goes on. ``directory`` and ``environment`` are those of ``subprocess.Popen``; None inherits ours.
+    The program itself has to end the processes that it starts, and if this process is killed the program goes
+    on. ``directory`` and ``environment`` are those of ``subprocess.Popen``; None inherits ours.
 
     Raises:
-        UsageError: for an empty command, a single string, and a ``grace`` below zero.
+        UsageError: the command is empty or a single string, or ``grace`` is negative.
     """
 
     def __init__(
@@ -54,21 +55,22 @@ class SupervisedProgram:
         return f"<SupervisedProgram {os.fspath(self.command[0])} with {len(self.command) - 1} arguments>"
 
     def __call__(self, worker: Worker) -> None:
-        """Run the program to its end.
+        """Run the program until it ends.
 
         Raises:
-            subprocess.CalledProcessError: it has failed, and was not asked to end.
+            subprocess.CalledProcessError: it failed without having been asked to end.
             OSError: it cannot be started.
         """
         process = subprocess.Popen(self.command, cwd=self._directory, env=self._environment)
-        # Popen.terminate looks whether the process is over, so this harms no successor of its number.
+        # Popen.terminate checks that the process is still there, so it cannot hit another one with its
+        # number.
         forget = worker.stop.tell(process.terminate)
         try:
             code = self._ended(process, worker)
         finally:
             forget()
             if process.returncode is None:
-                # What raised here is no reason to leave a program behind that no one watches.
+                # An error here must not leave a program behind that is not watched.
                 process.kill()
                 process.wait()
         if code and not worker.stop.is_set():

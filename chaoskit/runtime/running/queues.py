@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class QueueOptions:
-    """``size`` items at most; a put or a get gives up after ``timeout`` seconds.
+    """At most ``size`` items; a put or a get gives up after ``timeout`` seconds.
 
     Raises:
-        UsageError: for a size below 1, and a time that is negative or infinite.
+        UsageError: the size is below 1, or the time is negative or infinite.
     """
 
     size: int = option(default=100, minimum=1)
@@ -40,7 +40,7 @@ class QueueOptions:
 
 
 class HandoffTimeout(ResourceError, TimeoutError):
-    """No thread took the item, or brought one, in time."""
+    """No other thread took the item, or provided one, in time."""
 
     default_hint = "See whether the thread on the other side is alive and keeps up."
 
@@ -54,8 +54,8 @@ class QueueClosed(PermanentError):
 class HandoffQueue(Lasting, Generic[T]):
     """First in, first out. Iterating over it takes items until it is closed and empty.
 
-    Threads share an instance. A timeout of zero does not wait. The time in the limits is real time;
-    ``clock`` is for the age of items. ``stop``, such as ``shutdown.wake``, closes the queue when it is set.
+    Threads share an instance. A timeout of zero does not wait. Limits are in real time; ``clock`` only
+    measures the age of items. Setting ``stop``, such as ``shutdown.wake``, closes the queue.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class HandoffQueue(Lasting, Generic[T]):
         self._clock = clock or SystemClock()
         self._items: deque[tuple[float, T]] = deque()
         self._closed = False
-        # One lock with two conditions: a put wakes a thread that gets, and never another that puts.
+        # One lock with two conditions: a put wakes a thread in a get, and never one in a put.
         lock = threading.Lock()
         self._filled = threading.Condition(lock)
         self._emptied = threading.Condition(lock)
@@ -86,7 +86,7 @@ class HandoffQueue(Lasting, Generic[T]):
 
     @property
     def closed(self) -> bool:
-        """No more items are accepted."""
+        """True if no more items are accepted."""
         return self._closed
 
     def put(self, item: T, timeout: float | None = None) -> None:
@@ -107,28 +107,28 @@ class HandoffQueue(Lasting, Generic[T]):
         with self._filled:
             some = self._filled.wait_for(lambda: self._closed or bool(self._items), limit)
             if self._items:
-                # Before the end is looked at: what was put before the close is still handed out.
+                # Check for items before the end: those put before the close are still handed out.
                 item = self._items.popleft()[1]
                 self._emptied.notify()
                 return item
-            # After the items: one that came at the last moment is still taken.
+            # Check the time after the items: one that came at the last moment is still taken.
             if not some:
                 raise self._late("was empty", limit)
             raise QueueClosed(f"queue {self.name!r} is closed and empty")
 
     def close(self) -> None:
-        """Accept no more items, and wake all waiting threads; what is inside can still be taken."""
+        """Accept no more items, and wake all waiting threads; items inside can still be taken."""
         with self._filled:
             self._closed = True
-            # All: none of them will be woken by an item any more.
+            # Wake all: there will be no more items to wake them.
             self._filled.notify_all()
             self._emptied.notify_all()
-        # Nothing is left to stop: what looks at the signal need not look on.
+        # Nothing is left to stop, so stop listening to the signal.
         if self._forget is not None:
             self._forget()
 
     def drain(self) -> list[T]:
-        """Close the queue and return what was left in it, oldest first, to be saved for the next start."""
+        """Close the queue and return the items left in it, oldest first, to be saved for the next start."""
         self.close()
         with self._filled:
             left = [item for _, item in self._items]

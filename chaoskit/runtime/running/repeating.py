@@ -1,4 +1,4 @@
-"""Work that a thread repeats beside the program: a publisher, a watch, a monitor."""
+"""A thread that repeats work beside the program: a publisher, a watch, a monitor."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ logger = logging.getLogger("chaoskit")
 
 
 class Repeating(ClosedOnExit):
-    """A thread that does one thing at once, and again at an interval in seconds until it is closed.
+    """A thread that works once at its start, and then at an interval in seconds, until it is closed.
 
-    A subclass says in ``_once`` what. What that raises is logged, and the thread goes on: the next time
-    may go well, and the program has other work. The thread stays in the parent of a fork; there it can be
-    started again.
+    A subclass defines the work in ``_once``. Its exceptions are logged, and the thread goes on: the next time
+    may succeed, and the program has other work. A forked child does not get the thread, but can start it
+    again.
 
     Raises:
-        UsageError: for an interval that is not above zero.
+        UsageError: the interval is not above zero.
     """
 
     def __init__(self, what: str, every: float) -> None:
@@ -38,14 +38,14 @@ class Repeating(ClosedOnExit):
         self._pid = os.getpid()
 
     def _once(self) -> object:
-        """Do it."""
+        """Do the work once."""
         raise NotImplementedError
 
     def start(self) -> Self:
-        """Begin, in a thread.
+        """Start the thread.
 
         Raises:
-            UsageError: it runs already.
+            UsageError: it is running already.
         """
         if self._pid != os.getpid():
             self._pid, self._thread = os.getpid(), None
@@ -55,7 +55,7 @@ class Repeating(ClosedOnExit):
                 f"the {self._what} runs already; expected one that does not. Make a second one, or close this"
                 " one first."
             )
-        # Not the event of before: the thread that waits for that may still be looking at it.
+        # A new event: a thread that waits for the old one may still be running.
         self._over = threading.Event()
         self._thread = threading.Thread(
             target=self._run, args=(self._over,), name=f"chaoskit {self._what}", daemon=True
@@ -64,15 +64,15 @@ class Repeating(ClosedOnExit):
         return self
 
     def close(self) -> None:
-        """End the thread, once what it does has ended. Twice does nothing; it may be started again."""
+        """End the thread after its current work. Further calls do nothing; it may be started again."""
         thread = self._thread
         if thread is not None and self._pid == os.getpid():
             end(thread, self._over)
-        # Not before, or a close that memory cut short could not be tried again.
+        # Only now: otherwise a close that ran out of memory could not be repeated.
         self._thread = None
 
     def _forked(self) -> None:
-        """Put right, in a child, what the thread may have held when the process forked."""
+        """Repair, in a forked child, what the thread may have held during the fork."""
 
     def __enter__(self) -> Self:
         return self.start()

@@ -1,7 +1,7 @@
-"""When what has died is started again: one rule for threads, tasks and programs.
+"""When a dead worker is restarted: one rule for threads, tasks and programs.
 
-The limit is that of Erlang's supervisors (intensity and period): more than ``restarts`` deaths within
-``within`` seconds, and the supervisor gives up instead of hiding a fault that does not pass.
+The limit is that of Erlang's supervisors (intensity and period): after more than ``restarts`` deaths within
+``within`` seconds the supervisor gives up instead of hiding a lasting fault.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Deaths", "Restart", "SupervisionOptions"]
 
 
 class Restart(enum.Enum):
-    """When a worker is started again: after an error, whenever it ends, or never (then it is reported)."""
+    """When a worker is restarted: after an error, whenever it ends, or never (its death is then reported)."""
 
     ON_ERROR = "on-error"
     ALWAYS = "always"
@@ -27,11 +27,12 @@ class Restart(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SupervisionOptions:
-    """Limits of restarting, and when a worker that says nothing counts as stuck (None: never).
+    """The limits of restarts, and when a silent worker counts as stuck (None: never).
 
     ``delay`` is the pause before a restart. It doubles with each death within ``within``, up to
-    ``delay_cap``: what is away for a moment would else use up all restarts before it is back.
-    Raises ``UsageError`` for a number out of its bounds.
+    ``delay_cap``:
+    otherwise a service that is down for a moment would use up all restarts before it is back. Raises
+    ``UsageError`` for a number out of its bounds.
     """
 
     # Erlang/OTP's default is one restart in five seconds; networks fail in bursts: three a minute.
@@ -56,7 +57,7 @@ class SupervisionOptions:
 
 
 class Deaths:
-    """The deaths of one worker that still count, and what follows from the next one."""
+    """The deaths of a worker that still count, and the consequence of the next one."""
 
     __slots__ = ("_moments", "_options")
 
@@ -65,7 +66,7 @@ class Deaths:
         self._moments: deque[float] = deque()
 
     def wants_restart(self, error: BaseException | None) -> bool:
-        """True if the rule asks for another start after ``error`` (None: the worker returned)."""
+        """Return True if the rule asks for a restart after ``error`` (None: the worker returned)."""
         rule = self._options.restart
         return rule is Restart.ALWAYS or (rule is Restart.ON_ERROR and error is not None)
 
@@ -73,7 +74,7 @@ class Deaths:
         """Count a death at ``now``; return the seconds before the restart, or None if there were too many."""
         moments, options = self._moments, self._options
         moments.append(now)
-        # A sliding window, as in Erlang: a total would one day give up what dies once a week.
+        # A sliding window, as in Erlang: a total would some day give up a worker that dies once a week.
         while moments and moments[0] <= now - options.within:
             moments.popleft()
         if len(moments) > options.restarts:

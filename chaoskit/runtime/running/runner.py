@@ -1,8 +1,8 @@
-"""Runs jobs in threads, by the books of a :class:`JobBoard`.
+"""Runs jobs in threads, with a :class:`JobBoard` for the bookkeeping.
 
-A thread cannot be killed: at its time limit an attempt is asked to end (``ticket.cancelled``); if it
-stays silent until ``stuck_after`` it is written off, its slot is given away, and what it still returns
-counts for nothing. So a job ends once, though a written-off attempt may still be running.
+A thread cannot be killed: at its time limit an attempt is asked to end (``ticket.cancelled``); if it stays
+silent until ``stuck_after`` it is written off, its slot is given to another job, and its result is ignored.
+So a job ends only once, though a written-off attempt may still be running.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ logger = logging.getLogger("chaoskit")
 class JobRunner(Lasting):
     """Runs ``fn(ticket)`` for each job in a separate thread, as a :class:`JobBoard` directs.
 
-    Leaving the block waits for all jobs to end; if an error leaves it, waiting jobs are withdrawn and
-    running ones asked to end, without a wait. Long work should call ``ticket.beat()`` as it goes on
-    and return soon after ``ticket.cancelled`` is set. ``stop``, such as ``shutdown.wake``, withdraws the
-    board when it is set: what then has not ended is in ``board.left``.
+    Leaving the block waits for all jobs to end; if an error leaves it, waiting jobs are withdrawn and running
+    ones asked to end, without waiting for them. Long work should call ``ticket.beat()`` regularly and return
+    soon after ``ticket.cancelled`` is set. Setting ``stop``, such as ``shutdown.wake``, withdraws the board;
+    the jobs that have not ended by then are in ``board.left``.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class JobRunner(Lasting):
         self._work: dict[str, Callable[[Ticket], object]] = {}
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        # Set when a job waits for its next attempt: the sweeper has then to look earlier than it meant to.
+        # Set when a job waits for its next attempt: the sweeper may have to look earlier than planned.
         self._look = threading.Event()
         self._sweeper: threading.Thread | None = None
 
@@ -61,7 +61,7 @@ class JobRunner(Lasting):
         """Queue ``fn`` under the name ``job``, in the caller's context, and begin it when a slot is free.
 
         Raises:
-            UsageError: outside of the block, for an async ``fn``, and for a name that is known already.
+            UsageError: this is outside of the block, ``fn`` is async, or the name is known already.
             ShuttingDown: the board has been withdrawn.
         """
         if self._sweeper is None:
@@ -74,13 +74,13 @@ class JobRunner(Lasting):
         self._pump()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all jobs have ended, or for ``timeout`` seconds; return whether they have."""
+        """Wait until all jobs have ended, at most ``timeout`` seconds; return True if they have."""
         with self._changed:
             return self._changed.wait_for(self._all_ended, timeout)
 
     def sweep(self) -> tuple[str, ...]:
-        """:meth:`JobBoard.sweep`, and give the freed slots to the next jobs. Done by itself, too."""
-        # Told with all stacks: where a stuck thread hangs can only be seen while it does.
+        """Run :meth:`JobBoard.sweep`, and give freed slots to the next jobs. Also runs by itself."""
+        # Log all stacks now: only while a thread is stuck do they show where it hangs.
         stuck = self.board.sweep()
         if stuck:
             logger.error("jobs are stuck: %s\n%s", ", ".join(stuck), all_stacks())
@@ -92,7 +92,7 @@ class JobRunner(Lasting):
             raise UsageError(
                 "This JobRunner is in use, or was; expected one block. Make a new one for another."
             )
-        # Before the outer signal is linked: it may have been set already.
+        # Before the outer signal is linked, which may be set already.
         self._stop.tell(self._withdraw)
         if self._outer is not None:
             self._forget = watched(self._outer, self._stop)
@@ -128,20 +128,20 @@ class JobRunner(Lasting):
     def _until_next_look(self) -> float:
         due = self.board.next_due
         every = self.board.options.check_every
-        # Not at once, though a job be due: it may be waiting for a slot.
+        # Not at once, even if a job is due: it may be waiting for a slot.
         return every if due is None else min(every, max(due, 0.01))
 
     def _pump(self) -> None:
-        """Begin whatever may begin."""
+        """Begin all jobs that may begin."""
         while (ticket := self.board.claim()) is not None:
             name = f"chaoskit-job-{ticket.job}-{ticket.attempt}"
             try:
                 threading.Thread(target=self._run, args=(ticket,), name=name, daemon=True).start()
             except (RuntimeError, MemoryError) as error:
-                # No thread to be had: an attempt that failed, rather than a job that seems to run.
+                # No thread is available: fail the attempt instead of leaving a job that seems to run.
                 self.board.fail(ticket, error)
         with self._changed:
-            # What has ended is not held on to: its closure may be all of what the job worked on.
+            # Release ended jobs: a closure may hold all data of its job.
             for job in [job for job in self._work if not self.board.pending(job)]:
                 del self._work[job]
             self._changed.notify_all()
@@ -149,10 +149,10 @@ class JobRunner(Lasting):
     def _run(self, ticket: Ticket) -> None:
         try:
             work = self._work[ticket.job]
-            # A future is not the end of the job: what it does later would be counted as done.
+            # A future is not the end of the job: its later work would be counted as done.
             finished("a job", work, called("job", work, ticket))
         except BaseException as error:
-            # BaseException too: a job that calls sys.exit() has failed, and must not look as if it ran on.
+            # BaseException too: a job that calls sys.exit() has failed, and must not seem to run on.
             counts = self.board.fail(ticket, error)
             self._look.set()
         else:

@@ -1,4 +1,4 @@
-"""How a shutdown is set up, what became of each of its callbacks, and what it tells."""
+"""The options of a shutdown, the outcome of each callback, and the events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class CallbackOrder(enum.Enum):
-    """In which order the callbacks run: ``reverse`` undoes what was built last first."""
+    """The order of the callbacks: ``reverse`` undoes first what was built last."""
 
     REVERSE = "reverse"
     GIVEN = "given"
@@ -44,14 +44,14 @@ class ShutdownOptions:
         if not 0 < self.grace < math.inf:
             raise wrong("grace", self.grace, "seconds, more than 0 and finite")
         for name in self.signals:
-            # The system lets no process catch these two.
+            # The system does not let a process catch these two.
             if name in ("SIGKILL", "SIGSTOP") or not isinstance(getattr(signal, name, None), signal.Signals):
                 raise wrong("signal", name, "a signal of this platform, such as SIGTERM or SIGINT")
 
 
 @dataclass(frozen=True, slots=True)
 class ShutdownStep:
-    """What became of one callback: its name, the seconds it took, and its error if it failed."""
+    """The outcome of a callback: its name, the seconds that it took, and its error if it failed."""
 
     name: str
     seconds: float
@@ -85,6 +85,6 @@ class ShutdownFinished(Event):
 
 
 class ShuttingDown(TransientError):
-    """A new operation was refused since the program is about to end."""
+    """A new operation was refused because the program is about to end."""
 
     default_hint = "Leave the work for the next start, or for another process."

@@ -1,4 +1,4 @@
-"""The stacks of all threads, for reports of what is stuck."""
+"""The stacks of all threads, for reports of stuck ones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MAX_FRAMES = 100
 def all_stacks() -> str:
     """Every thread's name, identifier and stack, outermost call first, as text to print.
 
-    A snapshot without locks: a thread that runs on may be shown a step late. At most the 100
-    innermost frames of a thread.
+    A snapshot without locks: a running thread may be shown a step late. It has at most the 100 innermost
+    frames of each thread.
     """
-    # Threads that C code or a library started without threading have no name here.
+    # Threads that were started without the module threading have no name here.
     names = {t.ident: f"{t.name}{' daemon' if t.daemon else ''}" for t in threading.enumerate()}
     parts = []
     for ident, frame in sys._current_frames().items():

@@ -1,4 +1,4 @@
-"""Threads that are watched: a dead one is noticed and started again or reported, a stuck one is shown."""
+"""Supervised threads: a dead one is restarted or reported, a stuck one is shown."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ThreadRestarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadGivenUp(Event):
-    """A thread has died and is not started again."""
+    """A thread has died and will not be restarted."""
 
     name: ClassVar[str] = "thread.given_up"
     thread: str
@@ -64,7 +64,7 @@ class ThreadGivenUp(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadStuck(Event):
-    """A thread has not given a sign of life for ``silent`` seconds; ``stacks`` shows all threads."""
+    """A thread has not shown that it is alive for ``silent`` seconds; ``stacks`` shows all threads."""
 
     name: ClassVar[str] = "thread.stuck"
     thread: str
@@ -73,7 +73,7 @@ class ThreadStuck(Event):
 
 
 class SuspectedDeadlock(PermanentError):
-    """Threads did not end in time; ``threads`` are their names, ``stacks`` shows where all threads are."""
+    """Threads did not end in time; ``threads`` has their names, ``stacks`` shows where all threads are."""
 
     default_hint = "Look in the stacks for two threads that wait for one another."
 
@@ -88,7 +88,7 @@ class SuspectedDeadlock(PermanentError):
 def join_all(threads: Iterable[threading.Thread], timeout: float, *, clock: Clock | None = None) -> None:
     """Wait until all have ended, ``timeout`` seconds for all together.
 
-    Raises :class:`SuspectedDeadlock`, with the stacks of all threads in the message, if any has not.
+    If one has not, raises :class:`SuspectedDeadlock` with the stacks of all threads in its message.
     """
     clock = clock or SystemClock()
     end = clock.monotonic() + timeout
@@ -103,7 +103,7 @@ def join_all(threads: Iterable[threading.Thread], timeout: float, *, clock: Cloc
 
 
 class Worker:
-    """One supervised function. It returns soon after ``stop`` is set, and calls :meth:`beat` as it works."""
+    """A supervised function. It should return soon after ``stop`` is set, and call :meth:`beat` regularly."""
 
     def __init__(
         self, name: str, target: Callable[[Worker], object], stop: Stop, clock: Clock, deaths: Deaths
@@ -126,7 +126,7 @@ class Worker:
         return self.thread is not None and self.thread.is_alive()
 
     def beat(self) -> None:
-        """Give a sign of life; a thread that gives none for ``stuck_after`` seconds is reported as stuck."""
+        """Show that the thread is alive; after ``stuck_after`` silent seconds it is reported as stuck."""
         self._beaten = self._clock.monotonic()
         self._reported = False
 
@@ -135,9 +135,9 @@ class Supervisor(Lasting):
     """Starts threads, watches them from a separate thread, and joins them all when the block is left.
 
     ``stop`` is a signal from outside, such as ``shutdown.wake``, that stops all threads; leaving the block
-    stops them as well, and sets nothing outside. ``on_give_up`` is called with the worker when a thread
-    will not be started again after an error; typically it requests the shutdown. ``SystemExit`` in a
-    thread ends it as if it had returned.
+    stops them as well, without setting that signal. ``on_give_up`` is called with the worker when a thread
+    will not be restarted after an error; typically it requests the shutdown. ``SystemExit`` in a thread
+    counts as a return.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Supervisor(Lasting):
         synchronous("on_give_up", on_give_up)
         self._on_give_up = on_give_up
         self._clock = clock or SystemClock()
-        # Ends come through a queue, so that the monitor wakes at once and polls no thread.
+        # Threads report their end through a queue, so that the monitor wakes at once and need not poll.
         self._ended: queue.SimpleQueue[tuple[Worker, threading.Thread] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._monitor: threading.Thread | None = None
@@ -185,9 +185,9 @@ class Supervisor(Lasting):
         return worker
 
     def check(self) -> None:
-        """Look for threads that died without a word, for stuck ones, and for restarts that are due.
+        """Look for threads that died without reporting it, for stuck ones, and for due restarts.
 
-        Done by itself, too.
+        Also runs by itself.
         """
         self._restart_due()
         for worker in tuple(self.workers.values()):
@@ -227,14 +227,14 @@ class Supervisor(Lasting):
         finally:
             if self._forget is not None:
                 self._forget()
-            # Last, so that deaths during the join are still told.
+            # Last, so that deaths during the join are still reported.
             self._ended.put(None)
             if self._monitor is not None:
                 self._monitor.join(self.options.join_timeout)
 
     def _start(self, worker: Worker) -> None:
         worker.beat()
-        # Daemons, so that a stuck one can be reported and the process can still end.
+        # Daemons, so that the process can end even if a thread is stuck.
         worker.thread = threading.Thread(target=self._run, args=(worker,), name=worker.name, daemon=True)
         worker.thread.start()
 
@@ -265,16 +265,16 @@ class Supervisor(Lasting):
         return max(0.0, min([self.options.check_every, *pauses]))
 
     def _guarded(self, step: Callable[..., None], *args: Any) -> None:
-        """Run ``step``; nothing that a listener raises may end the watcher, which has no watcher itself."""
+        """Run ``step``; an exception of a listener must not end the watcher, which is itself not watched."""
         try:
             step(*args)
         except BaseException:
             logger.exception("the supervisor itself failed, and goes on")
 
     def _buried(self, worker: Worker, thread: threading.Thread) -> None:
-        """Deal with the end of ``thread``, once, however it was noticed."""
+        """Handle the end of ``thread``, once, however it was noticed."""
         with self._lock:
-            # check() and the queue may both have noticed it, and a restart may have come between.
+            # check() and the queue may both have noticed it, with a restart in between.
             if worker.thread is not thread:
                 return
             worker.thread = None
@@ -295,7 +295,7 @@ class Supervisor(Lasting):
             self._restart_due()
 
     def _restart_due(self) -> None:
-        """Start again what has paused for long enough; nothing once the supervisor is to stop."""
+        """Restart workers whose pause is over; none once the supervisor is to stop."""
         now = self._clock.monotonic()
         for due in tuple(self._due):
             if self.stop.is_set():

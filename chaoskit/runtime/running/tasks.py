@@ -1,4 +1,4 @@
-"""Supervision of asyncio tasks, as that of threads: restarts with pauses and a limit, stuck ones shown."""
+"""Supervised asyncio tasks: like threads, they are restarted with pauses and a limit, and shown if stuck."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TaskRestarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskGivenUp(Event):
-    """A task has died of ``error`` and is not started again."""
+    """A task has died of ``error`` and will not be restarted."""
 
     name: ClassVar[str] = "task.given_up"
     task: str
@@ -57,7 +57,7 @@ class TaskGivenUp(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStuck(Event):
-    """A task has not given a sign of life for ``silent`` seconds; ``stack`` shows where it waits."""
+    """A task has not shown that it is alive for ``silent`` seconds; ``stack`` shows where it waits."""
 
     name: ClassVar[str] = "task.stuck"
     task: str
@@ -66,9 +66,9 @@ class TaskStuck(Event):
 
 
 class TaskWorker:
-    """One supervised coroutine function. It returns soon after ``stop`` is set, and calls :meth:`beat`.
+    """A supervised coroutine function. It should return soon after ``stop`` is set, and call :meth:`beat`.
 
-    ``await worker.stop.wait_async(seconds)`` is a pause that the stop ends.
+    ``await worker.stop.wait_async(seconds)`` is a pause that ``stop`` ends.
     """
 
     def __init__(self, name: str, stop: Stop, clock: Clock) -> None:
@@ -89,19 +89,19 @@ class TaskWorker:
         return self._task is not None and not self._task.done()
 
     def beat(self) -> None:
-        """Give a sign of life; a task that gives none for ``stuck_after`` seconds is reported as stuck."""
+        """Show that the task is alive; after ``stuck_after`` silent seconds it is reported as stuck."""
         self._beaten = self._clock.monotonic()
         self._reported = False
 
 
 class TaskSupervisor:
-    """Starts tasks, starts dead ones again, and ends them all when the ``async with`` block is left.
+    """Starts tasks, restarts dead ones, and ends them all when the ``async with`` block is left.
 
-    The options, ``stop`` and ``on_give_up`` are those of :class:`Supervisor`. Leaving the block sets
-    ``stop`` and waits ``join_timeout`` seconds, then cancels what still runs; if an error leaves the block,
-    all are cancelled at once. One that does not end of that either is a :class:`SuspectedDeadlock`.
+    The options, ``stop`` and ``on_give_up`` are those of :class:`Supervisor`. Leaving the block sets ``stop``
+    and waits ``join_timeout`` seconds, then cancels the remaining tasks; if an error leaves the block, all
+    are cancelled at once. If one does not end even then, :class:`SuspectedDeadlock` is raised.
 
-    A task that another part of the program cancels has ended, as if it had returned.
+    A task that another part of the program cancels counts as returned.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class TaskSupervisor:
         """Run ``await target(worker, *args, **kwargs)`` in a task, in the caller's context.
 
         Raises:
-            UsageError: outside of the block, for a name in use, and for what is not ``async def``.
+            UsageError: this is outside of the block, the name is in use, or ``target`` is not ``async def``.
         """
         import asyncio
 
@@ -173,7 +173,7 @@ class TaskSupervisor:
                 self._cancel(running)
                 running = await self._ended_within(self.options.join_timeout)
         except BaseException:
-            # The wait itself was cancelled: nothing here may outlive the block for that.
+            # The wait itself was cancelled: even so, no task may outlive the block.
             self._cancel(self._running())
             raise
         finally:
@@ -234,7 +234,7 @@ class TaskSupervisor:
             self._tell(TaskRestarted, worker, restarts=worker.restarts)
 
     async def _run(self, worker: TaskWorker, make: Callable[[], Any]) -> BaseException | None:
-        """One life of the worker; what it died of, None if it returned or was cancelled."""
+        """Run the worker once; return the error it died of, None if it returned or was cancelled."""
         import asyncio
 
         worker.beat()
@@ -246,7 +246,7 @@ class TaskSupervisor:
                 await asyncio.wait({task}, timeout=every)
                 self._look_for_life(worker)
         finally:
-            # We were cancelled, by the end of the loop perhaps; the task must not go on without us.
+            # This task was cancelled, perhaps by the end of the loop; the worker's must not outlive it.
             task.cancel()
         worker._task = None
         worker.error = None if task.cancelled() else task.exception()
@@ -280,7 +280,7 @@ def _stack(worker: TaskWorker) -> str:
         return f"{worker.name} is between two lives"
     frames: list[tuple[FrameType, int]] = []
     step: object = worker._task.get_coro()
-    # Not Task.print_stack: of a task that waits it shows the outermost coroutine alone, which is ours.
+    # Task.print_stack shows only the outermost coroutine of a waiting task, which is our own.
     while (frame := getattr(step, "cr_frame", None) or getattr(step, "gi_frame", None)) is not None:
         frames.append((frame, frame.f_lineno))
         step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)

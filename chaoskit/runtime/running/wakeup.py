@@ -1,8 +1,8 @@
-"""Signals for a thread of ours even while the main thread is stuck in C code.
+"""Delivers signals to a thread of ours even while the main thread is stuck in C code.
 
-Python's own handlers run between two steps of the main thread, so that one that hangs inside a
-library never sees a signal. But the interpreter writes the signal's number to a descriptor the moment
-it arrives (``signal.set_wakeup_fd``); another thread that reads there can act.
+Python's own handlers run between two steps of the main thread, so a main thread that hangs inside a library
+never sees a signal. But the interpreter writes the signal's number to a descriptor the moment it arrives
+(``signal.set_wakeup_fd``); another thread that reads from there can act.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import socket
 import weakref
 
-# No signals have these numbers.
+# No signal has one of these numbers.
 NUDGE = 0
 END = 255
 
@@ -21,7 +21,7 @@ _installed: weakref.WeakSet[SignalMailbox] = weakref.WeakSet()
 
 
 class SignalMailbox:
-    """Numbers of signals, and :data:`NUDGE` and :data:`END` of our own, for one reading thread."""
+    """Numbers of signals, and our own :data:`NUDGE` and :data:`END`, for one reading thread."""
 
     def __init__(self) -> None:
         # A pair of sockets, as in asyncio, because Windows cannot wait for pipes.
@@ -36,7 +36,7 @@ class SignalMailbox:
         _installed.add(self)
 
     def uninstall(self) -> None:
-        """Restore the descriptor that was set before, unless another has replaced ours in the meantime."""
+        """Restore the previous descriptor, unless another has replaced ours in the meantime."""
         if self._before is not None:
             now = signal.set_wakeup_fd(self._before)
             if now != self._writer.fileno():
@@ -45,7 +45,7 @@ class SignalMailbox:
         _installed.discard(self)
 
     def post(self, number: int) -> None:
-        """Put a number in; safe in a signal handler. A full box has plenty to read already."""
+        """Post a number; safe in a signal handler. If the box is full, the reader wakes up anyway."""
         try:
             self._writer.send(bytes([number]))
         except OSError:
@@ -54,7 +54,7 @@ class SignalMailbox:
     def handled(self, number: int) -> None:
         """Called by the Python handler: posts the signal if the interpreter could not.
 
-        An asyncio loop that handles signals replaces the descriptor by its own.
+        An asyncio loop that handles signals replaces the descriptor with its own.
         """
         now = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         if now != self._writer.fileno():
@@ -62,7 +62,7 @@ class SignalMailbox:
             self.post(number)
 
     def take(self, timeout: float | None) -> bytes:
-        """The numbers that came, at least one; empty after ``timeout`` seconds; END for a closed box."""
+        """The numbers that came, at least one; empty after ``timeout`` seconds; END if the box was closed."""
         try:
             self._reader.settimeout(timeout)
             numbers = self._reader.recv(64) or bytes([END])
@@ -79,7 +79,7 @@ class SignalMailbox:
         self._reader.close()
 
     def _pass_on(self, numbers: bytes) -> None:
-        """Forward the signals to the descriptor that was set before us."""
+        """Forward the signals to the descriptor that was set before ours."""
         signals = numbers.replace(bytes([NUDGE]), b"").replace(bytes([END]), b"")
         before = self._before
         if signals and before is not None and before != -1:
@@ -91,7 +91,7 @@ class SignalMailbox:
 
 @functools.cache
 def _watch_forks() -> None:
-    """A child shares the sockets: without this, a signal to the child would reach the parent as well."""
+    """Without this, a signal to a child, which shares the sockets, would also reach the parent."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_in_child)
 

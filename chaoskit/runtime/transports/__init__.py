@@ -1,3 +1,3 @@
-"""Retry, breaker and deadline below the sessions of HTTP clients: one module for each client."""
+"""Retry, breaker and deadline below the sessions of HTTP clients: a module for each client."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One request below a session: whether it may be sent again, and what came of it.
+"""One HTTP request below a session: may it be sent again, and what was the outcome?
 
-What is here knows no client. A client's module says how a request is sent, how its answer is closed and which
-of the client's errors stand for "not connected" and "not in time".
+This module knows no client. The modules of the clients say how a request is sent, how its answer is closed
+and which of the client's errors mean "not connected" and "not in time".
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from chaoskit.runtime.retrying.policy import RetryPolicy, retry
 
 __all__ = ["IDEMPOTENT", "HttpExchange", "ExchangeFailed", "HttpRules", "cut", "http_rules", "shorter"]
 
-# RFC 9110, 9.2.2: the effect of several such requests is that of one.
+# RFC 9110, 9.2.2: sending such a request several times has the effect of sending it once.
 IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
 
-# What these stand for happened before a byte of the request was sent, so that any method may be repeated.
+# These failures happen before a byte of the request is sent, so any method may be repeated.
 _NEVER_SENT = frozenset(
     {
         "requests.exceptions.ConnectTimeout",
@@ -35,15 +35,15 @@ _NEVER_SENT = frozenset(
         "httpx.PoolTimeout",
     }
 )
-# With these the server says that it has not carried the request out (RFC 6585, 4; RFC 9110, 15.5.20;
-# RFC 8470, 5.2). Not 503: a proxy sends it, too, when it lost the answer.
+# These say that the server did not carry out the request (RFC 6585, 4; RFC 9110, 15.5.20; RFC 8470, 5.2). Not
+# 503: a proxy also sends it when it has lost the answer.
 _NOT_CARRIED_OUT = frozenset({421, 425, 429})
 
 
 class ExchangeFailed(Exception):
-    """One attempt at a request failed, by an error (its cause) or by an answer that calls for another one.
+    """An attempt failed, by an error (its cause) or by an answer that calls for another attempt.
 
-    Between an attempt and the policy only: the session gets the client's own error, or the answer.
+    Only the policy sees it: the session gets the client's own error, or the answer.
     """
 
     def __init__(self, text: str, *, response: Any, error: Exception | None, may_repeat: bool) -> None:
@@ -52,7 +52,7 @@ class ExchangeFailed(Exception):
         self.__cause__ = error
 
     def outcome(self) -> Any:
-        """What the session gets: the answer, or the client's own error, raised as it was."""
+        """Return the answer for the session, or raise the client's own error unchanged."""
         error, self.__cause__ = self.error, None
         if error is not None:
             raise error
@@ -61,7 +61,7 @@ class ExchangeFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpRules:
-    """What a transport does with a failure: policy, breaker and classifier, and the methods it repeats."""
+    """How a transport treats failures: policy, breaker and classifier, and the methods that it repeats."""
 
     policy: RetryPolicy
     breaker: CircuitBreaker | Callable[[str], CircuitBreaker] | None
@@ -69,13 +69,13 @@ class HttpRules:
     repeat: frozenset[str]
 
     def may_repeat(self, method: str, headers: Mapping[str, Any]) -> bool:
-        """True if sending the request twice has the effect of sending it once."""
-        # An operation that the service itself recognises by a key.
+        """Return True if sending the request twice has the same effect as sending it once."""
+        # A header by which the service itself recognises a repeated operation.
         keyed = any(str(name).lower() == "idempotency-key" for name in headers)
         return keyed or method.upper() in self.repeat
 
     def guard(self, host: str) -> Any:
-        """What the breaker for ``host`` puts around an attempt."""
+        """The context manager of the breaker for ``host``, put around an attempt."""
         breaker = self.breaker
         if breaker is None:
             return nullcontext()
@@ -88,10 +88,10 @@ def http_rules(
     classifier: Classifier | None,
     repeat: Iterable[str],
 ) -> HttpRules:
-    """The rules from what a transport was given.
+    """Build the rules from a transport's arguments.
 
     Raises:
-        UsageError: for a policy, breaker or classifier of another type, and for methods other than names.
+        UsageError: a policy, breaker or classifier of a wrong type, or methods that are not names.
     """
     if policy is not None and not isinstance(policy, RetryPolicy):
         raise wrong("policy", policy, "a RetryPolicy, or None for three attempts")
@@ -121,11 +121,11 @@ class HttpExchange:
     replayable: bool
 
     def carry(self, send: Callable[[], Any], again: Callable[[Any], None]) -> Any:
-        """The answer to the request, sent by ``send``, as often as rules and policy have it.
+        """Send the request by ``send``, as often as rules and policy allow, and return the answer.
 
-        ``again`` is called before each further attempt with the answer of the last one, or None: it closes
-        that, and sets the body back to its start. When the attempts are used up, the last answer is
-        returned or the last error raised, as without any of this.
+        Before each further attempt, ``again`` is called with the last answer, or None: it closes the answer,
+        and sets the body back to its start. When the attempts are used up, the last answer is returned or the
+        last error raised, as it would be without this.
         """
         tried = _Tried(self)
 
@@ -153,7 +153,7 @@ class HttpExchange:
     async def acarry(
         self, send: Callable[[], Awaitable[Any]], again: Callable[[Any], Awaitable[None]]
     ) -> Any:
-        """:meth:`carry` for coroutine functions."""
+        """The same as :meth:`carry`, for coroutine functions."""
         tried = _Tried(self)
 
         async def attempt() -> Any:
@@ -178,7 +178,7 @@ class HttpExchange:
         return failed.outcome()
 
     def failure(self, error: Exception) -> ExchangeFailed | None:
-        """What an attempt that raised means; None if it is not a failure of the other side."""
+        """The failure that an error of an attempt means; None if the other side did not fail."""
         if not self.rules.classifier.classify(error).retryable:
             return None
         safe = self.rules.may_repeat(self.method, self.headers) or _never_sent(error)
@@ -190,7 +190,7 @@ class HttpExchange:
         )
 
     def refusal(self, response: Any) -> ExchangeFailed | None:
-        """What an answer means that calls for another attempt; None if the session is to have it as it is."""
+        """The failure that an answer means; None if the session gets the answer as it is."""
         status = int(getattr(response, "status_code", None) or response.status)
         if status < 400:
             return None
@@ -205,18 +205,18 @@ class HttpExchange:
 
 
 class _Tried:
-    """What came of the attempts at one exchange; the next one needs the answer of the last to close it."""
+    """The outcome of the last attempt at an exchange; the next attempt closes its answer."""
 
     def __init__(self, exchange: HttpExchange) -> None:
         self._exchange = exchange
         self._failed: list[ExchangeFailed] = []
 
     def before(self) -> ExchangeFailed | None:
-        """Take what came of the attempt before; None before the first."""
+        """Take the outcome of the previous attempt; None if there was none."""
         return self._failed.pop() if self._failed else None
 
     def judge(self, answer: Any, error: Exception | None) -> None:
-        """Raise what calls for another attempt: within the guard, so that the breaker counts it."""
+        """Raise an outcome that calls for another attempt: inside the guard, where the breaker counts it."""
         failed = self._exchange.refusal(answer) if error is None else self._exchange.failure(error)
         if failed is not None:
             self._failed.append(failed)
@@ -228,7 +228,7 @@ def _never_sent(error: BaseException) -> bool:
 
 
 def shorter(seconds: Any) -> Any:
-    """A timeout in seconds, or None for none, cut to what is left until the deadline."""
+    """A timeout in seconds (or None), reduced to the time that is left until the deadline."""
     left = remaining()
     if left is None or not (seconds is None or isinstance(seconds, int | float)):
         return seconds

@@ -32,14 +32,15 @@ __all__ = ["AsyncRetryingTransport", "RetryingTransport"]
 
 
 class RetryingTransport(BaseTransport):
-    """A transport for ``httpx.Client(transport=RetryingTransport())``: every request through it is protected.
+    """A transport for ``httpx.Client(transport=RetryingTransport())`` that protects every request.
 
-    What is repeated, and when, is as with :class:`RetryingAdapter`; the errors are httpx's. ``inner`` is the
+    The same failures are repeated as by :class:`RetryingAdapter`; errors are httpx's. ``inner`` is the
     transport that sends, ``httpx.HTTPTransport()`` if None. A breaker's rejection arrives as
-    ``httpx.ConnectError``, a deadline that has passed as ``httpx.ConnectTimeout``, with ours as the cause.
+    ``httpx.ConnectError``, a passed deadline as ``httpx.ConnectTimeout``, each with the runtime's error as
+    its cause.
 
     Raises:
-        UsageError: for a policy, breaker or classifier of another type, and for methods other than names.
+        UsageError: a policy, breaker or classifier of a wrong type, or methods that are not names.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class RetryingTransport(BaseTransport):
         self._inner = HTTPTransport() if inner is None else inner
 
     def handle_request(self, request: Request) -> Response:
-        """Send the request, again if need be; called by the client."""
+        """Send the request, repeatedly if necessary; called by the client."""
         asked = request.extensions.get("timeout")
 
         def send() -> Response:
@@ -70,15 +71,15 @@ class RetryingTransport(BaseTransport):
         return response
 
     def close(self) -> None:
-        """Close the transport that sends."""
+        """Close the inner transport."""
         self._inner.close()
 
 
 class AsyncRetryingTransport(AsyncBaseTransport):
-    """:class:`RetryingTransport` for ``httpx.AsyncClient``.
+    """The same as :class:`RetryingTransport`, for ``httpx.AsyncClient``.
 
     Raises:
-        UsageError: for a policy, breaker or classifier of another type, and for methods other than names.
+        UsageError: a policy, breaker or classifier of a wrong type, or methods that are not names.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class AsyncRetryingTransport(AsyncBaseTransport):
         self._inner = AsyncHTTPTransport() if inner is None else inner
 
     async def handle_async_request(self, request: Request) -> Response:
-        """Send the request, again if need be; called by the client."""
+        """Send the request, repeatedly if necessary; called by the client."""
         asked = request.extensions.get("timeout")
 
         async def send() -> Response:
@@ -109,12 +110,12 @@ class AsyncRetryingTransport(AsyncBaseTransport):
         return response
 
     async def aclose(self) -> None:
-        """Close the transport that sends."""
+        """Close the inner transport."""
         await self._inner.aclose()
 
 
 def _exchange(rules: HttpRules, request: Request) -> HttpExchange:
-    # Bytes that are at hand; a stream is read as it is sent, and then it is gone.
+    # Bytes in memory can be sent again; a stream is consumed as it is sent.
     replayable = isinstance(request.stream, ByteStream)
     return HttpExchange(
         rules, request.method, request.url.netloc.decode("ascii"), request.headers, replayable
@@ -122,7 +123,7 @@ def _exchange(rules: HttpRules, request: Request) -> HttpExchange:
 
 
 def _timed(request: Request, asked: Any) -> Request:
-    """The request with its timeouts cut to what is left until the deadline."""
+    """The request with its timeouts reduced to the time that is left until the deadline."""
     if isinstance(asked, dict):
         timeout = {name: shorter(seconds) for name, seconds in asked.items()}
         request.extensions = {**request.extensions, "timeout": timeout}

@@ -26,25 +26,25 @@ __all__ = ["RetryingAdapter"]
 
 
 class RetryingAdapter(HTTPAdapter):
-    """An adapter for ``session.mount("https://", RetryingAdapter())``: it protects every request.
+    """An adapter for ``session.mount("https://", RetryingAdapter())`` that protects every request.
 
     A request is sent again after a failure that the classifier calls retryable, as ``policy`` says (three
-    attempts if None; its ``on`` is replaced), after ``Retry-After`` where the answer has one. Only methods in
-    ``repeat`` are, and any request with an ``Idempotency-Key``; a POST is repeated where it was certainly not
-    carried out: no connection came about, or the answer is 421, 425 or 429. A body that can be read only once
-    is never sent again. The session sees the last answer, or requests' own error.
+    attempts if None; its ``on`` is replaced), and not before ``Retry-After``. Only requests with a method in
+    ``repeat`` or an ``Idempotency-Key`` are repeated; a POST is repeated only if it was certainly not carried
+    out: no connection was made, or the answer is 421, 425 or 429. A body that can be read only once is never
+    sent again. The session gets the last answer, or requests' own error.
 
-    ``breaker`` is asked before each attempt: one, or a function that returns the one for a host. Its
+    ``breaker`` is asked before each attempt: a breaker, or a function that returns the one for a host. Its
     rejection arrives as ``requests.ConnectionError`` with ``BreakerOpen`` as its cause. A deadline in force
-    cuts the timeouts of each attempt; what it keeps from beginning is ``requests.ConnectTimeout``.
+    reduces the timeouts of each attempt; an attempt that it prevents raises ``requests.ConnectTimeout``.
 
-    What breaks while a body is read that was asked for with ``stream=True`` is past this, and the caller's.
+    With ``stream=True`` the caller reads the body, and gets the errors of that unprotected.
 
     Raises:
-        UsageError: for a policy, breaker or classifier of another type, and for methods other than names.
+        UsageError: a policy, breaker or classifier of a wrong type, or methods that are not names.
     """
 
-    # What requests pickles.
+    # The attributes that requests pickles.
     __attrs__ = [*HTTPAdapter.__attrs__, "_rules"]  # noqa: RUF012
 
     def __init__(
@@ -60,7 +60,7 @@ class RetryingAdapter(HTTPAdapter):
         super().__init__(**pool)
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
-        """Send the request, again if need be; called by the session."""
+        """Send the request, repeatedly if necessary; called by the session."""
         given = dict(zip(("stream", "timeout", "verify", "cert", "proxies"), args, strict=False)) | kwargs
         body = request.body
         exchange = HttpExchange(
@@ -74,8 +74,8 @@ class RetryingAdapter(HTTPAdapter):
         def send() -> Response:
             answer = HTTPAdapter.send(self, request, **{**given, "timeout": cut(given.get("timeout"))})
             if not given.get("stream"):
-                # The session reads it next. Read here, a connection that breaks half-way is one more failed
-                # attempt, and not an error that nothing repeats.
+                # The session reads the body next. Reading it here makes a connection that breaks half-way one
+                # more failed attempt, instead of an error that is never repeated.
                 _ = answer.content
             return answer
 
@@ -94,9 +94,9 @@ class RetryingAdapter(HTTPAdapter):
         return response
 
     def close(self) -> None:
-        """Close the connections that are not in use, also if an answer of one is kept somewhere."""
-        # urllib3 2 closes those of a pool when nothing refers to it any more; each answer does, and so does
-        # an error with a traceback through it, in a log record that some handler keeps.
+        """Close the idle connections, even if one of their answers is still referenced."""
+        # urllib3 2 closes the connections of a pool when the last reference to it is gone; but every answer
+        # has one, and so has an error whose traceback a log handler keeps.
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118 - it is not a mapping that could be iterated over
                 pool = manager.pools.get(key)
@@ -106,5 +106,5 @@ class RetryingAdapter(HTTPAdapter):
 
 
 def _position(request: PreparedRequest) -> object:
-    # Where requests has found the body to begin, for one that can be set back.
+    # The position where the body began, recorded by requests if it can be set back.
     return getattr(request, "_body_position", None)

@@ -24,14 +24,14 @@ __all__ = ["RetryingPool"]
 
 
 class RetryingPool(PoolManager):
-    """A ``urllib3.PoolManager`` whose requests are protected as those of :class:`RetryingAdapter` are.
+    """A ``urllib3.PoolManager`` whose requests are protected like those of :class:`RetryingAdapter`.
 
-    urllib3's own retries are off, but for redirects: of the ``retries`` of a request only their limit counts,
-    and it is ten without one. A breaker's rejection arrives as urllib3's
-    ``NewConnectionError``, a deadline that has passed as ``ConnectTimeoutError``.
+    urllib3's own retries are off, except for redirects: of a request's ``retries`` only their limit counts,
+    ten by default. A breaker's rejection arrives as urllib3's ``NewConnectionError``, a passed deadline as
+    ``ConnectTimeoutError``.
 
     Raises:
-        UsageError: for a policy, breaker or classifier of another type, and for methods other than names.
+        UsageError: a policy, breaker or classifier of a wrong type, or methods that are not names.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class RetryingPool(PoolManager):
         **pool: Any,
     ) -> None:
         self._rules = http_rules(policy, breaker, classifier, repeat)
-        # A redirect is followed by a call from within: it belongs to the attempt that met it.
+        # urllib3 follows a redirect with a nested call, which belongs to the attempt that met it.
         self._within = threading.local()
         super().__init__(**pool)
 
-    # As PoolManager declares it, which differs from its base in the same way.
+    # Declared as in PoolManager, which differs from its base in the same way.
     def urlopen(  # type: ignore[override]
         self, method: str, url: str, redirect: bool = True, **kw: Any
     ) -> BaseHTTPResponse:
-        """Send a request, again if need be."""
+        """Send a request, repeatedly if necessary."""
         if getattr(self._within, "now", False):
             return super().urlopen(method, url, redirect, **kw)
         body, headers = kw.get("body"), kw.get("headers") or self.headers
@@ -90,14 +90,14 @@ class RetryingPool(PoolManager):
 
 
 def _redirects_only(asked: Any) -> Retry:
-    """urllib3's own retries turned off, but for redirects: as many as ``asked`` allows, ten if it is None."""
+    """urllib3's retries turned off, except for redirects: as many as ``asked`` allows, ten if it is None."""
     given = Retry(redirect=10) if asked is None else Retry.from_int(asked)
     most = given.total if given.redirect is None else given.redirect
     return given.new(total=None, connect=0, read=0, status=0, other=0, redirect=most)
 
 
 def _timed(kw: dict[str, Any], asked: Any) -> dict[str, Any]:
-    """The arguments of one attempt: its timeout is cut to what is left until the deadline."""
+    """The arguments of one attempt, with the timeout reduced to the time that is left until the deadline."""
     if isinstance(asked, Timeout):
         left = shorter(None)
         cut = (

@@ -106,10 +106,10 @@ class _Row(NamedTuple):
 class InetPeers(NamedTuple):
     """The other ends of TCP and UDP sockets of which both are of this machine, by inode.
 
-    ``connected``: peers of connections, or what listens where none has been accepted. ``reaching``: of a connection that is not there yet the socket that
-    listens, and of a UDP socket the one with the address to which it goes. ``open``: those that wait for
-    anyone. ``abroad``: those whose other end is not here. ``unacknowledged``: those that have sent what has
-    not arrived.
+    ``connected``: peers of connections, or what listens where none has been accepted. ``reaching``: of a
+    connection that is not there yet the socket that listens, and of a UDP socket the one with the address to
+    which it goes. ``open``: those that wait for anyone. ``abroad``: those whose other end is not here.
+    ``unacknowledged``: those that have sent what has not arrived.
     """
 
     connected: dict[int, int]

@@ -1,3 +1,3 @@
-"""One table of rules for each client library. None is loaded before an error of its library is seen."""
+"""A table of rules for each client library. It is loaded when an error of that library is first seen."""
 
 from __future__ import annotations

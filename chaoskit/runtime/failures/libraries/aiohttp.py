@@ -1,4 +1,4 @@
-"""The errors of aiohttp's client. Statuses of answers are judged by the rules for HTTP."""
+"""Rules for the errors of aiohttp's client. Statuses of answers are judged by the rules for HTTP."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ LIBRARY = Library(
             name="aiohttp.content-type",
             verdict=t.MalformedData,
             types=classes(_MODULE, "ContentTypeError"),
-            # An error page in place of the data is what its status says.
+            # An error page instead of the data: its status decides.
             statuses=(range(100, 400),),
             why="the answer is not of the kind that was to be decoded",
         ),

@@ -17,7 +17,8 @@ LIBRARY = Library(
     code_of=sqlstate,
     rules=(
         Rule(
-            # Before the codes: asyncpg gives it 0A000, and repeats it itself outside of transactions.
+            # Before the codes: asyncpg raises it with 0A000, and repeats the call itself outside of
+            # transactions.
             name="asyncpg.cached-statement",
             verdict=t.TransientError,
             types=(

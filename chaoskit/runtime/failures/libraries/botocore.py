@@ -11,7 +11,7 @@ __all__ = ["LIBRARY"]
 
 _MODULE = "botocore.exceptions"
 
-# A code tells more than the status that it comes with: AWS sends throttling as 400, 403 and 503.
+# Codes come before statuses: AWS sends throttling as 400, 403 and 503.
 LIBRARY = Library(
     name="botocore",
     source="botocore/data/_retry.json; botocore.retries.standard; the error pages of S3, EC2 and STS",

@@ -16,7 +16,7 @@ _BILLIARD = "billiard.exceptions"
 LIBRARY = Library(
     name="celery",
     source="amqp's Recoverable and Irrecoverable classes; AMQP 0-9-1's reply codes; Celery's page on tasks",
-    # amqp has its reply code there, which looks like an HTTP status: 404, 403, 530.
+    # amqp keeps its reply code there, which looks like an HTTP status: 404, 403, 530.
     code_of=lambda error: getattr(error, "code", "") or "",
     rules=(
         Rule(

@@ -18,7 +18,7 @@ LIBRARY = Library(
     source="httpx's tree of exceptions; httpcore",
     rules=(
         Rule(
-            # Before the rest: of the pool, not of the other side.
+            # Before the rest: it is about the pool, not about the other side.
             name="httpx.pool",
             verdict=t.ResourceError,
             types=_both("PoolTimeout"),

@@ -11,7 +11,7 @@ __all__ = ["LIBRARY"]
 
 
 def _both(*names: str) -> tuple[str, ...]:
-    # Older and newer versions end some of the names with Error.
+    # Different versions write some of the names with and without Error at the end.
     return tuple(
         f"{home}.{name}{end}"
         for home in ("kafka.errors", "aiokafka.errors")
@@ -21,14 +21,14 @@ def _both(*names: str) -> tuple[str, ...]:
 
 
 def _name(error: BaseException) -> object:
-    # confluent-kafka: an exception around one KafkaError, which has the name of its code.
+    # confluent-kafka wraps a KafkaError, which has the name of its code, in an exception.
     inner = error.args[0] if error.args else None
     name = getattr(inner, "name", None)
     return name() if callable(name) else ""
 
 
 def _retriable(symptoms: Symptoms) -> bool:
-    """The library itself says that the request may be sent again."""
+    """Return True if the library itself says that the request may be sent again."""
     error = symptoms.error
     if getattr(error, "retriable", False) is True:
         return True

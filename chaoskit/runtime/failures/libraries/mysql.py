@@ -17,7 +17,7 @@ def _all(*names: str) -> tuple[str, ...]:
 LIBRARY = Library(
     name="mysql",
     source="MySQL's and MariaDB's error references: server errors, and client errors from 2000 on",
-    # Every driver puts the number first.
+    # Every driver puts the error number first.
     code_of=lambda error: error.args[0],
     rules=(
         Rule(

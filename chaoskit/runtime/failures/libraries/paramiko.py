@@ -1,4 +1,4 @@
-"""The errors of paramiko. What comes from the network below is an OSError, and judged as such."""
+"""Rules for the errors of paramiko. Network errors below it are OSErrors, and judged as such."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MODULE = "paramiko.ssh_exception"
 LIBRARY = Library(
     name="paramiko",
     source="paramiko.ssh_exception; RFC 4254, 5.1 for the reasons of channels",
-    # A channel's reason is a small number, no HTTP status.
+    # A channel's reason is a small number, not an HTTP status.
     code_of=lambda error: getattr(error, "code", ""),
     rules=(
         Rule(

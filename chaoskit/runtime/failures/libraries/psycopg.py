@@ -14,7 +14,7 @@ def _both(*names: str) -> tuple[str, ...]:
     return (*classes("psycopg", *names), *classes("psycopg2", *names))
 
 
-# Before the connection stands there is no SQLSTATE; libpq only has a text.
+# There is no SQLSTATE before a connection is established; libpq has only a text.
 _REFUSED = Rule(
     name="psycopg.credentials",
     verdict=t.ConfigurationError,

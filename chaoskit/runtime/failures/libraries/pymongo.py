@@ -9,14 +9,14 @@ from chaoskit.runtime.failures.rules import Rule
 __all__ = ["LIBRARY"]
 
 _MODULE = "pymongo.errors"
-# What a driver may repeat, by the specification of transactions and of retryable writes.
+# Errors that a driver may repeat, by the specifications of transactions and of retryable writes.
 _LABELS = ("TransientTransactionError", "RetryableWriteError", "UnknownTransactionCommitResult")
 
 
 LIBRARY = Library(
     name="pymongo",
     source="pymongo.helpers_shared._RETRYABLE_ERROR_CODES; the server's error_codes.yml",
-    # Its codes are the server's numbers, no HTTP statuses.
+    # The codes are the server's numbers, not HTTP statuses.
     code_of=lambda error: getattr(error, "code", None),
     rules=(
         Rule(

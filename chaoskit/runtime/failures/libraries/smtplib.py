@@ -17,7 +17,7 @@ def _reply(error: BaseException) -> object:
     code = getattr(error, "smtp_code", None) or getattr(error, "code", None)
     refused = getattr(error, "recipients", None)
     if code is None and isinstance(refused, dict) and refused:
-        # The gravest of them: repeating the call would repeat it.
+        # The gravest reply: repeating the call would bring it again.
         return max(reply[0] for reply in refused.values())
     return code or ""
 

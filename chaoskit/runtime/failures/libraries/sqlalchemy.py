@@ -1,4 +1,4 @@
-"""The errors of SQLAlchemy. What a driver raised stands in ``orig`` and is judged by the driver's table."""
+"""Rules for SQLAlchemy's errors. A driver's error is in ``orig`` and judged by the table of the driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MODULE = "sqlalchemy.exc"
 LIBRARY = Library(
     name="sqlalchemy",
     source="sqlalchemy.exc, and the manual's page on error messages",
-    # Its ``code`` is a link into the manual.
+    # Its ``code`` is a key of its manual, not a status.
     code_of=lambda error: "",
     rules=(
         Rule(

@@ -11,8 +11,9 @@ __all__ = ["LIBRARY"]
 _SQLITE = ("sqlite3.Error",)
 
 
-# By name of the result code where the error has one, else by text: Python 3.11 and later set it for what
-# SQLite itself reported, and one class, OperationalError, stands for busy, full and broken.
+# Rules match the name of the result code if the error has one, else its text: Python 3.11 and later set the
+# name only for errors that SQLite reported. The class does not help: OperationalError means busy, full and
+# broken.
 LIBRARY = Library(
     name="sqlite3",
     source="SQLite's result codes and sqlite3_errstr()",

@@ -1,4 +1,4 @@
-"""What PostgreSQL's SQLSTATE codes mean: every class, and the codes that differ from their class.
+"""Rules for PostgreSQL's SQLSTATE codes: every class, and the codes that differ from their class.
 
 Source: appendix A of PostgreSQL's manual, "PostgreSQL Error Codes". The drivers share this table.
 """
@@ -16,7 +16,7 @@ def sqlstate(error: BaseException) -> object:
     return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
 
 
-# Single codes before their classes: the first rule that matches decides.
+# Single codes come before their classes, because the first matching rule decides.
 SQLSTATES: tuple[Rule, ...] = (
     Rule(
         name="postgres.conflict",

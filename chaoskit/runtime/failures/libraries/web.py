@@ -1,4 +1,4 @@
-"""The errors of http.client, urllib and xmlrpc. Statuses are judged by the rules for HTTP."""
+"""Rules for the errors of http.client, urllib and xmlrpc. Statuses are judged by the rules for HTTP."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Archives from strangers: unpacked within limits, checked to the last byte, published all at once.
 
-The standard library's ``extractall`` is not used, with or without its filters: it has written outside of the
-target (CVE-2025-4517), and it leaves half of what it unpacked when a member is damaged. Here a container is
-only read; every file is written by our own code, below a directory descriptor, under a name that was checked.
+The standard library's ``extractall`` is not used, with or without its filters: it has written outside of its
+target (CVE-2025-4517), and it leaves half of an archive behind when a member is damaged. Here the standard
+library only reads the container; our own code writes every file, below a directory descriptor and under a
+name that was checked.
 """

@@ -1,4 +1,4 @@
-"""Unpack an archive into a directory that appears whole, or not at all."""
+"""Unpacks an archive into a directory that appears as a whole, or not at all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["extract", "inspect_archive"]
 Links = Literal["refuse", "inside"]
 _DEFAULT = ArchiveLimits()
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-"""A first member, or none at all (APPNOTE.TXT 4.3)."""
+"""How a zip begins: with a first member, or with the end record of an empty one (APPNOTE.TXT 4.3)."""
 
 
 def extract(
@@ -44,32 +44,32 @@ def extract(
     replace: bool = False,
     manifest: Manifest | None = None,
 ) -> Manifest:
-    """Unpack a tar (plain, gz, bz2, xz; zst where Python can) or a zip; the format is told by its content.
+    """Unpack a tar (plain, gz, bz2, xz; zst where Python can) or a zip; the content decides the format.
 
     Everything is unpacked beside ``destination``, checked to the last byte, synced, and then published under
-    its name all at once. After an error, a kill or a power loss there is nothing under the name, or, with
-    ``replace``, what was there before. Files get mode 0600, executables and directories 0700; owners and
-    times are not restored. An archive within the archive is a file.
+    its name in one step. After an error, a kill or a power loss the name does not exist, or, with
+    ``replace``, still leads to the old directory. Files get mode 0600, executables and directories 0700;
+    owners and times are not restored. An archive within the archive is unpacked as a file.
 
-    A plain tar has no checksum over its data: damage inside of a file is found by a ``manifest`` alone, which
-    is compared before anything is published.
+    A plain tar has no checksum over its data: only a ``manifest``, which is compared before anything is
+    published, reveals damage inside of a file.
 
     Args:
-        links: ``"refuse"`` them, or accept those that lead to a file or directory ``"inside"``.
-        replace: replace a directory that is there.
-        manifest: what must be in it, no more and no less.
+        links: ``"refuse"`` them, or accept those that lead to a file or directory ``"inside"`` the archive.
+        replace: replace ``destination`` if it exists.
+        manifest: the exact content that the archive must have.
 
     Returns:
-        What was unpacked, with checksums.
+        The unpacked files, with checksums.
 
     Raises:
         UnsafeArchive: a member would leave the directory, is a device or a refused link, or has a name that
-            means another place elsewhere.
-        ArchiveTooBig: it exceeds ``limits``; an UnsafeArchive, too.
+            means something else on another system.
+        ArchiveTooBig: it exceeds ``limits``; this is an UnsafeArchive, too.
         CorruptArchive: it is cut, damaged, of no known format, or not what ``manifest`` says.
         ConfigurationError: it is compressed with zstd, which needs a package before Python 3.14.
-        FileExistsError: ``destination`` is there, and ``replace`` was not given.
-        OSError: the disk's own answer; :class:`~chaoskit.runtime.DiskFull` when it is full.
+        FileExistsError: ``destination`` exists, and ``replace`` was not given.
+        OSError: the disk's own error; :class:`~chaoskit.runtime.DiskFull` if the disk is full.
     """
     if links not in ("refuse", "inside"):
         raise wrong("links", links, "'refuse' or 'inside'")
@@ -81,7 +81,7 @@ def extract(
     with (
         _named(source),
         publish_directory(destination, replace=replace) as stage,
-        # Of what is written in the block, too: publishing is the smaller part of it.
+        # Covers the writes in the block as well: publishing is the smaller part of the work.
         named_refusals("unpack into", destination),
     ):
         writer = StageWriter(stage, limits, source.stat().st_size)
@@ -103,10 +103,10 @@ def extract(
 def inspect_archive(
     archive: str | os.PathLike[str], *, limits: ArchiveLimits = _DEFAULT
 ) -> tuple[ArchiveMember, ...]:
-    """List what is in an archive without unpacking its files; links are listed, not followed.
+    """List the members of an archive without unpacking its files; links are listed, not followed.
 
-    Names, kinds and the container's structure are checked as :func:`extract` does; the data of the files is
-    not read. Raises the same errors.
+    Names, kinds and the container's structure are checked as in :func:`extract`, and the same errors are
+    raised; the data of the files is not read.
     """
     source, found = Path(archive), []
     with _named(source), _opened(source, limits, None) as container:
@@ -119,7 +119,7 @@ def inspect_archive(
 
 @contextlib.contextmanager
 def _named(source: Path) -> Iterator[None]:
-    """What is refused is one of many archives, and the log must say which."""
+    """Name the archive in a refusal: it may be one of many, and the log must say which."""
     try:
         yield
     except (UnsafeArchive, CorruptArchive, ConfigurationError) as error:
@@ -137,7 +137,7 @@ def _refuse_links(member: ArchiveMember, links: Links) -> None:
 
 @contextlib.contextmanager
 def _opened(source: Path, limits: ArchiveLimits, beside: Path | None) -> Iterator[Container]:
-    """The archive as a container; a compressed one is unpacked into a file without a name, in ``beside``."""
+    """Open the archive as a container; a compressed one is first unpacked, unnamed, in ``beside``."""
     with open_regular(source) as file:
         head = file.read(8)
         file.seek(0)
@@ -145,7 +145,7 @@ def _opened(source: Path, limits: ArchiveLimits, beside: Path | None) -> Iterato
         if make is None:
             yield Zip(file, limits) if head.startswith(_ZIP) else Tar(file, limits)
             return
-        # Beside the files there are their headers and padding, at most two blocks and a name for each.
+        # Headers and padding come on top of the data: at most two blocks and a name for each member.
         allowed = limits.unpacked(source.stat().st_size) + limits.members * 2048
         with spool(file, make, allowed, beside) as unpacked:
             yield Tar(unpacked, limits)

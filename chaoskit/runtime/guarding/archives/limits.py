@@ -11,16 +11,16 @@ __all__ = ["ArchiveLimits"]
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """What :func:`~chaoskit.runtime.extract` accepts at the most; beyond it raises ``ArchiveTooBig``.
+    """The most that :func:`~chaoskit.runtime.extract` accepts; beyond it raises ``ArchiveTooBig``.
 
     ``members``
         Files, directories and links together.
     ``total``
-        Bytes of all files, unpacked.
+        Bytes of all files together, unpacked.
     ``ratio``
-        Bytes unpacked for each byte of the archive. The first MiB is free: a short text compresses well.
+        Unpacked bytes for each byte of the archive. The first MiB is exempt: a short text compresses well.
     ``depth``
-        Directories above a file.
+        The most directories above a file.
     """
 
     members: int = 10_000
@@ -37,5 +37,5 @@ class ArchiveLimits:
             raise wrong("ArchiveLimits.ratio", self.ratio, "a number of at least 1")
 
     def unpacked(self, archive_size: int) -> int:
-        """The bytes that an archive of ``archive_size`` bytes may unpack to."""
+        """The number of bytes that an archive of ``archive_size`` bytes may unpack to."""
         return min(self.total, int(self.ratio * archive_size) + (1 << 20))

@@ -1,4 +1,4 @@
-"""What a directory must hold: names, sizes, checksums. A plain tar has no checksum of its data."""
+"""The files that a directory must hold, with sizes and checksums, since a plain tar has none for its data."""
 
 from __future__ import annotations
 
@@ -32,37 +32,37 @@ class ManifestEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The files of a directory tree, sorted by path. Directories count by what is in them."""
+    """The files and links of a directory tree, sorted by path. Empty directories are not listed."""
 
     entries: tuple[ManifestEntry, ...]
 
     @classmethod
     def made(cls, entries: Iterable[ManifestEntry]) -> Self:
-        """A manifest of these entries, in order."""
+        """A manifest of these entries, sorted."""
         return cls(tuple(sorted(entries, key=lambda entry: entry.path)))
 
     @classmethod
     def of(cls, directory: str | os.PathLike[str]) -> Self:
-        """What ``directory`` holds now; links are not followed.
+        """The manifest of what ``directory`` holds now; links are not followed.
 
         Raises:
-            UsageError: something in it is neither file, directory nor link.
+            UsageError: an entry is not a file, a directory or a link.
             OSError: it cannot be read.
         """
         return cls.made(_walk(Path(directory)))
 
     def verify(self, directory: str | os.PathLike[str]) -> None:
-        """Compare with what ``directory`` holds now.
+        """Compare the manifest with what ``directory`` holds now.
 
         Raises:
-            CorruptArchive: something is missing, changed, or there beside what is listed; all of it is named.
+            CorruptArchive: files are missing, changed or not listed; the message names them.
         """
         self.compare(Manifest.of(directory))
 
     def compare(self, found: Manifest) -> None:
         """Compare with another manifest; raises as :meth:`verify` does."""
         expected = {entry.path: entry for entry in self.entries}
-        # Compared both ways: a file too many can be as wrong as one too few.
+        # Compared both ways: an extra file can do as much harm as a missing one.
         there = {entry.path: entry for entry in found.entries}
         wrongs = [f"{path} is missing" for path in expected if path not in there]
         wrongs += [f"{path} is not listed" for path in there if path not in expected]
@@ -77,7 +77,7 @@ class Manifest:
             )
 
     def to_json(self) -> str:
-        """As text; :meth:`from_json` reads it."""
+        """The manifest as JSON text, which :meth:`from_json` reads."""
         return json.dumps({"format": _FORMAT, "entries": [asdict(entry) for entry in self.entries]}, indent=1)
 
     @classmethod
@@ -92,7 +92,7 @@ class Manifest:
             if plain["format"] != _FORMAT:
                 raise wrong("the manifest's format", plain["format"], f"{_FORMAT}", "Use a newer chaoskit.")
             return cls.made(ManifestEntry(**entry) for entry in plain["entries"])
-        # It is a ValueError too, and has said already what is wrong.
+        # It is a ValueError too, and its message already says what is wrong.
         except UsageError:
             raise
         except (ValueError, KeyError, TypeError) as error:
@@ -106,7 +106,7 @@ def _walk(root: Path, below: str = "") -> Iterator[ManifestEntry]:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
-        # The link itself: what it leads to may lie outside, or nowhere.
+        # Look at the link itself: its target may lie outside, or not exist.
         mode = entry.stat(follow_symlinks=False).st_mode
         if stat.S_ISLNK(mode):
             yield ManifestEntry(path, link=os.readlink(entry.path))
@@ -121,6 +121,6 @@ def _walk(root: Path, below: str = "") -> Iterator[ManifestEntry]:
 def _entry(place: Path, path: str, executable: bool) -> ManifestEntry:
     with open(place, "rb") as file:
         digest = hashlib.file_digest(file, "sha256")
-        # What was read, and not what stat says: the two may differ while a file grows.
+        # Take the size from the bytes that were read: while a file grows, stat would give another.
         size = file.tell()
     return ManifestEntry(path, size, f"sha256:{digest.hexdigest()}", executable)

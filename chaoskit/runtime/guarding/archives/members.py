@@ -1,4 +1,4 @@
-"""What is in an archive, whatever its format."""
+"""The members of an archive, whatever its format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kind = Literal["file", "directory", "symlink", "hardlink"]
 
 @dataclass(frozen=True, slots=True)
 class ArchiveMember:
-    """One entry: ``size`` is what the archive declares, ``to`` what a link leads to, as written there."""
+    """One entry: ``size`` is what the archive declares, ``to`` the target of a link as the archive has it."""
 
     parts: Parts
     kind: Kind
@@ -24,7 +24,7 @@ class ArchiveMember:
 
     @property
     def path(self) -> str:
-        """The name with slashes."""
+        """The name, with slashes between its parts."""
         return "/".join(self.parts)
 
 
@@ -32,19 +32,19 @@ class Data(Protocol):
     """The bytes of a member."""
 
     def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes, empty at the end."""
+        """Read at most ``size`` bytes; an empty result means the end."""
 
 
 class Container(Protocol):
     """An open archive of some format."""
 
     def members(self) -> Iterator[ArchiveMember]:
-        """All members in their order; at the end of it the container was read, and found whole, to its end.
+        """Yield all members in order; no error at their end means that the whole container is intact.
 
         Raises:
-            UnsafeArchive: a name or a kind of member is refused.
+            UnsafeArchive: the name or the kind of a member is refused.
             CorruptArchive: something is damaged or missing.
         """
 
     def open(self) -> AbstractContextManager[Data]:
-        """The bytes of the member that was yielded last."""
+        """Open the data of the member that was yielded last."""

@@ -1,4 +1,4 @@
-"""Which names a member may have: one that means the same place on every file system, below the target."""
+"""The names that a member may have: each means the same place, below the target, on every file system."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import unicodedata
 from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, UnsafeArchive
 
 Parts = tuple[str, ...]
-"""A path below the target, part by part; empty for the target itself."""
+"""The parts of a path below the target; empty for the target itself."""
 
 _LONGEST = 255
-"""Bytes of one part of a name: NAME_MAX of ext4, XFS and btrfs (limits.h)."""
+"""The most bytes of one part of a name: NAME_MAX of ext4, XFS and btrfs (limits.h)."""
 _SHOWN = 200
-"""Characters of a name in a message: one of a pax header may have a million."""
+"""The most characters of a name in a message: a name in a pax header may have a million."""
 _FORBIDDEN = frozenset('<>:"|?*\\')
 _DEVICES = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
@@ -22,15 +22,15 @@ _DEVICES = frozenset(
 
 
 def checked(name: str, depth: int) -> Parts:
-    """The parts of a member's name.
+    """Split a member's name into its parts.
 
-    Refused is what would lead out of the target, and what means something else elsewhere: a colon is a
-    stream or a drive on Windows, a trailing dot vanishes there, a control character forges a log line. An
-    archive that needs such names was not made to be unpacked by strangers.
+    A name that would lead out of the target is refused, and so is one that means something else on another
+    system: on Windows a colon names a stream or a drive and a trailing dot vanishes, and a control character
+    forges a line of the log. An archive that needs such names was not made for other people's machines.
 
     Raises:
-        UnsafeArchive: for such a name; it is in the message, escaped.
-        ArchiveTooBig: for more directories than ``depth``.
+        UnsafeArchive: the name is refused; the message has it, escaped.
+        ArchiveTooBig: it has more directories than ``depth``.
     """
     if not name:
         raise UnsafeArchive("a member has no name")
@@ -49,7 +49,7 @@ def checked(name: str, depth: int) -> Parts:
 
 
 def _wrong_with(part: str) -> str:
-    """What speaks against a part of a name; empty if nothing does."""
+    """Say what is wrong with a part of a name; empty if nothing is."""
     if part in ("", ".", ".."):
         return f"has the part {part!r}"
     if not part.isprintable():
@@ -66,14 +66,14 @@ def _wrong_with(part: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A name or target for a message: escaped, and cut where an archive has made it long."""
+    """A name or target for a message: escaped, and shortened if the archive made it long."""
     return repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")
 
 
 def folded(parts: Parts) -> Parts:
-    """The same for two paths that are one file on a file system which folds case or composes accents.
+    """The same key for all paths that a file system with case folding or composition takes for one file.
 
-    Folding can decompose again what was composed ("ᾳ"), so it is composed once more.
+    Case folding can decompose a composed character again ("ᾳ"), so the result is composed a second time.
     """
     return tuple(
         unicodedata.normalize("NFC", unicodedata.normalize("NFC", part).casefold()) for part in parts

@@ -1,8 +1,8 @@
-"""The decompressed stream of an archive, in a file without a name, never larger than it may be.
+"""Decompresses an archive's stream into an unnamed file that never exceeds its limit.
 
-A compressed tar is decompressed completely before anything in it is trusted. Read as a stream, a gzip file
-that was cut before its trailer ends without an error, and an extended header of 400 MB is in memory before
-the first member is seen.
+A compressed tar is decompressed completely before anything in it is trusted. If it were read as a stream, a
+gzip file that was cut before its trailer would end without an error, and an extended header of 400 MB would
+be in memory before the first member is seen.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from chaoskit.runtime.guarding.archives.zstd import zstd_decompressor
 
 _STEP = 1 << 16
 _XZ_MEMORY = 64 << 20
-"""Bytes that a decompressor of xz may use: 32 bytes of input can ask for a dictionary of 3 GiB."""
+"""The most bytes that an xz decompressor may use: 32 bytes of input can ask for a dictionary of 3 GiB."""
 
 
 class Decompressor(Protocol):
-    """What bz2, lzma and zstd have in common; :class:`_Gzip` gives it to gzip."""
+    """The common interface of the decompressors of bz2, lzma and zstd; :class:`_Gzip` adapts zlib to it."""
 
     @property
     def eof(self) -> bool: ...
@@ -39,7 +39,7 @@ class Decompressor(Protocol):
 
 
 class _Gzip:
-    """Gives zlib the interface of the others."""
+    """Gives zlib the interface of the other decompressors."""
 
     def __init__(self) -> None:
         self._made = zlib.decompressobj(wbits=31)  # 31: a gzip header and trailer, CRC and length checked.
@@ -72,27 +72,27 @@ MAGICS: tuple[tuple[bytes, Callable[[], Decompressor]], ...] = (
     # Frames to be skipped: pzstd, which compresses in threads, begins with one.
     *((bytes([0x50 + n]) + b"\x2a\x4d\x18", zstd_decompressor) for n in range(16)),
 )
-"""How a compressed stream begins. The old ``.lzma`` is not among them: it has no checksum and no end."""
+"""The magic bytes of each format. The old ``.lzma`` is left out: it has no checksum and no end mark."""
 
 
 def compression(head: bytes) -> Callable[[], Decompressor] | None:
-    """What makes a decompressor for a file that begins with ``head``; None if it is not compressed."""
+    """The factory of a decompressor for a file that begins with ``head``; None if it is not compressed."""
     return next((make for magic, make in MAGICS if head.startswith(magic)), None)
 
 
 def spool(
     source: IO[bytes], make: Callable[[], Decompressor], limit: int, directory: Path | None
 ) -> IO[bytes]:
-    """Decompress ``source`` to its end into a file without a name, at most ``limit`` bytes.
+    """Decompress all of ``source``, at most ``limit`` bytes, into an unnamed file.
 
-    The file is in ``directory``, None for the system's place for such files.
+    The file is made in ``directory``; None means the system's directory for temporary files.
 
-    Concatenated streams count as one, as in all the tools. Anything else behind a stream is damage, though
-    the tools let it pass: otherwise an archive could carry data that only some readers see.
+    Concatenated streams count as one, as all the tools have it. Anything else behind a stream counts as
+    damage, although the tools ignore it: otherwise an archive could carry data that only some readers see.
 
     Raises:
-        ArchiveTooBig: it unpacks to more, or needs more memory for that than it may have.
-        ConfigurationError: it is compressed with zstd, and there is nothing here to read it.
+        ArchiveTooBig: it unpacks to more, or needs more memory for that than it may use.
+        ConfigurationError: it is compressed with zstd, and no module here can read that.
         CorruptArchive: it is damaged, cut, or followed by something else.
     """
     into = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - given to the caller
@@ -119,7 +119,7 @@ def _damaged(error: BaseException) -> CorruptArchive | UnsafeArchive:
     # Both libraries have one class for all that can be wrong, and only the text tells them apart.
     if "memory" in str(error).lower():
         return ArchiveTooBig(
-            "its compression needs more memory than it may have: 64 MiB for xz, a window of 32 MiB for zstd",
+            "its compression needs more memory than it may use: 64 MiB for xz, a window of 32 MiB for zstd",
             hint="Compress it again, xz with -6 or less, zstd without --long and --ultra.",
         )
     return CorruptArchive(f"the compressed stream is damaged: {error}")
@@ -130,7 +130,7 @@ def _decompress(source: IO[bytes], make: Callable[[], Decompressor], limit: int,
     while True:
         if made.eof:
             given = made.unused_data or source.read(_STEP)
-            # tar pads to its record size, and so do tapes: zeroes after the end mean nothing.
+            # tar and tapes pad to a record size with zeroes, which mean nothing.
             while given and not given.strip(b"\0"):
                 given = source.read(_STEP)
             if not given:

@@ -1,4 +1,4 @@
-"""Members of a tar, read by the standard library's parser under a guard, to the archive's end mark."""
+"""Reads the members of a tar with the standard library's parser, guarded, up to the archive's end mark."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chaoskit.runtime.guarding.archives.names import checked, shown
 
 _BLOCK = 512
 _LONGEST_READ = 1 << 20
-"""Bytes of the largest extended header: a name and a few attributes, not what an attacker chooses."""
+"""The most bytes of an extended header, which needs room for a name and a few attributes."""
 
 
 class Tar:
@@ -30,7 +30,8 @@ class Tar:
     def members(self) -> Iterator[ArchiveMember]:
         guard: Any = _HeadersOnly(self._file, self._limits.members)  # It has what tarfile calls, and no more.
         try:
-            # errorlevel has no part in this: it is about extraction. Reading raises what it finds.
+            # errorlevel does not matter here: it is about extraction, and errors of reading are always
+            # raised.
             with tarfile.open(fileobj=guard, mode="r:", encoding="utf-8") as opened:
                 tar: Any = opened  # ``members`` is documented, and missing in the type stubs.
                 while (found := tar.next()) is not None:
@@ -41,14 +42,14 @@ class Tar:
                 end = tar.offset
         except tarfile.TarError as error:
             if self._current is None:
-                # A page of a web server, or another archiver's format: "truncated header" would not say it.
+                # It may be a web server's error page or another format: "truncated header" would mislead.
                 raise CorruptArchive(
                     f"it is neither a zip nor a tar, plain or compressed ({error})",
                     hint="Look at what is in it: the download may have failed, or be of another format.",
                 ) from error
             raise CorruptArchive(f"no readable tar: {error}") from error
         except (ValueError, EOFError, OverflowError, RecursionError) as error:
-            # tarfile parses numbers of extended headers without a check.
+            # tarfile parses the numbers in extended headers without checking them.
             raise CorruptArchive(f"a header of the tar is damaged: {error}") from error
         self._ended(end)
 
@@ -68,7 +69,7 @@ class Tar:
         return ArchiveMember(parts, "file", found.size, executable)
 
     def _within_file(self, found: tarfile.TarInfo) -> None:
-        """Find a member that is cut where tarfile would only find the next one missing."""
+        """Report a cut member as such, where tarfile would only report that the next one is missing."""
         if found.isreg() and found.offset_data + found.size > self._size:
             raise CorruptArchive(
                 f"{shown(found.name)} is cut: {self._size - found.offset_data} of {found.size} bytes"
@@ -80,10 +81,10 @@ class Tar:
         yield _Section(self._file, self._current.offset_data, self._current.size)
 
     def _ended(self, offset: int) -> None:
-        """See that the archive ends with its end mark, two blocks of zeroes, and nothing after it.
+        """Check that the archive ends with its end mark, two blocks of zeroes, and that nothing follows it.
 
-        tarfile takes any header that it cannot read, but the first, for the end: members then vanish
-        without an error.
+        tarfile takes every unreadable header but the first for the end of the archive: the members behind it
+        would vanish without an error.
         """
         self._file.seek(offset)
         mark = self._file.read(2 * _BLOCK)
@@ -95,19 +96,19 @@ class Tar:
 
 
 class _HeadersOnly:
-    """A file that hands out headers and no more: a longer read is refused, and so is too much of it.
+    """A file that hands out headers only: it refuses a long read, and too much data in total.
 
-    What is read of a member does not pass here, so all that does are headers.
+    The data of members is read elsewhere, so everything that passes here belongs to a header.
     """
 
     def __init__(self, file: IO[bytes], members: int) -> None:
         self._file = file
-        # Each member may have a name and a link of full length; the rest is for attributes.
+        # Every member may have a name and a link of full length; the rest is room for attributes.
         self._left = members * 4 * _BLOCK + 8 * _LONGEST_READ
         self._header = 0
 
     def read(self, size: int = -1) -> bytes:
-        # From 3.14.8 on tarfile reads an extended header in pieces; what follows it is read block by block.
+        # From 3.14.8 on tarfile reads an extended header in pieces, and everything after it block by block.
         self._header = self._header + size if size != _BLOCK else 0
         if not 0 <= size <= _LONGEST_READ or self._header > _LONGEST_READ:
             asked = max(size, self._header)

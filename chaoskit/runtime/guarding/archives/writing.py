@@ -1,4 +1,4 @@
-"""Members become files below one directory, each under the descriptor of the directory that it is in."""
+"""Writes members as files below one directory, each through the descriptor of the directory above it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | get
 
 
 class StageWriter:
-    """Writes what it is given below ``stage``, which is empty and in which nothing else writes.
+    """Writes members below ``stage``, which is empty and has no other writer.
 
-    No name is followed: what was not made here does not exist, and links are made last.
+    It cannot follow a planted link: only names that were made here exist, and links are made last.
     """
 
     def __init__(self, stage: Path, limits: ArchiveLimits, archive_size: int) -> None:
@@ -36,7 +36,7 @@ class StageWriter:
         self.entries: list[ManifestEntry] = []
 
     def add(self, member: ArchiveMember, data: Data | None) -> None:
-        """Write one member; ``data`` is that of a file."""
+        """Write one member; ``data`` is the content of a file."""
         with _fits(member):
             self._add(member, data)
 
@@ -51,14 +51,14 @@ class StageWriter:
         self._directory(member.parts[:-1])
         self._new(member.parts)
         if data is None:
-            # Last of all: nothing can be written through a link that is not there yet.
+            # Links come last: nothing can be written through a link that does not exist yet.
             self._links.append(member)
         else:
             self._file(member, data)
 
     def _new(self, parts: Parts) -> None:
-        """Note a name that must not be there yet, in whatever case or composition."""
-        # Folded, since the archive may be unpacked where A and a are one file.
+        """Register a name, which must be new even if case and composition are ignored."""
+        # Folded, since the target may be a file system where A and a are one file.
         key = folded(parts)
         if key in self._seen:
             known = shown(_path(self._seen[key]))
@@ -86,11 +86,11 @@ class StageWriter:
     def _file(self, member: ArchiveMember, data: Data) -> None:
         digest, got = hashlib.sha256(), 0
         mode = 0o700 if member.executable else 0o600
-        # By an opener: a descriptor of our own would stay open if there were no memory for the file object.
+        # With an opener, Python closes the descriptor even if there is no memory left for the file object.
         with open(
             self._place(member.parts), "wb", buffering=0, opener=lambda path, _: os.open(path, _NEW, mode)
         ) as file:
-            # One byte more than declared is asked for, to find what is longer than it says.
+            # Ask for one byte more than declared, to detect members that are longer than they say.
             while block := data.read(min(_STEP, member.size - got + 1)):
                 got += len(block)
                 self._left -= len(block)
@@ -111,7 +111,7 @@ class StageWriter:
         )
 
     def finish(self) -> None:
-        """Make the links, now that all they may lead to is there."""
+        """Make the links; everything that they may lead to exists by now."""
         links = {member.parts for member in self._links}
         files = {entry.path: entry for entry in self.entries}
         for member in self._links:
@@ -124,10 +124,10 @@ class StageWriter:
                     self._same_file(member, target, files.get(_path(target)))
 
     def _target(self, member: ArchiveMember, links: Set[Parts]) -> Parts:
-        """Where a link leads: to a file or directory that this archive has made, and to nothing else.
+        """The target of a link, which must be a file or directory that this archive has made.
 
-        Followed part by part, as the kernel does it: where ``s`` is a link, ``s/../x`` is beside what that
-        leads to, and not beside ``s``. So whatever a name goes through has to be a directory.
+        It is followed part by part, as the kernel does: where ``s`` is a link, ``s/../x`` lies beside the
+        target of ``s``, not beside ``s`` itself. So every part of the path but the last must be a directory.
         """
         at = list(member.parts[:-1]) if member.kind == "symlink" else []
         for part in member.to.split("/"):
@@ -154,7 +154,7 @@ class StageWriter:
 
 @contextlib.contextmanager
 def _fits(member: ArchiveMember) -> Iterator[None]:
-    """A name that the file system of the target cannot hold is the archive's fault, like one of a device."""
+    """Blame the archive for a name that the target's file system cannot hold, as for a device's name."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Members of a zip, with what ``zipfile`` does not check: overlaps, prefixes, types, sizes."""
+"""Reads the members of a zip and checks what ``zipfile`` does not: overlaps, prefixes, types, sizes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from chaoskit.runtime.guarding.archives.members import ArchiveMember, Data
 from chaoskit.runtime.guarding.archives.names import checked, shown
 
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
-"""Without LZMA: there an archive chooses how much memory its reader needs."""
+"""LZMA is left out: with it the archive decides how much memory its reader needs."""
 _ENCRYPTED = 0x1
 _LOCAL_HEADER = 30
 """Bytes of a local header before its name (APPNOTE.TXT 4.3.7)."""
 _END_MARK, _END_RECORD = b"PK\x05\x06", 22
-"""How the last record begins, and its bytes before the comment (APPNOTE.TXT 4.3.16)."""
+"""The mark of the end record, and its bytes without the comment (APPNOTE.TXT 4.3.16)."""
 _ZIP64_MARK, _ZIP64_LOCATOR = b"PK\x06\x07", 20
-"""How the record before it begins that leads to the directory of a large zip, and its bytes (4.3.15)."""
+"""The mark of the locator of a large zip, which precedes the end record, and its bytes (4.3.15)."""
 _ELSEWHERE = 0xFFFF
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -35,7 +35,7 @@ _DAMAGED = (
     RuntimeError,
     OverflowError,
 )
-"""What ``zipfile`` raises for damage."""
+"""The errors that ``zipfile`` raises for damage."""
 
 
 class Zip:
@@ -59,10 +59,10 @@ class Zip:
                 yield self._member(self._current)
 
     def _apart(self, found: list[zipfile.ZipInfo], directory: int) -> None:
-        """See that members fill the archive from its first byte and share no bytes.
+        """Check that the members fill the archive from its first byte and do not share any bytes.
 
         One piece of compressed data that many members point to is a bomb without nesting (D. Fifield, "A
-        better zip bomb", WOOT 2019). What stands before the first member is for a reader of another format.
+        better zip bomb", WOOT 2019). Data before the first member is meant for a reader of another format.
         """
         if not found and directory:
             raise UnsafeArchive("it lists no member, and something precedes its directory")
@@ -77,10 +77,11 @@ class Zip:
             raise UnsafeArchive("its last member reaches into the archive's directory")
 
     def _ended(self, comment: int, listed: int) -> None:
-        """See that nothing follows the record that ends a zip, and that it counts as many members.
+        """Check that the end record ends the file, and that it counts as many members as are listed.
 
-        zipfile looks for it and forgets the rest. It lists by the size of the directory, and others by the
-        number of its members: where the two differ, some readers would miss members without an error.
+        zipfile searches for the record and ignores what follows it. It lists members by the size of the
+        directory, while other readers go by the number of members: where the two differ, some readers would
+        miss members without an error.
         """
         self._file.seek(0, 2)
         at = max(0, self._file.tell() - _END_RECORD - comment)
@@ -90,14 +91,14 @@ class Zip:
             raise CorruptArchive("data follows the record that ends the zip")
         (said,) = struct.unpack_from("<H", end, 10)
         self._file.seek(max(0, at - _ZIP64_LOCATOR))
-        # In a large zip the number stands in a record of another kind (APPNOTE.TXT 4.4.1.4).
+        # A large zip has the number in another record (APPNOTE.TXT 4.4.1.4).
         if said == _ELSEWHERE and self._file.read(len(_ZIP64_MARK)) == _ZIP64_MARK:
             return
         if said != listed:
             raise CorruptArchive(f"its directory has {listed:,} members, and its last record counts {said:,}")
 
     def _member(self, info: zipfile.ZipInfo) -> ArchiveMember:
-        # A name is cut at NUL by zipfile; what was behind it is only in the original.
+        # zipfile cuts a name at NUL; only the original name has the rest.
         name = info.orig_filename if "\0" in info.orig_filename else info.filename
         if info.flag_bits & _ENCRYPTED:
             raise CorruptArchive(f"{shown(name)} is encrypted", hint="Unpack it with its password first.")
@@ -137,7 +138,7 @@ class Zip:
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """Damage of a zip by one name."""
+    """Raise every kind of damage to a zip as CorruptArchive."""
     try:
         yield
     except _DAMAGED as error:
@@ -149,7 +150,7 @@ def _told() -> Iterator[None]:
 
 
 class _BoundedDirectory:
-    """The archive's file, of whose directory no more is read than this many members need."""
+    """The archive's file, with a bound on reading its directory: what ``members`` entries need."""
 
     def __init__(self, file: IO[bytes], members: int) -> None:
         self._file = file
@@ -158,7 +159,7 @@ class _BoundedDirectory:
     def read(self, size: int = -1) -> bytes:
         if size > self._most:
             raise ArchiveTooBig(f"a directory of {size:,} bytes; {self._most:,} are enough for its members")
-        # zipfile reads the comment, which it has found at the end already, with a plain read().
+        # zipfile has already found the comment at the end, and reads it with an unbounded read().
         return self._file.read(size if size >= 0 else self._most)
 
     def seek(self, offset: int, whence: int = 0) -> int:

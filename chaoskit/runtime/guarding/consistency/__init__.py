@@ -1,1 +1,1 @@
-"""Queues, products, registries and files that must agree: what does not, and putting it right."""
+"""Checks that queues, products, registries and files agree, and repairs what does not."""

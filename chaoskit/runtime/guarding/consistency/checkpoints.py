@@ -1,4 +1,4 @@
-"""The checkpoints of a store as rows, and what must hold between them, their files and their letters."""
+"""The checkpoints of a store as rows, and the rule between them, their files and their dead letters."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from chaoskit.runtime.guarding.consistency.sources import Table
 __all__ = ["AGAIN", "CheckpointRows", "CheckpointsHold"]
 
 AGAIN = SetColumns({"status": "pending"})
-"""Done again, with all of its attempts."""
+"""The remedy that lets a step run again, with all of its attempts."""
 
 
 class CheckpointRows:
-    """The checkpoints of one pipeline: ``id`` (scope/key), ``scope``, ``key``, ``status``, ``attempts`` …
+    """The checkpoints of one pipeline as rows.
 
-    … ``updated``, ``version``, ``owner_alive``, ``letter`` and ``artefacts``. The one change that they take
-    is ``{"status": "pending"}``. In an id a slash of the scope is written ``%2F``, and ``%`` as ``%25``.
+    The columns are ``id`` (scope/key), ``scope``, ``key``, ``status``, ``attempts``, ``updated``,
+    ``version``, ``owner_alive``, ``letter`` and ``artefacts``. The only change that they accept is
+    ``{"status": "pending"}``. In an id a slash of the scope is written as ``%2F``, and ``%`` as ``%25``.
     """
 
     key = "id"
@@ -42,10 +43,10 @@ class CheckpointRows:
         self._store, self._kind = checked(store), kind_of(pipeline)
 
     def rows(self) -> Iterator[Table]:
-        """All of them, a page at a time.
+        """Yield all checkpoints, reading one page at a time.
 
         Raises:
-            RecordCorrupt: at the end, if there are some that can't be read: what they refer to is unknown.
+            RecordCorrupt: at the end, if some cannot be read: it is unknown what those refer to.
         """
         after, damaged = None, list[str]()
         while True:
@@ -62,7 +63,7 @@ class CheckpointRows:
             )
 
     def find(self, column: str, value: Any) -> list[Table]:
-        """The rows with this value; by id with one look."""
+        """The rows with this value; looking up an id reads one record."""
         if column != "id":
             return [row for row in self.rows() if row.get(column) == value]
         scope, _, key = str(value).partition("/")
@@ -70,10 +71,10 @@ class CheckpointRows:
         return [] if found is None else [self._row(found)]
 
     def change(self, seen: Table, columns: Mapping[str, Any] | None) -> bool:
-        """Have it done again, if nothing has written to it since.
+        """Set the checkpoint to pending, if nothing has written to it since.
 
         Raises:
-            UsageError: another change was asked for.
+            UsageError: ``columns`` is any other change.
         """
         if columns != AGAIN.columns:
             raise wrong("columns", columns, f"{AGAIN.columns}", "Checkpoints take no other change.")
@@ -100,7 +101,7 @@ class CheckpointRows:
         content = CheckpointContent.of(record)
         alive = self._store.owner_alive(record.owner) if record.owner else None
         return {
-            # Keys are often paths: only the first slash may be the one between.
+            # Keys are often paths, so only the first slash may separate scope and key.
             "id": f"{record.scope.replace('%', '%25').replace('/', '%2F')}/{record.key}",
             "scope": record.scope,
             "key": record.key,
@@ -116,9 +117,10 @@ class CheckpointRows:
 
 @dataclass(frozen=True)
 class CheckpointsHold(RowByRow):
-    """Completed means that the artefacts are there, running that a worker lives, dead that a letter tells.
+    """A completed step has its artefacts, a running one a live worker, a dead one a dead letter.
 
-    ``base`` is where artefacts lie; with ``read`` their content is compared, without it their size.
+    ``base`` is the directory of artefacts. With ``read`` their content is compared, otherwise only their
+    size.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""Hold sources against rules, and repair what does not agree, row by row."""
+"""Checks rules over sources of rows, and repairs disagreements row by row."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = ["Consistency"]
 
 
 class Consistency:
-    """What must agree: sources by name, and the rules between them. Nothing is read before ``check``."""
+    """Sources by name, and the rules that must hold between them. Nothing is read before ``check``."""
 
     def __init__(
         self,
         sources: Mapping[str, RowSource | Callable[[], Iterable[Table]]],
         rules: Sequence[ConsistencyRule],
     ) -> None:
-        """A source is a function that returns rows, or one of ``SqliteRows``, ``Files``, ``CheckpointRows``.
+        """A source is a function that returns rows, or a ``SqliteRows``, ``FileRows`` or ``CheckpointRows``.
 
         Raises:
-            UsageError: a rule names a source that there is not, or would change one that can't be changed.
+            UsageError: a rule names an unknown source, or would change a source that cannot be changed.
         """
         self._sources = {name: source_of(name, given) for name, given in sources.items()}
         self._rules = tuple(rules)
@@ -51,7 +51,7 @@ class Consistency:
                 )
 
     def check(self) -> ConsistencyReport:
-        """Read everything, and tell what does not agree. Changes nothing."""
+        """Read everything and report the disagreements. Changes nothing."""
         sources = {name: _Counted(source) for name, source in self._sources.items()}
         found: list[Disagreement] = []
         unread: dict[str, str] = {}
@@ -64,12 +64,12 @@ class Consistency:
             except UsageError:
                 raise
             except Exception as error:
-                # Which of them it was is known by the one that was being read.
+                # The error does not name its source, but the one that failed is still marked as being read.
                 reading = [name for name in rule.needs() if sources[name].reading]
                 for name in reading or [rule.source]:
                     unread[name] = f"{type(error).__name__}: {error}"
-        # A rule that was checked before its source broke off may have seen half of it. That is enough for
-        # one that judges each row by itself: a damaged record is no reason to leave the others as they are.
+        # A rule checked before its source failed may have seen half of it. That suffices for a rule that
+        # judges each row by itself: a damaged record must not keep the others from being repaired.
         kept = [
             one for one in found if one.source not in unread or isinstance(self._rules[one.number], RowByRow)
         ]
@@ -82,13 +82,14 @@ class Consistency:
         dry_run: bool = True,
         only: Collection[str] | None = None,
     ) -> RepairReport:
-        """Repair what ``report`` names, each after another look; nothing is changed unless ``dry_run=False``.
+        """Repair the disagreements of ``report``, each after a second look; ``dry_run=False`` makes changes.
 
-        A row that is not as it was seen, or that agrees by now, is left. ``only`` chooses by the name of the
-        rule, the kind or the source. A repair that fails leaves the others to be done.
+        A row that has changed since the check, or that agrees by now, is left alone. ``only`` selects by the
+        name of the rule, the kind or the source. A repair that fails does not keep the others from being
+        done.
 
         Raises:
-            UsageError: ``only`` has a name other than these.
+            UsageError: ``only`` has an unknown name.
         """
         self._check_names(only)
         repaired, left, failed = [], [], []
@@ -108,13 +109,13 @@ class Consistency:
                     left.append((found, "it has changed meanwhile"))
             except UsageError:
                 raise
-            # One that can't be repaired must not keep the rest from it.
+            # A repair that fails must not stop the remaining ones.
             except Exception as error:
                 failed.append((found, f"{type(error).__name__}: {error}"))
         return RepairReport(tuple(repaired), tuple(left), tuple(failed), dry_run)
 
     def _check_names(self, only: Collection[str] | None) -> None:
-        """A name with a mistake in it would choose nothing, and nothing to repair looks like success."""
+        """Check ``only``: a mistyped name would select nothing, and nothing to repair looks like success."""
         names = {type(rule).__name__ for rule in self._rules} | set(get_args(DisagreementKind))
         known = names | set(self._sources)
         for name in [only] if isinstance(only, str) else only or ():
@@ -133,7 +134,7 @@ class Consistency:
 
 
 class _Counted:
-    """A source, with the number of its rows, and whether it is being read."""
+    """Wraps a source, counts its rows, and knows if it is being read."""
 
     def __init__(self, source: RowSource) -> None:
         self.key, self._source = source.key, source

@@ -1,4 +1,4 @@
-"""What was found, and what became of it."""
+"""The records of what a check found and what a repair did."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ DisagreementKind: TypeAlias = Literal["missing", "orphaned", "stuck", "mismatche
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """One row that does not agree with the rest. ``row`` is as it was seen, ``others`` what it was held to.
+    """A row that does not agree with the rest. ``row`` is as it was read, ``others`` are its counterparts.
 
-    ``remedy`` says in words what a repair would do; it is empty if there is none.
+    ``remedy`` says in words what a repair would do; it is empty if there is no remedy.
     """
 
     rule: str
@@ -28,20 +28,20 @@ class Disagreement:
     row: Mapping[str, Any] = field(default_factory=dict)
     others: tuple[Mapping[str, Any], ...] = ()
     number: int = 0
-    """Which rule it is of, in their order."""
+    """The index of the rule that it violates."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, without the rows, which may hold anything."""
+        """The disagreement as JSON types, without the rows, which may contain any objects."""
         names = ("rule", "kind", "source", "key", "detail", "remedy")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
 class ConsistencyReport:
-    """What a check saw. ``rows`` counts by source.
+    """The result of a check. ``rows`` is the number of rows by source.
 
-    ``unread`` says for each source that could not be read to its end why. The rules that need all of it were
-    left out, since nothing can be called missing or orphaned for its sake.
+    ``unread`` gives the reason for each source that could not be read to its end. The rules that need all of
+    such a source were left out, since without it nothing can be called missing or orphaned.
     """
 
     disagreements: tuple[Disagreement, ...]
@@ -54,11 +54,11 @@ class ConsistencyReport:
         return not self.disagreements and not self.unread
 
     def counts(self) -> dict[str, int]:
-        """How many disagreements there are of each kind."""
+        """The number of disagreements of each kind."""
         return dict(sorted(Counter(one.kind for one in self.disagreements).items()))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """The report as JSON types."""
         return {
             "ok": self.ok,
             "counts": self.counts(),
@@ -70,7 +70,7 @@ class ConsistencyReport:
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
-    """What a repair did, or would do (``dry_run``). ``left`` and ``failed`` say why, in words."""
+    """What a repair did, or would do (``dry_run``). ``left`` and ``failed`` give the reasons, in words."""
 
     repaired: tuple[Disagreement, ...]
     left: tuple[tuple[Disagreement, str], ...]
@@ -79,11 +79,11 @@ class RepairReport:
 
     @property
     def ok(self) -> bool:
-        """True if nothing has failed. What was left had changed, or has no remedy."""
+        """True if no repair failed. Rows that were left had changed, or have no remedy."""
         return not self.failed
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """The report as JSON types."""
         return {
             "ok": self.ok,
             "dry_run": self.dry_run,

@@ -1,8 +1,8 @@
-"""What must hold between rows and files.
+"""Rules between rows and files.
 
-A rule finds disagreements, and can look at one of them again: that is asked before each repair, on rows
-that were read for it. A remedy is what a repair does to the row: :class:`SetColumns`, :class:`RemoveRow`,
-or a function of the user's that gets the disagreement and returns False if it would not.
+A rule finds disagreements and can check one of them again, which happens before each repair, on rows that are
+read afresh. A remedy is what a repair does to the row: :class:`SetColumns`, :class:`RemoveRow`, or a user's
+function that gets the disagreement and returns False if it did nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SetColumns:
     """Set columns of the row, such as ``SetColumns({"status": "pending"})``.
 
     Raises:
-        UsageError: there is nothing to set.
+        UsageError: there are no columns to set.
     """
 
     columns: Mapping[str, Any]
@@ -56,7 +56,7 @@ class SetColumns:
 
 @dataclass(frozen=True, slots=True)
 class RemoveRow:
-    """Remove the row; a file goes into the quarantine of its source."""
+    """Remove the row; a file is moved to the quarantine of its source."""
 
     def __str__(self) -> str:
         return "remove it"
@@ -66,28 +66,28 @@ Remedy: TypeAlias = SetColumns | RemoveRow | Callable[[Disagreement], object] | 
 
 
 class ConsistencyRule(Protocol):
-    """One thing that must hold."""
+    """Something that must hold between sources."""
 
     @property
     def source(self) -> str:
-        """The source whose rows are judged, and repaired."""
+        """The source whose rows are judged and repaired."""
 
     @property
     def remedy(self) -> Remedy:
-        """What a repair does."""
+        """What a repair does to the row."""
 
     def needs(self) -> Sequence[str]:
-        """The names of all sources that must be read."""
+        """The names of all sources that the rule reads."""
 
     def check(self, sources: Sources) -> Iterator[Disagreement]:
-        """Everything that does not hold."""
+        """Yield everything that does not hold."""
 
     def again(self, found: Disagreement, sources: Sources) -> Disagreement | None:
-        """The same disagreement as it is now; None if there is none any more."""
+        """The disagreement as it is now; None if it is gone."""
 
 
 class RowByRow:
-    """The half of a rule that judges each row of its source by that row alone."""
+    """Implements a rule that judges each row of its source by that row alone."""
 
     source: str
     remedy: Remedy
@@ -97,7 +97,7 @@ class RowByRow:
         return source.rows()
 
     def _judge(self, row: Table, sources: Sources) -> Disagreement | None:
-        """What does not hold for the row; None if all does."""
+        """What does not hold for the row; None if it is fine."""
         raise NotImplementedError
 
     def needs(self) -> Sequence[str]:
@@ -115,10 +115,10 @@ class RowByRow:
 
 @dataclass(frozen=True)
 class FileExists(RowByRow):
-    """The file that a row names is there, and has the size and the checksum that the row says.
+    """The file that a row names exists, with the size and the checksum that the row has.
 
-    ``path``, ``size`` and ``checksum`` are names of columns; a checksum is compared if its text begins with
-    ``sha256:``. A row without a path is passed over, and so is one that ``when`` refuses.
+    ``path``, ``size`` and ``checksum`` are names of columns; a checksum is compared if it begins with
+    ``sha256:``. Rows without a path are skipped, and so are rows for which ``when`` returns False.
     """
 
     source: str
@@ -130,7 +130,7 @@ class FileExists(RowByRow):
     remedy: Remedy = None
 
     def _rows(self, source: RowSource) -> Iterable[Table]:
-        # A whole disk that is not mounted is no reason to mark each of its files.
+        # An unmounted disk must not make every file on it count as missing.
         if not Path(self.base).is_dir():
             raise FileNotFoundError(2, "the base directory is not there", str(self.base))
         columns = [one for one in (self.path, self.size, self.checksum) if one is not None]
@@ -164,13 +164,13 @@ class FileExists(RowByRow):
 
 @dataclass(frozen=True)
 class NoOrphans:
-    """Every row, or file, is referred to by a row of one of the others: ``of`` names (source, column) pairs.
+    """A row of another source refers to every row, or file; ``of`` lists (source, column) pairs.
 
-    What was changed less than ``younger`` seconds ago is passed over, by the column ``modified``: its row
-    may be on its way. The default is an hour.
+    A row whose column ``modified`` is less than ``younger`` seconds old is skipped: the row that refers to it
+    may not be written yet. The default is an hour.
 
     Raises:
-        UsageError: ``of`` is empty, so that everything would be an orphan.
+        UsageError: ``of`` is empty, which would make everything an orphan.
     """
 
     source: str
@@ -189,8 +189,8 @@ class NoOrphans:
         return (self.source, *(name for name, _ in self.of))
 
     def check(self, sources: Sources) -> Iterator[Disagreement]:
-        # The candidates first: a row that comes after them may refer to a file that was not there yet, and
-        # does no harm; the other way round a file that is new would be an orphan.
+        # Read the candidates first: a reference that is written later does no harm. The other way round, a
+        # file written in between would count as an orphan.
         candidates = list(_having(sources[self.source].rows(), self.column))
         known = {row.get(column) for name, column in self.of for row in _having(sources[name].rows(), column)}
         for row in candidates:
@@ -216,10 +216,10 @@ class NoOrphans:
 
 @dataclass(frozen=True)
 class NotStuck(RowByRow):
-    """No row is in one of ``statuses`` for more than ``longer_than`` seconds, by the column ``since``.
+    """No row is in one of ``statuses`` for more than ``longer_than`` seconds, by its column ``since``.
 
     Raises:
-        UsageError: ``longer_than`` is below zero, or ``statuses`` is one text.
+        UsageError: ``longer_than`` is negative, or ``statuses`` is a single string.
     """
 
     source: str
@@ -233,7 +233,7 @@ class NotStuck(RowByRow):
     def __post_init__(self) -> None:
         if not self.longer_than >= 0:
             raise wrong("longer_than", self.longer_than, "seconds, at least 0")
-        # "running" in "running" is true, and so is "run" in it.
+        # A string would be searched for substrings: "run" in "running" is true.
         if isinstance(self.statuses, str):
             raise wrong("statuses", self.statuses, f"several in a list, such as [{self.statuses!r}]")
 
@@ -253,10 +253,10 @@ class NotStuck(RowByRow):
 
 @dataclass(frozen=True)
 class Agree:
-    """Rows of two sources with the same key say the same in ``columns``: pairs of (here, there).
+    """Rows of two sources with the same key agree in ``columns``, which are pairs of (here, there).
 
-    With ``required`` a row without a counterpart is a disagreement as well (``missing``). ``when`` chooses
-    which rows of ``source`` are held to it.
+    With ``required``, a row without a counterpart is a disagreement as well (``missing``). ``when`` selects
+    the rows of ``source`` that are judged.
     """
 
     source: str
@@ -287,7 +287,7 @@ class Agree:
         now = same_again(
             self, found, sources, lambda row: self._judge(row, other.find(there, row.get(here)), sources)
         )
-        # Both sides must be what was seen: a row that disagrees in another way wants another decision.
+        # Both sides must be unchanged: a row that disagrees in another way needs another decision.
         return now if now is not None and now.others == found.others else None
 
     def _on(self, sources: Sources) -> tuple[str, str]:
@@ -309,9 +309,9 @@ class Agree:
 
 
 def _having(rows: Iterable[Table], *columns: str) -> Iterator[Table]:
-    """The rows; raises LookupError at their end if none of them has one of the columns.
+    """Yield the rows; raise LookupError at their end if none of them has one of the columns.
 
-    A name with a mistake in it would find nothing, or, as what others refer to, call everything an orphan.
+    A mistyped column would find nothing, or, if others should refer to it, make everything an orphan.
     """
     missing, any_row = set(columns), False
     for row in rows:
@@ -330,7 +330,7 @@ def same_again(
     sources: Sources,
     judge: Callable[[Table], Disagreement | None],
 ) -> Disagreement | None:
-    """Judge the row as it is now; None if it is not the one that was seen."""
+    """Judge the row as it is now; None if it has changed since it was read."""
     source = sources[rule.source]
     rows = source.find(source.key, found.row.get(source.key))
     if [dict(row) for row in rows] != [dict(found.row)]:

@@ -1,7 +1,7 @@
-"""Where rows come from: a function, a table of SQLite, the files of a directory.
+"""Where rows come from: a function, a table of SQLite, or the files of a directory.
 
-A source that can be changed changes a row only if it still is what was seen. That look and the change are
-one step: one transaction, or one rename.
+A source that can be changed changes a row only if the row is still as it was read. The comparison and the
+change are one step: one transaction, or one rename.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from chaoskit.runtime.durable.files.syncing import sync_directory
 __all__ = ["ChangeableRows", "FileRows", "FunctionRows", "RowSource", "SqliteRows", "Table"]
 
 EVERYTHING = "**/*"
-"""The pattern of all files below a directory."""
+"""The pattern that matches all files below a directory."""
 
 Table: TypeAlias = Mapping[str, Any]
-"""One row: values by column."""
+"""A row: values by column."""
 
 
 @runtime_checkable
 class RowSource(Protocol):
-    """Rows that can be read. ``key`` is the column that tells them apart."""
+    """Rows that can be read. ``key`` is the column that identifies a row."""
 
     key: str
 
@@ -43,14 +43,14 @@ class RowSource(Protocol):
 
 @runtime_checkable
 class ChangeableRows(RowSource, Protocol):
-    """Rows that can be changed, if they are as they were seen."""
+    """Rows that can be changed, provided that they are still as they were read."""
 
     def change(self, seen: Table, columns: Mapping[str, Any] | None) -> bool:
-        """Set columns, or remove the row for None; False, and nothing changes, if it is not as ``seen``."""
+        """Set columns, or remove the row for None; if it differs from ``seen``, return False instead."""
 
 
 class FunctionRows:
-    """The rows that a function returns at each call."""
+    """The rows that a function returns, called afresh each time."""
 
     def __init__(self, read: Callable[[], Iterable[Table]], key: str = "id") -> None:
         self.key, self._read = key, read
@@ -63,37 +63,37 @@ class FunctionRows:
 
 
 class SqliteRows:
-    """The rows of one table in a SQLite database, read and changed with a connection for each call.
+    """The rows of a table in a SQLite database; each call opens a connection.
 
-    Do not use it on the file of a chaoskit store, which has locks that another connection breaks.
+    Do not use it on the file of a chaoskit store: another connection would break its locks.
     """
 
     def __init__(
         self, database: str | os.PathLike[str], table: str, *, key: str = "id", timeout: float = 10.0
     ) -> None:
-        """``timeout`` bounds the wait for other writers, in seconds."""
+        """``timeout`` limits the wait for other writers, in seconds."""
         self.key = key
         self._database, self._timeout = Path(database), timeout
         self._table, self._column = _quoted(table), _quoted(key)
 
     def rows(self) -> Iterator[Table]:
-        """All rows.
+        """All rows of the table.
 
         Raises:
-            FileNotFoundError: there is no such database.
+            FileNotFoundError: the database does not exist.
             sqlite3.Error: it cannot be read.
         """
         return iter(self._select("", ()))
 
     def find(self, column: str, value: Any) -> list[Table]:
-        """The rows with this value; raises as ``rows``."""
+        """The rows with this value; raises the same errors as ``rows``."""
         return self._select(f" WHERE {_quoted(column)} IS ?", (value,))
 
     def change(self, seen: Table, columns: Mapping[str, Any] | None) -> bool:
-        """Change the one row with the key of ``seen``, if nothing in it has changed; raises as ``rows``."""
+        """Change the row with the key of ``seen``, if it is unchanged; raises the same errors as ``rows``."""
         id = seen[self.key]
         with closing(self._connect()) as connection:
-            # IMMEDIATE: the lock is there before the look, so that no other writer comes in between.
+            # IMMEDIATE takes the lock before the comparison, so that no other writer comes in between.
             connection.execute("BEGIN IMMEDIATE")
             try:
                 found = connection.execute(f"SELECT * FROM {self._table} WHERE {self._column} IS ?", (id,))
@@ -114,14 +114,14 @@ class SqliteRows:
 
     def _select(self, where: str, values: tuple[Any, ...]) -> list[Table]:
         with closing(self._connect()) as connection:
-            # All at once: a read that is held open keeps the log of the database from being emptied.
+            # Fetch everything at once: an open read keeps SQLite from emptying its write-ahead log.
             return [
                 dict(row)
                 for row in connection.execute(f"SELECT * FROM {self._table}{where}", values).fetchall()
             ]
 
     def _connect(self) -> sqlite3.Connection:
-        # sqlite3 would make an empty database, and every file would be an orphan of it.
+        # sqlite3 would create an empty database, and every file would become an orphan.
         if not self._database.is_file():
             raise FileNotFoundError(2, "there is no such database", str(self._database))
         connection = sqlite3.connect(self._database, timeout=self._timeout, isolation_level=None)
@@ -132,8 +132,8 @@ class SqliteRows:
 class FileRows:
     """The files below a directory, as rows with ``path`` (relative, with slashes), ``size`` and ``modified``.
 
-    Removing one moves it to ``quarantine``, another directory of the same file system: what a rule has taken
-    for an orphan by mistake can be put back.
+    Removing a file moves it to ``quarantine``, another directory on the same file system, so that a file that
+    a rule took for an orphan by mistake can be put back.
     """
 
     key = "path"
@@ -149,18 +149,18 @@ class FileRows:
         self._quarantine = None if quarantine is None else Path(quarantine)
 
     def rows(self) -> Iterator[Table]:
-        """All files whose path matches the pattern; hidden ones are not looked at.
+        """All files whose path matches the pattern; hidden files are skipped.
 
         Raises:
-            FileNotFoundError: the directory is not there.
-            OSError: it cannot be read, or a folder below it that may hold such files.
+            FileNotFoundError: the directory does not exist.
+            OSError: it cannot be read, or a folder below it that may hold such files cannot.
         """
         # An unmounted disk must not look like a directory whose files are all missing.
         if not self._directory.is_dir():
             raise FileNotFoundError(2, "there is no such directory", str(self._directory))
         for path in self._matching():
             name = path.relative_to(self._directory)
-            # What was put away once is not an orphan again.
+            # A file that was put into quarantine is not an orphan again.
             if self._quarantine is not None and path.is_relative_to(self._quarantine):
                 continue
             if not any(part.startswith(".") for part in name.parts):
@@ -169,7 +169,7 @@ class FileRows:
                     yield row
 
     def _matching(self) -> list[Path]:
-        # A glob takes a folder that cannot be read for an empty one, and its files would count as missing.
+        # A glob takes an unreadable folder for an empty one, and its files would count as missing.
         if "/" not in self._pattern:
             os.listdir(self._directory)
         elif self._pattern == EVERYTHING:
@@ -179,7 +179,7 @@ class FileRows:
         return sorted(self._directory.glob(self._pattern))
 
     def find(self, column: str, value: Any) -> list[Table]:
-        """The rows with this value; by path without reading the directory."""
+        """The rows with this value; looking up a path does not read the directory."""
         if column != "path":
             return [row for row in self.rows() if row.get(column) == value]
         row = self._row(str(value))
@@ -189,8 +189,8 @@ class FileRows:
         """Move the file to the quarantine, if it has not been written since.
 
         Raises:
-            UsageError: there is no quarantine, or columns were to be set.
-            OSError: it could not be moved.
+            UsageError: there is no quarantine, or ``columns`` is not None.
+            OSError: the file could not be moved.
         """
         if columns is not None or self._quarantine is None:
             raise UsageError(
@@ -218,10 +218,10 @@ class FileRows:
 
 
 def source_of(name: str, given: RowSource | Callable[[], Iterable[Table]]) -> RowSource:
-    """A source as given, or around a function.
+    """The source itself, or a source that reads from the function.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is neither a source nor a function.
     """
     if isinstance(given, RowSource):
         return given

@@ -1,1 +1,1 @@
-"""Quality gates: what is not good enough goes no further, and is kept where it can be looked at."""
+"""Quality gates: what falls short goes no further, and is kept where a person can look at it."""

@@ -1,4 +1,4 @@
-"""One gate: metrics within bounds, stages that agree, and where to go on."""
+"""A quality gate: metrics within bounds, stages that agree, and the route to take otherwise."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ T = TypeVar("T")
 class QualityGate:
     """Judges the metrics of one stage. A gate that is not ``mandatory`` only advises.
 
-    What it finds is an event (``GateJudged``), unless there is nothing to find. Raises UsageError for a gate
-    that asks for nothing, or for one name twice.
+    A judgement with findings is reported as an event (``GateJudged``). Raises UsageError for a gate that
+    checks nothing, or that has a name twice.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class QualityGate:
         self._clock, self._listeners = clock or SystemClock(), synchronous_all("listener", listeners)
 
     def judge(self, metrics: Metrics, *, earlier: Stages | None = None) -> GateResult:
-        """Judge ``metrics``; ``earlier`` are those of the stages before, for the checks across stages.
+        """Judge ``metrics``; the checks across stages also get those of the ``earlier`` stages.
 
-        A value that is not a number is a finding. Raises UsageError for anything but mappings.
+        A value that is not a number becomes a finding. Raises UsageError for anything but mappings.
         """
         if not isinstance(metrics, Mapping):
             raise wrong(f"the metrics of {self.name!r}", metrics, "a mapping of names to numbers")
@@ -77,15 +77,16 @@ class QualityGate:
     def quality(self, of: Callable[[Any], Metrics]) -> Callable[[Any], float]:
         """A ``quality`` for the candidates of a fallback chain with ``minimum_quality=1.0``.
 
-        ``of`` gives the metrics of a value. 1.0 means that it passes; below that it is the share of what is
-        right, and the chain goes to the next candidate, or to the last good value. ``FallbackChain`` keeps
-        only what passed. The events tell what was wrong with each.
+        ``of`` gives the metrics of a value. A quality of 1.0 means that the value passes; below that it is
+        the share of checks that hold, and the chain goes on to the next candidate, or to the last good value.
+        ``FallbackChain`` keeps only values that passed. The events tell what was wrong with each value.
         """
         synchronous("of", of, optional=False)
 
         def quality(value: Any) -> float:
             result = self.judge(called("of", of, value))
-            # Below 1 in any case: advice alone does not make it fail, and a failure must never round up.
+            # A failure must stay below 1 and never round up to it; findings that only advise do not fail the
+            # gate.
             return 1.0 if result.passed else 1 - len(result.failures) / (result.checked + 1)
 
         return quality
@@ -93,7 +94,7 @@ class QualityGate:
 
 def _all_of(kind: type[T], what: str, given: Iterable[T]) -> tuple[T, ...]:
     found = tuple(given) if isinstance(given, Iterable) else (given,)
-    # A text is an iterable of texts, and one metric alone is none: both are told in the same words.
+    # A string iterates over strings, and a lone metric is not iterable: both get the same message.
     if given is None or not isinstance(given, Iterable) or not all(isinstance(one, kind) for one in found):
         raise wrong(what, given, f"{kind.__name__}s in a list")
     return found
@@ -104,7 +105,7 @@ def _crossed(check: CrossCheck, stages: Stages) -> GateFinding | None:
         if answered("holds", check.holds, stages):
             return None
         detail = "the stages do not agree"
-    # A stage that is not there is no reason to let the rest pass unchecked.
+    # A check may fail on a stage that is missing, but must not let the result pass unchecked.
     except Exception as error:
         detail = f"it cannot be checked: {type(error).__name__}: {shown(error)}"
     return GateFinding(check.name, None, detail, check.mandatory, check.route)

@@ -1,4 +1,4 @@
-"""Quarantine: what failed a gate is moved out of the way, whole, with the reason beside it."""
+"""Quarantine: moves what failed a gate out of the way, complete, with the reason beside it."""
 
 from __future__ import annotations
 
@@ -25,32 +25,33 @@ _REASON = ".why"
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """One file or directory in quarantine; ``why`` None: a kill came before the reason was written."""
+    """A file or directory in quarantine; ``why`` is None if a kill came before the reason was written."""
 
     path: Path
     why: FlagInfo | None
 
 
 class Quarantine:
-    """A directory on the same file system as what is put there.
+    """A directory for rejected items, on the same file system as the items.
 
-    The reason is written first and the move is one rename: after a kill at any moment an item is in its place
-    or in quarantine, never in both, and never in quarantine without its reason. Where a file system may lose
-    half of a rename with the power, a file can have both names afterwards: :meth:`put` ends such a move.
+    The reason is written first and the move is a single rename: after a kill at any moment an item is either
+    in its place or in quarantine, never in both, and never in quarantine without its reason. On a file system
+    that may lose half of a rename at a power loss, a file can end up with both names: :meth:`put` completes
+    such a move.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._directory = Path(os.path.abspath(directory))
 
     def put(self, path: str | os.PathLike[str], why: GateResult | str) -> Path:
-        """Move ``path`` there, durably; where it is now. The reason is a flag beside it.
+        """Move ``path`` here, durably, and return its new path. The reason becomes a flag beside it.
 
         Raises:
             FileNotFoundError: there is nothing at ``path``.
-            UsageError: another item of that name is there, it is another file system, or the name is one that
-                the quarantine uses itself: ``.….why``, or that of a file that is being written.
-            OutcomeUnknown: it is there, and a power loss may still take it back.
-            OSError: as the file system says; the item is where it was.
+            UsageError: the quarantine has another item of that name, lies on another file system, or uses the
+                name itself: ``.….why``, or the name of a file that is being written.
+            OutcomeUnknown: it was moved, but a power loss may still undo the move.
+            OSError: the file system's own error; the item is still where it was.
         """
         source = Path(os.path.abspath(path))
         there = source.lstat()
@@ -64,7 +65,7 @@ class Quarantine:
             raise UsageError(
                 f"{str(source)!r} holds the quarantine {str(self._directory)!r}; expected an item beside it."
             )
-        # Looked at before the reason is written, which would else be that of the item that is there.
+        # Check before the reason is written: it would replace that of the item that is already there.
         if os.path.lexists(target):
             raise self._taken("there is an item {!r} in {!r}", source.name)
         make_directories(self._directory)
@@ -73,27 +74,28 @@ class Quarantine:
         try:
             _move(source, target)
         except FileExistsError:
-            # Another process was quicker with an item of that name, and the reason is beside it by now.
+            # Another process has put an item of that name there in the meantime. The reason stays: it lies
+            # beside that item by now.
             raise self._taken("an item {!r} came to {!r} meanwhile", source.name) from None
         except OSError as error:
             reason.clear()
             if error.errno == errno.EXDEV:
-                # A copy is not a move: killed in the middle it is neither here nor there.
+                # A copy is not atomic: if it is killed in the middle, the item is neither here nor there.
                 raise UsageError(
                     f"{str(self._directory)!r} is on another file system than {str(source)!r}; expected the"
                     " same one. Keep a quarantine for each file system."
                 ) from error
             raise
-        # Only now: a sync that fails leaves the item where it is by now, beside its reason.
+        # Outside of the handlers: if the sync fails, the item stays in quarantine, beside its reason.
         _sync(source, target)
         return target
 
     def release(self, name: str, to: str | os.PathLike[str]) -> Path:
-        """Move the item out, to ``to``, and forget the reason; where it is now.
+        """Move the item out of the quarantine, to ``to``, remove its reason, and return its new path.
 
         Raises:
-            UsageError: there is no such item, or something is at ``to``.
-            OutcomeUnknown: it is there, and a power loss may still take it back.
+            UsageError: there is no such item, or ``to`` exists.
+            OutcomeUnknown: it was moved, but a power loss may still undo the move.
         """
         source, target = self._directory / name, Path(os.path.abspath(to))
         known = name == source.name and name != ".." and not self._is_ours(name)
@@ -107,10 +109,10 @@ class Quarantine:
         return target
 
     def items(self) -> Iterator[Quarantined]:
-        """What is there, by name.
+        """The items in quarantine, sorted by name.
 
-        A reason whose item never came is left out, and so is one that a kill has left half written, which
-        ``clean_leftovers`` removes.
+        A reason without an item is left out, and so is a reason that was half written at a kill;
+        ``clean_leftovers`` removes those.
         """
         names = sorted(os.listdir(self._directory)) if self._directory.is_dir() else []
         for name in names:
@@ -119,7 +121,8 @@ class Quarantine:
 
     def _check(self, source: Path, why: object) -> None:
         if self._is_ours(source.name):
-            # It would be taken for the reason of another item and written over by it, or never be listed.
+            # The item would be taken for another item's reason and overwritten by it, or would never be
+            # listed.
             raise UsageError(
                 f"{source.name!r} is named like what the quarantine keeps for itself; expected another name."
                 " Rename it first."
@@ -128,7 +131,7 @@ class Quarantine:
             raise wrong("why", why, "a GateResult or a text")
 
     def _say_why(self, reason: Flag, source: Path, why: GateResult | str) -> None:
-        # From here, so that it stays true when the whole tree is moved.
+        # Relative to the quarantine, so that it stays valid if the whole tree is moved.
         origin = os.path.relpath(source, self._directory)
         if isinstance(why, GateResult):
             reason.set("; ".join(map(str, why.findings)), result=why.to_dict(), origin=origin)
@@ -164,13 +167,13 @@ def _move(source: Path, target: Path) -> None:
     try:
         rename_to_free_name(source, target)
     except Unsupported:
-        # Such a file system replaces what came there since it was looked at: an item of the same name, put
-        # there by another process in this very moment.
+        # A file system without an exclusive rename replaces an item that another process has put under the
+        # same name since the check above.
         rename(source, target)
 
 
 def _names_one_file(there: os.stat_result, target: Path) -> bool:
-    """True if both are names of one file: half of a move, of which the power took the rest."""
+    """Return True if both are names of one file: half of a move that a power loss has cut short."""
     try:
         return not stat.S_ISDIR(there.st_mode) and os.path.samestat(there, target.lstat())
     except OSError:
@@ -178,6 +181,6 @@ def _names_one_file(there: os.stat_result, target: Path) -> bool:
 
 
 def _sync(source: Path, target: Path) -> None:
-    # Both: a move of which only the first half is on disk is an item that is nowhere, or in two places.
+    # Sync both directories: half of a move on disk would leave the item in neither place, or in both.
     sync_published(target)
     sync_published(source)

@@ -1,4 +1,4 @@
-"""What a gate asks for, and what it found."""
+"""What a gate checks, and what it found."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["CrossCheck", "GateFinding", "GateJudged", "GateResult", "QualityMetr
 
 Metrics = Mapping[str, float]
 Stages = Mapping[str, Metrics]
-"""The metrics of each stage, by its name."""
+"""The metrics of each stage, by the stage's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class QualityMetric:
-    """One number that has to lie between ``minimum`` and ``maximum``, both allowed.
+    """A number that has to lie between ``minimum`` and ``maximum``, inclusive.
 
-    A mandatory one that does not, is missing, or is not a number fails the gate; an advisory one is told. At
-    ``route`` what fails by it goes on, for instance with other parameters.
+    If a mandatory metric is out of bounds, missing or not a number, it fails the gate; an advisory one is
+    only reported. ``route`` names where to continue after a failure, for instance with other parameters.
 
     Raises:
-        UsageError: it has no bound, or a minimum above its maximum.
+        UsageError: it has no bound, or its minimum exceeds its maximum.
     """
 
     name: str
@@ -55,14 +55,14 @@ class QualityMetric:
             )
 
     def judge(self, metrics: Metrics) -> GateFinding | None:
-        """What is wrong with it, or None."""
+        """The finding about this metric, or None if it is within its bounds."""
         value = metrics.get(self.name)
         if value is None:
             return GateFinding(self.name, None, "it is missing", self.mandatory, self.route)
         read = _read(value)
         if isinstance(read, str):
             return GateFinding(self.name, None, read, self.mandatory, self.route)
-        # Written so that NaN, which compares false with everything, is outside.
+        # Written with >= and <=, so that NaN, which compares false with everything, is out of bounds.
         above = self.minimum is None or read >= self.minimum
         below = self.maximum is None or read <= self.maximum
         if above and below:
@@ -78,17 +78,17 @@ class QualityMetric:
 
 
 def _read(value: object) -> float | str:
-    """The number that a tool has written, or what is wrong with it: the other metrics are to be judged.
+    """The value as a number, or a text that says what is wrong, so that the other metrics are judged too.
 
-    A number of NumPy, a Decimal or a Fraction becomes one of Python's, which a report and a flag can hold.
+    A number of NumPy, a Decimal or a Fraction becomes a Python number, which a report and a flag can hold.
     """
     try:
         if isinstance(value, numbers.Integral):
             return int(value)
-        # A text could be read as a number, and is none: one that was never parsed may be any column.
+        # Numeric text is refused as well: text that was never parsed may be from any column.
         if not isinstance(value, str | bytes | bytearray):
             return float(value)  # type: ignore[arg-type]
-    # Of a value of any class, also of one whose own conversion is broken.
+    # The value may be of any class, and its own conversion may be broken.
     except Exception:
         pass
     try:
@@ -100,11 +100,12 @@ def _read(value: object) -> float | str:
 @dataclass(frozen=True, slots=True)
 class CrossCheck:
     """Stages held against each other: ``holds`` gets the metrics of all stages by name, this one included.
+    Compares stages: ``holds`` gets the metrics of all stages by name, including this one.
 
-    One that answers no or raises, say for a stage that is not there, counts as a metric out of its bounds.
+    If it returns something false or raises, say because a stage is missing, that counts as a failed metric.
 
     Raises:
-        UsageError: ``holds`` does not answer at once.
+        UsageError: ``holds`` is an async function or otherwise does not return at once.
     """
 
     name: str
@@ -118,7 +119,7 @@ class CrossCheck:
 
 @dataclass(frozen=True, slots=True)
 class GateFinding:
-    """One thing that is not as it should be. ``value`` None: there is none."""
+    """One thing that is wrong. ``value`` is None if there is no value."""
 
     name: str
     value: float | None
@@ -132,7 +133,7 @@ class GateFinding:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What a gate found. ``route`` says where to go on, if the gate says so; None: go on, or stop."""
+    """What a gate found. ``route`` says where to continue; None if no route was given."""
 
     gate: str
     checked: int
@@ -141,24 +142,24 @@ class GateResult:
 
     @property
     def failures(self) -> tuple[GateFinding, ...]:
-        """What keeps it from passing: nothing, if the gate as a whole is advisory."""
+        """The findings that keep it from passing; none if the gate as a whole is advisory."""
         return tuple(one for one in self.findings if one.mandatory and self.mandatory)
 
     @property
     def passed(self) -> bool:
-        """True if it may go on."""
+        """True if the work may go on."""
         return not self.failures
 
     @property
     def route(self) -> str | None:
-        """Where to go on: of the first failure that has one, else of the first finding that has one."""
+        """Where to continue: the first route of a failure, else the first route of any finding."""
         return next((one.route for one in (*self.failures, *self.findings) if one.route), None)
 
     def require(self) -> GateResult:
-        """Itself, if it passed.
+        """Return the result itself if it passed.
 
         Raises:
-            ValidationError: it did not; the message has every failure.
+            ValidationError: it did not pass; the message has every failure.
         """
         if self.passed:
             return self
@@ -170,7 +171,7 @@ class GateResult:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it; infinities and NaN are given by name."""
+        """The result as JSON types; infinities and NaN become their names."""
 
         def plain(one: GateFinding) -> dict[str, Any]:
             finite = one.value is None or math.isfinite(one.value)
@@ -188,7 +189,7 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateJudged(Event):
-    """A gate has failed something, or has advice about it."""
+    """A gate failed its input, or found something that it only advises about."""
 
     name: ClassVar[str] = "gate.judged"
 

@@ -1,1 +1,1 @@
-"""Health: what a pipeline depends on, asked at once, bounded in time, for people and for probes."""
+"""Health checks of everything that a pipeline depends on, with a time limit, for people and for probes."""

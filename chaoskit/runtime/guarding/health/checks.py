@@ -1,7 +1,7 @@
-"""Ready checks: each makes a function that looks at one thing, for :class:`chaoskit.runtime.Health`.
+"""Ready-made checks for :class:`chaoskit.runtime.Health`.
 
-A check returns a :class:`HealthFinding` (its name is filled in), or None for healthy; what it raises makes it
-unhealthy.
+Each function here makes a check. A check returns a :class:`HealthFinding` (its name is filled in), or None
+for healthy; an exception makes it unhealthy.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ _PAGE = 1000
 
 
 class Measured(Storage, Protocol):
-    """A store that can say how it is."""
+    """A store that can report its statistics."""
 
     def statistics(self) -> Statistics: ...
 
 
 def database_answers(connect: Callable[[], Any], query: str = "SELECT 1") -> HealthCheck:
-    """Healthy if a new DB-API connection answers ``query``. It is closed again.
+    """Healthy if a new DB-API connection answers ``query``. The connection is closed again.
 
-    Not one that is kept: an old one may work where no new one can be had, which the next start needs.
+    A kept connection would not do: it may still work when the next start cannot get a new one.
     """
 
     def check() -> HealthFinding | None:
@@ -71,23 +71,23 @@ def disk_left(path: str | os.PathLike[str], *, least: int, warn: int = 0) -> Hea
     """Unhealthy with less than ``least`` bytes free at ``path``, degraded with less than ``warn``.
 
     Raises:
-        UsageError: one of them is not a number of bytes.
+        UsageError: ``least`` or ``warn`` is not a number of bytes.
     """
     _check_bytes(least, warn)
     return lambda: _left(readings.disk(path), least, warn)
 
 
 def memory_left(*, least: int, warn: int = 0) -> HealthCheck:
-    """The same for the memory that this process may still take."""
+    """The same as :func:`disk_left` for the memory that this process may still allocate."""
     _check_bytes(least, warn)
     return lambda: _left(readings.memory(), least, warn)
 
 
 def tools_present(*names: str) -> HealthCheck:
-    """Unhealthy if a program is not found on the path, or may not be run.
+    """Unhealthy if a program is not on the path or must not be executed.
 
     Raises:
-        UsageError: there is no name, or one that is not a text.
+        UsageError: there are no names, or one of them is not a string.
     """
     if not names or not all(isinstance(name, str) for name in names):
         raise wrong("the tools", names, "the names of programs, one after the other")
@@ -104,13 +104,13 @@ def tools_present(*names: str) -> HealthCheck:
 def queue_age(
     oldest: Callable[[], float | None], *, warn: float, most: float, clock: Clock | None = None
 ) -> HealthCheck:
-    """By how long the oldest entry waits: degraded from ``warn`` seconds on, unhealthy from ``most``.
+    """Degraded if the oldest entry has waited ``warn`` seconds, unhealthy from ``most`` seconds on.
 
-    ``oldest`` says when it came, in seconds since the epoch, or None for an empty queue. For checkpoints:
-    ``lambda: steps.statistics().oldest_pending``.
+    ``oldest`` returns the time of its arrival in seconds since the epoch, or None for an empty queue. For
+    checkpoints: ``lambda: steps.statistics().oldest_pending``.
 
     Raises:
-        UsageError: ``warn`` is more than ``most``, or below zero.
+        UsageError: ``warn`` is more than ``most``, or negative.
     """
     if not (is_number(warn) and is_number(most) and 0 <= warn <= most):
         raise wrong("warn, most", (warn, most), "seconds, and warn at most as many as most")
@@ -127,7 +127,7 @@ def queue_age(
 
 
 def breakers_closed(breakers: Iterable[CircuitBreaker]) -> HealthCheck:
-    """Degraded while one of the breakers is not closed: the program goes on without what is behind it.
+    """Degraded while a breaker is not closed: the program goes on without the service behind it.
 
     Raises:
         UsageError: for anything but breakers.
@@ -145,7 +145,7 @@ def breakers_closed(breakers: Iterable[CircuitBreaker]) -> HealthCheck:
 
 
 def store_healthy(store: Measured) -> HealthCheck:
-    """The store, and what is in it; the worst of :func:`store_checks`.
+    """The health of a store and its content; the worst of :func:`store_checks`.
 
     Raises:
         UsageError: it is not an open store.
@@ -162,7 +162,7 @@ def store_healthy(store: Measured) -> HealthCheck:
 
 
 def store_checks(store: Measured) -> Mapping[str, HealthCheck]:
-    """By name: the store itself, its dead letters, its outbox, and claims whose worker is gone."""
+    """Checks by name: the store itself, its dead letters, its outbox, and claims of dead workers."""
     return {
         "store": lambda: _readable(store),
         "dead letters": lambda: _letters(store),
@@ -172,14 +172,14 @@ def store_checks(store: Measured) -> Mapping[str, HealthCheck]:
 
 
 def _readable(store: Measured) -> HealthFinding:
-    # The version of SQLite is a matter for the doctor: nothing that an operator can mend at night.
+    # The version of SQLite belongs to the doctor: an operator cannot change it at night.
     warnings = [line for line in store.statistics().warnings if "SQLite" not in line]
     return _degraded_if(bool(warnings), " ".join(warnings) or "it can be read")
 
 
 def _letters(store: Measured) -> HealthFinding:
     numbers = DeadLetters(store).statistics()
-    # Not unhealthy: the pipeline goes on, and a person has something to do in the morning.
+    # Not unhealthy: the pipeline goes on, and a person can deal with the letters in the morning.
     return _degraded_if(bool(numbers.unresolved), f"{numbers.unresolved} unresolved, {numbers.poison} poison")
 
 
@@ -193,7 +193,7 @@ def _claims(store: Measured) -> HealthFinding:
     kinds = sorted({kind for kind, _ in store.statistics().records if kind.startswith(PREFIX)})
     named = [kind_of(kind.removeprefix(PREFIX)) for kind in kinds]
     running = [one for kind in named for one in walk(store, kind, status=RUNNING)]
-    # Nothing needs to be done about them: the next claim takes them. Many of them tell of a crash.
+    # Nothing needs to be done about them, since the next claim takes them over; but many mean a crash.
     gone = sum(1 for one in running if one.owner and store.owner_alive(one.owner) is False)
     return _degraded_if(bool(gone), f"{len(running)} running, {gone} whose worker is gone")
 

@@ -1,4 +1,4 @@
-"""All checks of a program, run at once, each bounded in time."""
+"""Runs all checks of a program at once, each with a time limit."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class _Look:
 
 
 class Health:
-    """Looks at everything that ``checks`` names, at the same time, and never waits longer than ``timeout``.
+    """Runs all ``checks`` at the same time, and never waits longer than ``timeout`` seconds for them.
 
-    A check that does not answer in time, raises, or answers with anything but a finding or None, is
-    unhealthy. One that still hangs at the next look is
-    not started a second time: hung checks cost one thread each, however often they are asked. A report is
-    kept for ``keep`` seconds, so that many probes cost no more than one. Threads may share it.
+    A check is unhealthy if it does not answer in time, raises, or returns anything but a finding or None. A
+    check that still hangs at the next report is not started again: a hung check costs one thread, however
+    often it is asked. A report is kept for ``keep`` seconds, so that many probes cost no more than one.
+    Threads may share it.
 
-    Raises UsageError for checks that do not answer at once, or times that cannot be.
+    Raises UsageError for checks that do not return at once, and for impossible times.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Health:
         self._kept: tuple[float, HealthReport] | None = None
 
     def report(self) -> HealthReport:
-        """What is found now, or was found less than ``keep`` seconds ago."""
+        """The current report, or the last one if it is less than ``keep`` seconds old."""
         if self._pid != os.getpid():
             self._begin()  # In a forked child: neither the threads nor the holder of the lock came along.
         with self._lock:
@@ -79,7 +79,7 @@ class Health:
         """Answer ``GET /health`` on a thread until the server is closed; see :class:`HealthServer`.
 
         Raises:
-            UsageError: ``host`` is not an address of loopback, and ``beyond_loopback`` does not allow it.
+            UsageError: ``host`` is not a loopback address, and ``beyond_loopback`` does not allow it.
             OSError: the port is taken.
         """
         return HealthServer(self.report, port, host=host, beyond_loopback=beyond_loopback)
@@ -104,13 +104,13 @@ class Health:
         if hung is not None and hung.finding is None:
             return hung
         look = _Look(threading.Event(), self._clock.monotonic())
-        # A thread each, and not a pool: one hung check would keep its place in a pool for ever.
+        # A thread for each check, not a pool: a hung check would occupy its place in a pool for ever.
         thread = threading.Thread(
             target=self._run, args=(name, check, look), name=f"chaoskit-health-{name}", daemon=True
         )
         try:
             thread.start()
-        # No thread to be had is a finding, and one of those that a probe is there for.
+        # A machine that has no thread left is unhealthy, which is exactly what a probe wants to know.
         except (RuntimeError, MemoryError) as error:
             text = f"it could not be asked: {type(error).__name__}: {shown(error)}"
             look.finding = HealthFinding(name, HealthStatus.UNHEALTHY, text)
@@ -123,7 +123,7 @@ class Health:
         try:
             finding = _finding(called("a check", check))
         except BaseException as error:
-            # An error's text may hold the address of a database with its password.
+            # The text of an error may contain the address of a database with its password.
             text = redact_text(f"{type(error).__name__}: {shown(error)}")[:500]
             finding = HealthFinding("", HealthStatus.UNHEALTHY, text)
         look.finding = replace(finding, name=name, seconds=self._clock.monotonic() - look.begun)
@@ -131,7 +131,7 @@ class Health:
 
 
 def _finding(answer: object) -> HealthFinding:
-    """What a check has answered: ``False`` was meant as a no, and is not the None of all is well."""
+    """Interpret a check's answer: ``False`` is meant as a no, unlike None, which means healthy."""
     if answer is None:
         return HealthFinding("", HealthStatus.HEALTHY)
     if isinstance(answer, HealthFinding):

@@ -1,4 +1,4 @@
-"""What only the job knows, its breakers and error rates, put into the store for those outside."""
+"""Publishes what only the job knows, its breakers and error rates, to readers of the store."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ __all__ = ["PublishedState", "StatePublisher", "published"]
 
 STATE = Kind("published state")
 KEEP = 86400.0
-"""Seconds after which the state of a process that is gone is forgotten."""
+"""After so many seconds the state of a process that has ended is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedState:
-    """What one process said of itself. ``at`` is seconds since the epoch; ``breakers`` are name and state."""
+    """What a process published. ``at`` is in seconds since the epoch; ``breakers`` are names and states."""
 
     process: str
     at: float
     breakers: tuple[tuple[str, str], ...] = ()
     rates: tuple[tuple[str, int, int], ...] = ()
-    """Operation, calls and failures in the window of the metrics."""
+    """Operation, calls and failures within the window of the metrics."""
 
 
 class StatePublisher(Repeating):
-    """Writes the states of breakers and the rates of ``metrics`` into the store, each ``every`` seconds.
+    """Writes the states of breakers and the rates of ``metrics`` into the store every ``every`` seconds.
 
-    It has a thread to itself; trouble with the store is logged and is none of the job's. Raises UsageError
-    for an interval that is not above zero.
+    It runs on a thread. Trouble with the store is logged and does not reach the job. Raises UsageError for an
+    interval that is not above zero.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class StatePublisher(Repeating):
         self._breakers, self._metrics = tuple(breakers), metrics
 
     def publish(self) -> None:
-        """Write it now.
+        """Write the state now.
 
         Raises:
-            ResilienceError: the store's.
+            ResilienceError: an error of the store.
         """
         rates: dict[str, tuple[int, int]] = {}
         if self._metrics is not None:
@@ -68,13 +68,13 @@ class StatePublisher(Repeating):
         self._store.put(STATE, f"{self._name} {os.getpid()}", value, status="here")
 
     def _once(self) -> None:
-        """Write it, and forget processes that ended long ago: each start has a name to itself."""
+        """Write, and forget processes that ended long ago: every start of a process has a new name."""
         self.publish()
         self._store.write(lambda tx: tx.purge(STATE, updated_before=tx.now - KEEP))
 
 
 def published(store: Storage) -> Iterator[PublishedState]:
-    """What processes have said of themselves in the last day, by name; some of them may have ended."""
+    """The states that processes published in the last day, by name; some of them may have ended."""
     for record in store.find(STATE).records:
         breakers = tuple((name, state) for name, state in record.value["breakers"])
         rates = tuple((name, calls, failures) for name, calls, failures in record.value["rates"])

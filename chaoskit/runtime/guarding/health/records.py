@@ -1,4 +1,4 @@
-"""What a look at the health of a program has found."""
+"""The records of a health report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["HealthFinding", "HealthReport", "HealthStatus"]
 
 
 class HealthStatus(enum.StrEnum):
-    """Degraded: it goes on, and a person has something to do. Unhealthy: it does not go on."""
+    """Degraded: the program goes on, but a person has to act. Unhealthy: the program cannot go on."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -21,15 +21,15 @@ class HealthStatus(enum.StrEnum):
 
     @classmethod
     def worst(cls, some: Iterable[HealthStatus]) -> HealthStatus:
-        """The worst of them; healthy if there are none."""
+        """The worst of these; healthy if there are none."""
         return max(some, key=list(cls).index, default=cls.HEALTHY)
 
 
 @dataclass(frozen=True, slots=True)
 class HealthFinding:
-    """One thing that was looked at: its status, and a sentence for people.
+    """The result of one check: its status, and a sentence for people.
 
-    The status may be given by its value, such as "degraded". Raises UsageError for another.
+    The status may be given by its value, such as "degraded". Raises UsageError for an unknown one.
     """
 
     name: str
@@ -41,11 +41,11 @@ class HealthFinding:
         if self.status not in tuple(HealthStatus):
             raise wrong("status", self.status, f"one of {', '.join(HealthStatus)}")
         object.__setattr__(self, "status", HealthStatus(self.status))
-        # Anything may be told, and a report is JSON.
+        # A check may put anything here, but a report is JSON.
         object.__setattr__(self, "detail", str(self.detail))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """The finding as JSON types."""
         return {
             "name": self.name,
             "status": self.status.value,
@@ -56,18 +56,18 @@ class HealthFinding:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What was found at one time (``at``, seconds since the epoch), in the order of the checks."""
+    """The findings at one time (``at``, seconds since the epoch), in the order of the checks."""
 
     findings: tuple[HealthFinding, ...]
     at: float
 
     @property
     def status(self) -> HealthStatus:
-        """The worst of all."""
+        """The worst status of all findings."""
         return HealthStatus.worst(one.status for one in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it. ``version`` grows when a key changes its meaning or goes."""
+        """The report as JSON types. ``version`` grows when a key changes its meaning or is removed."""
         return {
             "version": 1,
             "status": self.status.value,

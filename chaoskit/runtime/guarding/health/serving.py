@@ -1,4 +1,4 @@
-"""The health of a program over HTTP, for probes on the same machine."""
+"""Serves the health of a program over HTTP, for probes on the same machine."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from chaoskit.runtime.numbers import is_whole
 __all__ = ["HealthServer"]
 
 PATIENCE = 5.0
-"""Seconds that a client may be silent."""
+"""Seconds for which a client may be silent."""
 
 
 class HealthServer(ClosedOnExit):
-    """Answers ``GET /health`` with the report as JSON, and ``GET /live`` with nothing, on ``host`` alone.
+    """Answers ``GET /health`` with the report as JSON, and ``GET /live`` with an empty body, on ``host``.
 
-    ``/health`` is 200 unless something is unhealthy, then 503: degraded goes on, and a probe that restarts it
-    would make it worse. ``url`` is where; ``close()``, or leaving the block, ends it.
+    ``/health`` is 200 unless something is unhealthy, then 503: a degraded program goes on, and a probe that
+    restarts it would make things worse. ``url`` is its address; ``close()``, or leaving the block, ends it.
 
     Raises:
-        UsageError: ``host`` is not an address of loopback, and ``beyond_loopback`` does not allow it.
+        UsageError: ``host`` is not a loopback address, and ``beyond_loopback`` does not allow it.
         OSError: the port is taken.
     """
 
@@ -40,7 +40,7 @@ class HealthServer(ClosedOnExit):
         host: str = "127.0.0.1",
         beyond_loopback: bool = False,
     ) -> None:
-        # Not by name: what "localhost" is, a file or a server decides.
+        # Names are refused: a file or a name server decides what "localhost" means.
         if not beyond_loopback and not _is_loopback(host):
             raise wrong("host", host, "an address of loopback", "The report tells strangers what is weak.")
         if not (is_whole(port) and 0 <= port <= 65535):
@@ -59,12 +59,12 @@ class HealthServer(ClosedOnExit):
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The address at which it answers."""
         host, port = str(self._server.server_address[0]), self._server.server_address[1]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/health"
 
     def close(self) -> None:
-        """End it. Twice does nothing."""
+        """End the server. Calling it again does nothing."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -72,11 +72,11 @@ class HealthServer(ClosedOnExit):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Else closing waits for clients that are silent.
+    # Otherwise closing would wait for silent clients.
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news, and would be a traceback on the program's own stderr."""
+        """Ignore clients that went away: the default is a traceback on the program's own stderr."""
 
 
 class _Server6(_Server):
@@ -111,14 +111,14 @@ class _HealthHandler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
-        # A report that a cache keeps says that all is well while the house burns.
+        # A cached report would say that all is well when it no longer is.
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """A probe each second is no news."""
+        """Log nothing: a probe may come every second."""
 
 
 def _is_loopback(host: str) -> bool:

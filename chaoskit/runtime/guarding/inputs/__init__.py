@@ -1,1 +1,1 @@
-"""Text and tables from outside, with every error at its place: file, line, column."""
+"""Reads text and tables from outside; every error has its place: file, line, column."""

@@ -1,4 +1,4 @@
-"""Bytes to text, in pieces, with the place of whatever is not text."""
+"""Decodes bytes to text, piece by piece, and finds the place of anything that is not text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chaoskit.runtime.failures.taxonomy import MalformedData
 
 _STEP = 1 << 16
 _MARKS = (
-    # The longer first: UTF-32's mark begins with that of UTF-16.
+    # The longer marks first: that of UTF-32 begins like that of UTF-16.
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -32,7 +32,7 @@ class Position:
         self._after_cr = False
 
     def advance(self, text: str) -> None:
-        """Move over ``text``; a line ends with LF, CR or both."""
+        """Move past ``text``; a line ends with LF, CR or CR LF."""
         if self._after_cr and text.startswith("\n"):
             text = text[1:]
         if not text:
@@ -43,7 +43,7 @@ class Position:
         self.column = len(lines[-1]) + (1 if len(lines) > 1 else self.column)
 
     def error(self, message: str, hint: str | None = None) -> MalformedData:
-        """An error at this place, which is also in its message."""
+        """Make an error at this place, which the message names."""
         where = f"{self.file}, line {self.line}, column {self.column}: {message}"
         return MalformedData(where, hint=hint, file=self.file, line=self.line, column=self.column)
 
@@ -52,9 +52,9 @@ def pieces(file: IO[bytes], name: str, encoding: str) -> Iterator[str]:
     """The text of ``file`` in pieces, without its byte order mark.
 
     Raises:
-        MalformedData: at bytes that do not decode as ``encoding``, at a NUL, and at once where the byte order
-            mark says that the encoding is another.
-        UsageError: there is no such encoding.
+        MalformedData: at bytes that do not decode as ``encoding``, at a NUL, and at the very start if the
+            byte order mark belongs to another encoding.
+        UsageError: the encoding does not exist.
     """
     decoder = _decoder(file, name, encoding)
     place = Position(name)
@@ -65,7 +65,7 @@ def pieces(file: IO[bytes], name: str, encoding: str) -> Iterator[str]:
 
 def _decoder(file: IO[bytes], name: str, encoding: str) -> codecs.IncrementalDecoder:
     try:
-        # Codecs from bytes to bytes, such as hex, have no place here: a text file is refused only by this.
+        # TextIOWrapper is what refuses codecs from bytes to bytes, such as hex.
         io.TextIOWrapper(io.BytesIO(), encoding=encoding)
         given = codecs.lookup(encoding).name
     except (LookupError, TypeError, ValueError):
@@ -92,14 +92,14 @@ def _decoded(
     try:
         text = decoder.decode(block, final)
     except UnicodeDecodeError as error:
-        # The object begins with what the decoder held back, which is where the place stands.
+        # ``error.object`` begins with the bytes that the decoder held back, where ``place`` stands.
         place.advance(error.object[: error.start].decode(error.encoding, "replace"))
         shown = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.end][:4])
         raise place.error(
             f"the bytes {shown} are not {error.encoding}", "Save the file in the encoding that is expected."
         ) from error
     except UnicodeError as error:
-        # Without a place: UTF-16 that does not begin with its mark, an encoding that can write alone.
+        # These have no position: UTF-16 without its mark, or an encoding that can only encode.
         raise place.error(
             f"it is not {encoding}: {error}", "Name the encoding exactly, such as 'utf-16-le' for 'utf-16'."
         ) from error
@@ -111,5 +111,5 @@ def _decoded(
 
 
 def named(path: str | os.PathLike[str]) -> str:
-    """A path as it is shown in an error."""
+    """A path as errors show it."""
     return os.fsdecode(os.fspath(path))

@@ -1,8 +1,8 @@
-"""Read a table of comma-separated values, row by row, each value with its place.
+"""Reads a table of comma-separated values row by row, and knows the place of each value.
 
-The module ``csv`` tells the line of an error at best, accepts a lot (a quote in the middle of a field, NUL),
-and its limit on the size of a field is one for the whole process. So records are split here: by
-``str.split`` where a line has no quote, which is nearly always, and by RFC 4180 where it has.
+The module ``csv`` gives at best the line of an error, accepts malformed input (a quote in the middle of a
+field, NUL), and has one limit on the size of a field for the whole process. So records are split here: with
+``str.split`` if a line has no quote, as nearly all do, and by RFC 4180 otherwise.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ __all__ = ["Row", "read_rows"]
 
 _QUOTE = '"'
 _MOST = 1 << 20
-"""Columns of the widest header."""
+"""The most columns that a header may have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record: its ``values`` by position, ``row["name"]`` by column.
+    """One record: ``values`` by position, ``row["name"]`` by column.
 
-    ``line`` is where it begins, from 1. :meth:`error` makes an error at one of its values, for what only the
-    program can know to be wrong.
+    ``line`` is the number of its first line, from 1. :meth:`error` makes an error at one of its values, for
+    mistakes that only the program can recognise.
     """
 
     file: str
@@ -40,11 +40,11 @@ class Row:
         return self.values[self._index(column)]
 
     def as_dict(self) -> dict[str, str]:
-        """Values by column."""
+        """The values by column."""
         return dict(zip(self.columns, self.values, strict=True))
 
     def error(self, column: str, message: str) -> MalformedData:
-        """Return (not raise) the error that the value of ``column`` is wrong."""
+        """Return, without raising it, an error that says that the value of ``column`` is wrong."""
         index = self._index(column)
         place = Position(self.file)
         place.line, place.column = self._at[index]
@@ -65,26 +65,26 @@ def read_rows(
     delimiter: str = ",",
     max_field: int = 1 << 20,
 ) -> Iterator[Row]:
-    """The rows of a CSV file (RFC 4180) below its header, read as they are asked for.
+    """Iterate over the rows of a CSV file (RFC 4180) below its header; they are read on demand.
 
-    Every row has as many values as the header has columns; empty lines are passed over. A quoted field may
-    hold delimiters and line ends. Memory is bounded by one record.
+    Every row must have as many values as the header has columns; empty lines are skipped. A quoted field may
+    contain delimiters and line ends. Memory is bounded by one record.
 
     Args:
-        columns: the names that the header must have, in this order; None takes what it has.
-        max_field: characters of the longest field.
+        columns: the names that the header must have, in this order; None accepts any header.
+        max_field: the most characters of a field.
 
     Raises:
-        MalformedData: another header, a ragged row, a stray or an open quote, a field that is too long, a
+        MalformedData: a wrong header, a ragged row, a stray or unclosed quote, a field that is too long, a
             NUL, or bytes that do not decode; with ``file``, ``line`` and ``column``, counted from 1.
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         raise wrong("delimiter", delimiter, "one character, neither a quote nor a line end")
     if not isinstance(max_field, int) or max_field < 1:
         raise wrong("max_field", max_field, "a number of characters, at least 1")
     wanted = None if columns is None else tuple(columns)
-    # The generator is another function, so that wrong arguments raise here and not at the first row.
+    # The generator is a separate function, so that wrong arguments raise here and not at the first row.
     return _rows(path, wanted, encoding, delimiter, max_field)
 
 
@@ -113,9 +113,9 @@ def _rows(
 class _Split:
     values: list[str]
     at: list[tuple[int, int]]
-    """Line and column of each value."""
+    """The line and column of each value."""
     count: int
-    """How many values there are: of those too many only the first is kept."""
+    """The number of values; of the surplus ones only the first is kept."""
 
 
 def _header(found: _Split | None, wanted: tuple[str, ...] | None, file: str) -> tuple[str, ...]:
@@ -138,25 +138,26 @@ def _header(found: _Split | None, wanted: tuple[str, ...] | None, file: str) -> 
 
 def _ragged(record: _Split, columns: int, file: str) -> MalformedData:
     place = Position(file)
-    # At the first value too many, or the last one that there is.
+    # At the first surplus value, or else at the last value.
     place.line, place.column = record.at[-1]
     return place.error(f"{record.count} values for {columns} columns")
 
 
 def _longest(max_field: int) -> int:
-    """Characters of a record: 64 fields of the longest kind. One without an end must not fill the memory."""
+    """The most characters of a record, 64 of the longest fields: an endless one must not fill the memory."""
     return 64 * max_field + (1 << 16)
 
 
 def _lines(found: Iterator[str], file: str, max_field: int) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers and without their ends; one without an end is refused in time."""
+    """Lines with their numbers, without their line ends; a line that never ends is refused in time."""
     number, begun, size, half = 1, list[str](), 0, ""
     for piece in found:
         piece = half + piece
-        # A CR at the end of a piece may be half of a line end.
+        # A CR at the end of a piece may be the first half of a line end.
         half = "\r" if piece.endswith("\r") else ""
         lines = piece.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        # What was begun is joined once: searched again with each piece, a line of 60 MB takes a minute.
+        # Pieces are joined once: if each new piece were searched with all before it, a line of 60 MB would
+        # take a minute.
         if len(lines) > 1:
             lines[0] = "".join((*begun, lines[0]))
             begun, size = [], 0
@@ -174,7 +175,7 @@ def _lines(found: Iterator[str], file: str, max_field: int) -> Iterator[tuple[in
 
 
 class _Records:
-    """Splits lines into records."""
+    """Splits lines into the values of records."""
 
     def __init__(self, lines: Iterator[tuple[int, str]], file: str, delimiter: str, max_field: int) -> None:
         self._lines = lines
@@ -183,14 +184,14 @@ class _Records:
         self._max_field = max_field
         self._size = 0
         self.columns = _MOST
-        """How many values a record may have: what a stranger has made longer is not even split."""
+        """The most values of a record: surplus values of a hostile file are not even split."""
 
     def __iter__(self) -> _Records:
         return self
 
     def __next__(self) -> _Split:
         for number, line in self._lines:
-            # RFC 4180 has no empty records; editors leave such lines at the end.
+            # RFC 4180 has no empty records, but editors leave empty lines at the end.
             if not line:
                 continue
             record = self._quoted(number, line) if _QUOTE in line else self._plain(number, line)
@@ -215,7 +216,7 @@ class _Records:
         return _Split(values, at, count)
 
     def _quoted(self, number: int, line: str) -> _Split:
-        """A record with a quote somewhere: it may go on over several lines."""
+        """Split a record with a quote, which may span several lines."""
         record, position, self._size = _Split([], [], 0), 0, len(line)
         while True:
             at = (number, position + 1)
@@ -239,7 +240,7 @@ class _Records:
             position += 1
 
     def _field(self, number: int, line: str, position: int) -> tuple[str, int, str, int]:
-        """The rest of a quoted field; where it ends: line number, line, position behind the quote."""
+        """Read the rest of a quoted field; return it and where it ends: line number, line, position."""
         begun, parts, size = (number, position), [], 0
         while True:
             end = line.find(_QUOTE, position)

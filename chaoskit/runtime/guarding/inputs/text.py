@@ -1,4 +1,4 @@
-"""Read a text whole."""
+"""Reads a whole text file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["read_text"]
 
 
 def read_text(path: str | os.PathLike[str], *, encoding: str = "utf-8", limit: int = 64 << 20) -> str:
-    """The text of a file, line ends as they are, without a byte order mark.
+    """Return the text of a file, with its line ends unchanged, without a byte order mark.
 
     Args:
-        limit: characters that it may have; a longer file is refused before all of it is in memory.
+        limit: the most characters; a longer file is refused before all of it is in memory.
 
     Raises:
         MalformedData: bytes that do not decode as ``encoding``, a NUL, more than ``limit`` characters; with
             ``file``, ``line`` and ``column``, counted from 1.
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     if not isinstance(limit, int) or limit < 0:
         raise wrong("limit", limit, "a number of characters")

@@ -1,1 +1,1 @@
-"""Notifications: a person hears of what matters, once, and the job never hears of the trouble with it."""
+"""Notifications: a person hears of what matters, once, and trouble with telling never reaches the job."""

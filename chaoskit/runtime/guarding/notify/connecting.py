@@ -1,7 +1,7 @@
-"""Connections that are over in time: connecting, encrypting, sending and reading count against one limit.
+"""Connections with one time limit for everything: connecting, encrypting, sending and reading.
 
-The timeout of a socket is that of one step. A server that sends a byte before each of them runs out is never
-late, and would hold the notifier's thread for as long as it likes.
+A socket's timeout applies to each step. A server that sends a byte before each step times out is never late,
+and could hold the notifier's thread for as long as it likes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["WebInTime", "smtp_until", "until"]
 
 
 class _InTime(socket.socket):
-    """A socket each of whose steps has what is left until ``end``, by the monotonic clock."""
+    """A socket that gives each step the time that is left until ``end``, by the monotonic clock."""
 
     end: float
 
     def limit(self) -> None:
-        """Give the next step what is left. Raises TimeoutError if that is nothing."""
+        """Give the next step the time that is left. Raises TimeoutError if there is none."""
         left = self.end - time.monotonic()
         if left <= 0:
             raise TimeoutError("the time for this notification is over")
@@ -35,7 +35,7 @@ class _InTime(socket.socket):
         self.limit()
         super().connect(address)
 
-    # What http.client, smtplib and their buffered files call.
+    # The methods that http.client, smtplib and their buffered files call.
     def recv_into(self, *args: Any, **given: Any) -> int:
         self.limit()
         return super().recv_into(*args, **given)
@@ -50,10 +50,10 @@ class _InTime(socket.socket):
 
 
 def connected(end: float, address: tuple[str, int], *unused: Any) -> socket.socket:
-    """A connection to the first of the addresses of a host that takes one before ``end``.
+    """Connect to the first address of a host that accepts a connection before ``end``.
 
-    Called as ``socket.create_connection`` is, whose timeout is for each address of the host again. Looking
-    the name up is left to the resolver and its own limits.
+    It takes the arguments of ``socket.create_connection``, whose timeout would start over for each address of
+    the host. The look-up of the name is left to the resolver and its own limits.
     """
     refused: OSError = OSError(f"{address[0]} has no address")
     for family, kind, protocol, _, where in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
@@ -73,23 +73,23 @@ def connected(end: float, address: tuple[str, int], *unused: Any) -> socket.sock
 
 
 def until(context: ssl.SSLContext, end: float) -> ssl.SSLContext:
-    """``context``, whose connections are over at ``end`` from now on."""
-    # One class for each: the context makes the socket, and takes nothing that it could give to it.
+    """Change ``context`` so that all its connections end at ``end``, and return it."""
+    # A class for each limit: the context creates the sockets and cannot pass them any argument.
     context.sslsocket_class = type("TlsInTime", (_InTime, ssl.SSLSocket), {"end": end})
     return context
 
 
 class WebInTime(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
-    """Opens http and https with connections that are over ``timeout`` seconds after it was made.
+    """Opens http and https with connections that end ``timeout`` seconds after this object was made.
 
-    Certificates are checked, and the proxies of the environment hold.
+    Certificates are checked, and the proxies of the environment are used.
     """
 
     def __init__(self, timeout: float, *, encrypted: bool) -> None:
-        # Not that of HTTPSHandler, which reads all certificates of the machine also where none is needed.
+        # HTTPSHandler's own __init__ would load all certificates of the machine even if none is needed.
         urllib.request.AbstractHTTPHandler.__init__(self)
         self._tls = ssl.create_default_context() if encrypted else None
-        # Only now: reading them is none of the other side's time.
+        # Started here: the time to load certificates must not be charged to the other side.
         self._end = time.monotonic() + timeout
 
     def http_open(self, request: urllib.request.Request) -> HTTPResponse:
@@ -102,12 +102,12 @@ class WebInTime(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
         return self._ours(http.client.HTTPConnection(host, **given))
 
     def _encrypted(self, host: str, **given: Any) -> http.client.HTTPConnection:
-        # None for a proxy that is reached by https, of an address that is not.
+        # None if https is needed only to reach the proxy, for an http address.
         context = until(self._tls or ssl.create_default_context(), self._end)
         return self._ours(http.client.HTTPSConnection(host, context=context, **given))
 
     def _ours(self, connection: http.client.HTTPConnection) -> http.client.HTTPConnection:
-        # The seam that the standard library has for this; to override connect() would lose the proxies.
+        # The standard library offers this hook; overriding connect() would lose the proxies.
         made: Any = connection
         made._create_connection = functools.partial(connected, self._end)
         return connection
@@ -121,16 +121,16 @@ class _Smtp(smtplib.SMTP):
 
 
 class _SmtpTls(smtplib.SMTP_SSL, _Smtp):
-    """TLS from the first byte, over what :class:`_Smtp` has connected."""
+    """TLS from the first byte, over a socket of :class:`_Smtp`."""
 
 
 def smtp_until(end: float, host: str, port: int, *, context: ssl.SSLContext | None = None) -> smtplib.SMTP:
-    """An SMTP client, connected, whose whole conversation is over at ``end``; TLS at once with ``context``.
+    """A connected SMTP client whose whole conversation ends at ``end``; with ``context``, TLS from the start.
 
     Raises:
-        OSError, smtplib.SMTPException: it could not be connected in time.
+        OSError, smtplib.SMTPException: no connection could be made in time.
     """
-    # It connects when it is made, so that the end has to be there before.
+    # The constructor connects already, so ``end`` has to be on the class.
     kind: Any = type("SmtpInTime", (_Smtp if context is None else _SmtpTls,), {"end": end})
     made: smtplib.SMTP = kind(host, port, **({} if context is None else {"context": until(context, end)}))
     return made

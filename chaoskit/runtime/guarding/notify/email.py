@@ -23,10 +23,11 @@ class EmailChannel:
     """Sends each notification as a plain text mail through the server at ``host``.
 
     ``security`` is ``"starttls"`` (the server's certificate is checked), ``"tls"`` from the first byte, or
-    ``"plain"``, over which no password is sent. A mail takes ``timeout`` seconds at most, whatever the server
+    ``"plain"``, over which no password is sent. A mail takes at most ``timeout`` seconds, whatever the server
     does.
-    Raises UsageError for what no server could be reached by, no recipients, half of a login, or a password
-    over ``"plain"``.
+
+    Raises UsageError for an impossible server address, no recipients, half of a login, or a password over
+    ``"plain"``.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class EmailChannel:
         if isinstance(recipients, str) or not recipients:
             raise wrong("recipients", recipients, "a list of at least one address")
         for name, text in (("sender", sender), *(("recipients", one) for one in recipients)):
-            # Found when the first message is made it would be lost, with all that follow.
+            # If it were found when the first message is made, that message and all that follow would be lost.
             if not isinstance(text, str) or not text.strip() or not text.isprintable():
                 raise wrong(name, text, "an address, on one line")
         if security not in _PORTS:
@@ -53,7 +54,7 @@ class EmailChannel:
         if password is not None and security == "plain":
             raise wrong("security", security, "'starttls' or 'tls'", "A password would be read on the way.")
         if (username is None) != (password is None):
-            # With one of them smtplib would not be asked to log in, and the server refuse each mail.
+            # With only one of them smtplib would not log in, and the server would refuse each mail.
             raise wrong("username", username, "both of username and password, or neither")
         _check_server(host, port, timeout)
         self.name, self.least = f"e-mail by {host}", Severity.of(least)
@@ -66,16 +67,16 @@ class EmailChannel:
         return f"<EmailChannel {self._host}:{self._port} to {len(self._recipients)} recipients>"
 
     def send(self, notification: Notice) -> None:
-        """Send it.
+        """Send one notification.
 
         Raises:
-            OSError, smtplib.SMTPException: it was not, or not for certain.
+            OSError, smtplib.SMTPException: it was not sent, or perhaps not.
         """
         message = EmailMessage()
         message["From"], message["To"] = self._sender, ", ".join(self._recipients)
         message["Subject"] = f"[{notification.severity.name}] {notification.title}"
         message["Date"] = formatdate(notification.at)
-        # By our own name for it: a server that gets it twice, because its answer was lost, may tell.
+        # Our own id: a server that gets the mail twice, because its answer was lost, can recognise it.
         message["Message-ID"] = make_msgid(domain="chaoskit.invalid")
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no answer by a machine
         message.set_content(notification.body() or notification.title)
@@ -85,7 +86,7 @@ class EmailChannel:
             server.send_message(message)
 
     def _connected(self) -> smtplib.SMTP:
-        # With a context: without one smtplib checks no certificate.
+        # smtplib checks certificates only if it is given a context.
         context = None if self._security == "plain" else ssl.create_default_context()
         end = time.monotonic() + self._timeout
         if self._security == "tls":
@@ -101,7 +102,7 @@ class EmailChannel:
 
 
 def _check_server(host: object, port: object, timeout: object) -> None:
-    # smtplib takes no host for "connect later", and each mail would be lost.
+    # An empty host means "connect later" to smtplib, and each mail would be lost.
     if not isinstance(host, str) or not host.strip() or not host.isprintable() or " " in host:
         raise wrong("host", host, "the name or address of a mail server")
     if port is not None and not (is_whole(port) and 0 < port <= 65535):

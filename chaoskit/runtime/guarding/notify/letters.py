@@ -1,4 +1,4 @@
-"""A watch on dead letters: each failure is told once, by whatever process, and after a restart too."""
+"""A watch on dead letters: each failure is told once, whichever process recorded it, even across restarts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TOLD = Kind("told letter")
 
 
 class LetterWatch(Repeating):
-    """Looks for open dead letters every ``every`` seconds, on a thread, and tells of those not told yet.
+    """Looks for open dead letters every ``every`` seconds, on a thread, and tells of those that are new.
 
-    It reads the store, so it also sees what a killed worker left and what other processes record. What was
-    told is on record once a channel has taken it: after a kill in between it is told a second time, never not
-    at all. More than ``single`` new ones at once become one notification. A letter that comes back after a
-    redrive is told again.
+    It reads the store, so it also sees the letters of killed workers and of other processes. A letter counts
+    as told once a channel has taken it: a kill in between may repeat it, but never lose it. More than
+    ``single`` new letters at once become one notification. A letter that comes back after a redrive is told
+    again.
 
-    Raises UsageError for numbers that cannot be.
+    Raises UsageError for an impossible number.
     """
 
     def __init__(self, store: Storage, notifier: Notifier, *, every: float = 30.0, single: int = 5) -> None:
@@ -40,10 +40,10 @@ class LetterWatch(Repeating):
         self._letters = DeadLetters(store)
 
     def look(self) -> int:
-        """Tell what is new, now; how many letters were told.
+        """Tell of new letters now, and return their number.
 
         Raises:
-            ResilienceError: the store's.
+            ResilienceError: an error of the store.
         """
         new = list(self._new())
         if not new:
@@ -58,12 +58,12 @@ class LetterWatch(Repeating):
         return self._tell(new, told)
 
     def _once(self) -> None:
-        """Look; the job hears of the store's trouble by itself."""
+        """Look; the job itself will notice if the store is in trouble."""
         self.look()
 
     def _new(self) -> Iterator[DeadLetter]:
         for letter in self._letters.find():
-            # By its failures and not by its id alone: one that failed again after a redrive is news.
+            # The key has the failures, not just the id: a letter that failed again after a redrive is news.
             if letter.status == "open" and self._store.get(TOLD, _name(letter)) is None:
                 yield letter
 

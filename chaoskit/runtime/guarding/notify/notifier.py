@@ -1,4 +1,4 @@
-"""The notifier: a bounded queue, a thread, and channels whose trouble stays with them."""
+"""The notifier: a bounded queue, a thread, and channels that keep their errors to themselves."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ __all__ = ["Notifier"]
 logger = logging.getLogger("chaoskit")
 
 _KEYS = 1000
-"""Keys that are remembered: the oldest is forgotten, and may be told again a little early."""
+"""The number of keys that are remembered: the oldest is forgotten, and may be told again early."""
 
 
 class Notifier(ClosedOnExit):
-    """Tells ``channels`` what matters, and never hurts the job that it tells of.
+    """Tells ``channels`` what matters, and never harms the job.
 
-    ``notify`` puts it into a queue of ``room`` and returns at once, whatever the channels do; what finds no
-    room is counted. The same ``key`` is told once in ``dedupe`` seconds, and then with how often it came.
-    More than ``rate`` notifications in ``per`` seconds are held back and counted, except critical ones. A
-    channel that fails with what may pass is tried ``attempts`` times; what it raises is logged and counted,
-    and the next channel is told all the same.
+    ``notify`` puts a notification into a queue of ``room`` and returns at once, whatever the channels do; it
+    drops and counts what does not fit. The same ``key`` is told once in ``dedupe`` seconds, and the next time
+    with the number of repetitions. Beyond ``rate`` notifications in ``per`` seconds, all but critical ones
+    are held back and counted. A channel gets ``attempts`` attempts if its error may be transient; its errors
+    are logged and counted, and the other channels are told all the same.
 
-    Raises UsageError for numbers that cannot be, and for anything but channels.
+    Raises UsageError for impossible numbers, and for anything but channels.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Notifier(ClosedOnExit):
         self._recent: deque[float] = deque()
         self._held = 0
         self._telling = threading.local()
-        # Network trouble passes; a wrong password or address does not, and repeating it may lock the account.
+        # Network trouble passes, but a wrong password or address does not: repeating it may lock the account.
         self._policy = RetryPolicy(
             on=TRANSIENT_ERRORS,
             attempts=self._attempts,
@@ -97,7 +97,7 @@ class Notifier(ClosedOnExit):
         key: str | None = None,
         **fields: Any,
     ) -> bool:
-        """Tell it soon; True if there was room for it. ``key`` is the title unless given. Never raises.
+        """Queue a notification; return True if there was room. ``key`` is the title by default. Never raises.
 
         What cannot be told, such as an unknown severity, is logged.
         """
@@ -110,7 +110,7 @@ class Notifier(ClosedOnExit):
         except queue.Full:
             self._count("dropped")
             return False
-        # Whatever it is, a ``__str__`` that raises or a thread that cannot be started: the job goes on.
+        # The job goes on after any error: a ``__str__`` that raises, or a thread that cannot be started.
         except Exception:
             logger.exception("a notification could not be taken")
             return False
@@ -118,13 +118,13 @@ class Notifier(ClosedOnExit):
         return True
 
     def on_event(self, event: Event) -> None:
-        """Tell of an event; give it to ``subscribe`` or to the listeners of what alerts.
+        """Tell of an event; pass it to ``subscribe``, or give it as a listener to whatever raises alerts.
 
-        Alerts of rates and resources are told as warnings, their end as information, what was given up for
-        good (workers, retries) as errors; anything else is passed over.
+        Alerts of rates and resources are told as warnings and their end as information; workers and retries
+        that were given up are told as errors. All other events are ignored.
         """
         severity = _EVENTS.get(event.name)
-        # Not of the trouble with telling: each notification that fails would be the cause of the next.
+        # Events that telling itself causes are ignored: each failed notification would cause the next.
         if severity is None or getattr(self._telling, "now", False):
             return
         known = event.to_dict()
@@ -133,29 +133,29 @@ class Notifier(ClosedOnExit):
         self.notify(f"{event.name} {about}".strip(), severity=severity, **_safe(fields))
 
     def deliver(self, notification: Notice) -> bool:
-        """Tell it here and now, past queue and rate; True if every channel that carries it has taken it.
+        """Tell it at once, past queue and rate; return True if every channel that carries it has taken it.
 
-        For a caller with a thread to itself that keeps what could not be told. Never raises.
+        For a caller with its own thread that keeps what could not be told. Never raises.
         """
         carrying = [one for one in self.channels if notification.severity >= one.least]
-        # Every one of them, also after one that failed.
+        # A list, not a generator: every channel is tried, even after one that failed.
         taken = [self._sent(one, notification) for one in carrying]
         return all(taken)
 
     def statistics(self) -> NotifierStatistics:
-        """Numbers for an operator."""
+        """The counters, for an operator."""
         with self._counting:
             return NotifierStatistics(**self._counts)
 
     def close(self, timeout: float = 10.0) -> bool:
-        """Tell what is queued, for ``timeout`` seconds at most; True if all of it was taken on."""
+        """Tell what is queued, within ``timeout`` seconds; return True if the thread has taken all of it."""
         thread = self._thread
         if thread is None or self._pid != os.getpid():
             return True
         try:
             self._end(thread, timeout)
         except MemoryError:
-            # Once more, or the thread would wait for its end for ever.
+            # Without a second mark this thread would wait for its end for ever.
             self._end(thread, timeout)
         self._thread = None
         return not thread.is_alive()
@@ -164,11 +164,11 @@ class Notifier(ClosedOnExit):
         end = time.monotonic() + timeout
         try:
             self._queue.put(None, timeout=timeout)
-            # What is left of it: closing would take twice as long where the queue was full.
+            # Only the rest of the time: if the queue was full, closing would take twice as long.
             thread.join(max(end - time.monotonic(), 0.0))
         except queue.Full:
             pass
-        # Waits between attempts end here; a channel that hangs is left behind with its daemon thread.
+        # Ends waits between attempts; a channel that hangs is left behind with its daemon thread.
         self._over.set()
 
     def _start(self) -> None:
@@ -189,20 +189,20 @@ class Notifier(ClosedOnExit):
             except Exception:
                 logger.exception("a notification was lost")
                 self._count("failed")
-            # Closed while this one hung, and with no room for the mark that ends the queue.
+            # The notifier was closed while this channel hung, and the queue had no room for the end mark.
             if self._over.is_set():
                 self._drop_the_rest()
                 return
 
     def _drop_the_rest(self) -> None:
-        """Count what is not told any more: its reader must not take it for told."""
+        """Count what is left in the queue, so that it shows as dropped and not as told."""
         with contextlib.suppress(queue.Empty):
             while True:
                 if self._queue.get_nowait() is not None:
                     self._count("dropped")
 
     def _admitted(self, told: Notice) -> Notice | None:
-        """The notification as it is to be sent, or None if it is a repetition or beyond the rate."""
+        """The notification as it will be sent, or None for a repetition or beyond the rate."""
         now = self._clock.monotonic()
         last, repeated = self._told.get(told.key, (None, 0))
         if last is not None and now - last < self._dedupe:
@@ -228,7 +228,7 @@ class Notifier(ClosedOnExit):
         try:
             self._policy.call(channel.send, notification)
         except Exception as error:
-            # The text of an error may hold the address, which for a webhook is its password.
+            # The text of an error may contain the address, and a webhook's address is its password.
             text = redact_text(f"{type(error).__name__}: {error}")[:300]
             logger.warning("%s did not take %r: %s", channel.name, notification.title, text)
             self._count("failed")
@@ -244,7 +244,7 @@ class Notifier(ClosedOnExit):
 
 
 def _checked_channels(given: object) -> tuple[Channel, ...]:
-    """The channels. One that cannot be asked is found here, or every notification would be lost on it."""
+    """Check the channels now: on an unusable one every notification would be lost."""
     listed: tuple[Any, ...] = tuple(given) if isinstance(given, Iterable) else (given,)
     for one in listed:
         able = callable(getattr(one, "send", None)) and isinstance(getattr(one, "name", None), str)
@@ -258,7 +258,7 @@ def _checked_channels(given: object) -> tuple[Channel, ...]:
 
 
 def _safe(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without the names that ``notify`` has for itself."""
+    """Drop the fields whose names ``notify`` uses for its own parameters."""
     return {f"{n}_" if n in ("title", "text", "severity", "key") else n: v for n, v in fields.items()}
 
 

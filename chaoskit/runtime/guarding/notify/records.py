@@ -1,4 +1,4 @@
-"""What is told, how badly it matters, and what carries it."""
+"""A notification, its severity, and the channels that carry it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from chaoskit.runtime.redact import redact_text
 __all__ = ["Channel", "Notice", "NotifierStatistics", "Severity"]
 
 TITLE, TEXT, FIELDS = 200, 4000, 20
-"""Characters of a title and of a text, and fields, that are carried."""
+"""The most characters of a title and of a text, and the most fields."""
 
 
 class Severity(enum.IntEnum):
-    """How badly it matters. A critical one is never held back by a rate."""
+    """How much it matters. Critical notifications are exempt from the rate."""
 
     INFO = 10
     WARNING = 20
@@ -27,12 +27,12 @@ class Severity(enum.IntEnum):
 
     @classmethod
     def named(cls, name: str) -> Severity:
-        """The severity of that name, in any case. Raises KeyError for another."""
+        """The severity with that name, in any case. Raises KeyError for an unknown name."""
         return cls[name.upper()]
 
     @classmethod
     def of(cls, given: object) -> Severity:
-        """``given`` itself, or the one of that name or number. Raises UsageError for another."""
+        """``given`` itself, or the severity with that name or number. Raises UsageError for anything else."""
         try:
             return cls.named(given) if isinstance(given, str) else cls(given)  # type: ignore[arg-type]
         except (KeyError, ValueError):
@@ -42,10 +42,10 @@ class Severity(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to tell. ``key`` says what it is about: the same key soon again is not told again.
+    """One thing to tell. ``key`` identifies its subject: the same key is not told again for some time.
 
-    ``repeated`` counts how often it came since it was last told; ``held_back`` how many others a rate has
-    kept from being told. ``at`` is seconds since the epoch.
+    ``repeated`` counts how often it came since it was last told; ``held_back`` counts other notifications
+    that the rate kept from being told. ``at`` is in seconds since the epoch.
     """
 
     title: str
@@ -61,11 +61,11 @@ class Notice:
     def of(
         cls, title: str, text: str, severity: Severity, key: str | None, fields: Mapping[str, Any], at: float
     ) -> Notice:
-        """Bounded, without secrets and in characters that travel, as it leaves the machine.
+        """A notice as it leaves the machine: bounded, without secrets, in characters that all channels take.
 
         Raises UsageError for an unknown severity.
         """
-        # One line: a line break in a title would begin a second header of a mail.
+        # On one line: a line break in a title would begin another header of a mail.
         line = " ".join(_travelling(title).split())[:TITLE]
         some = list(fields.items())[:FIELDS]
         plain = {_travelling(name): _travelling(value)[:TITLE] for name, value in some}
@@ -73,7 +73,7 @@ class Notice:
         return cls(line, _travelling(text)[:TEXT], Severity.of(severity), name, plain, at)
 
     def body(self) -> str:
-        """Text and fields as plain text, with what was left out."""
+        """Text and fields as plain text, and the number of notifications that were left out."""
         lines = [self.text] if self.text else []
         lines += [f"{name}: {value}" for name, value in self.fields.items()]
         if self.repeated:
@@ -84,10 +84,10 @@ class Notice:
 
 
 def _travelling(value: object) -> str:
-    """As text that every channel can carry.
+    """Convert to text that every channel can carry.
 
-    The name of a file need not be UTF-8, and then has halves of surrogate pairs in it, at which a mail is
-    never sent; an escape sequence would reach the terminal of its reader, and NUL is refused on the way.
+    A file name need not be UTF-8; it then contains lone surrogates, and a mail with them is never sent. An
+    escape sequence would reach the reader's terminal, and servers refuse NUL.
     """
     text = redact_text(str(value)).encode(errors="backslashreplace").decode()
     return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
@@ -98,23 +98,23 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class Channel(Protocol):
-    """Carries notifications. Called from the notifier's thread alone; any error is tolerated."""
+    """Carries notifications. Only the notifier's thread calls it, and any error is tolerated."""
 
     @property
     def name(self) -> str:
-        """For the log; without secrets."""
+        """Its name in the log; without secrets."""
 
     @property
     def least(self) -> Severity:
-        """What matters less is not carried."""
+        """The lowest severity that it carries."""
 
     def send(self, notification: Notice) -> None:
-        """Carry it, within a bounded time. Raises whatever happens."""
+        """Carry it, within a bounded time. May raise any error."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotifierStatistics:
-    """Numbers since the notifier was made. ``dropped``: there was no room in the queue."""
+    """Counters since the notifier was made. ``dropped``: the queue had no room."""
 
     accepted: int = 0
     delivered: int = 0

@@ -21,11 +21,11 @@ __all__ = ["WebhookChannel"]
 
 _MARKS = {Severity.INFO: "ℹ️", Severity.WARNING: "⚠️", Severity.ERROR: "❌", Severity.CRITICAL: "🔥"}
 _SECTION, _FIELDS, _FIELD = 3000, 10, 2000
-"""Characters of a section, fields, and characters of one (api.slack.com/reference/block-kit/blocks)."""
+"""Limits of Slack: characters of a section, fields, characters of a field (reference/block-kit/blocks)."""
 
 
 class _Stays(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: what is told would go to where a stranger points."""
+    """Follows no redirect: it would carry the message wherever a stranger points."""
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
@@ -34,8 +34,9 @@ class _Stays(urllib.request.HTTPRedirectHandler):
 class WebhookChannel:
     """Posts each notification to ``url``, within ``timeout`` seconds, whatever the other side does.
 
-    The address of a webhook is its password: it stands in no message, error or repr of this. Redirects are
-    not followed. Raises UsageError for an address that is not HTTP, and for what no request can carry.
+    A webhook's address is its password: no message, error or repr of this class contains it. Redirects are
+    not followed. Raises UsageError for an address that is not HTTP, and for headers that no request can
+    carry.
     """
 
     def __init__(
@@ -72,11 +73,11 @@ class WebhookChannel:
         return f"<WebhookChannel {self.name!r}>"
 
     def send(self, notification: Notice) -> None:
-        """Post it.
+        """Post one notification.
 
         Raises:
-            OSError: it was not, or not for certain; an answer other than 2xx is one.
-            http.client.HTTPException: what answered is not HTTP.
+            OSError: it was not posted, or perhaps not; an answer other than 2xx counts as an error.
+            http.client.HTTPException: the answer is not HTTP.
         """
         document = slack(notification) if self._form == "slack" else plain(notification)
         request = urllib.request.Request(
@@ -85,16 +86,16 @@ class WebhookChannel:
         ours = WebInTime(self._timeout, encrypted=self._encrypted)
         opener = urllib.request.build_opener(_Stays, ours)
         try:
-            # The status is all that is of interest, and the body is not waited for.
+            # Only the status matters; do not wait for the body.
             opener.open(request, timeout=self._timeout).close()
         except urllib.error.HTTPError as error:
-            # It is an open answer as well: status and headers are enough, and stay.
+            # The error is an open response as well: close it; status and headers stay readable.
             error.close()
             raise
 
 
 def _check(url: str, headers: Mapping[str, str]) -> None:
-    # Found when the first notification is sent it would be lost, with all that follow.
+    # If it were found when the first notification is sent, that one and all that follow would be lost.
     if not url.isascii() or not url.isprintable() or " " in url:
         raise wrong(
             "url", "an address with spaces or special characters", "one that is escaped", "See urllib.parse."
@@ -110,7 +111,7 @@ def _check(url: str, headers: Mapping[str, str]) -> None:
 
 
 def slack(notification: Notice) -> dict[str, Any]:
-    """As Slack's incoming webhooks take it: ``text`` for the summary, blocks for the message."""
+    """The payload of Slack's incoming webhooks: ``text`` for the summary, blocks for the message."""
     title = _escaped(f"{_MARKS[notification.severity]} {notification.title}", _SECTION // 2)
     body = _escaped(replace(notification, fields={}).body(), _SECTION // 2 - 10)
     text = f"*{title}*\n{body}".strip()
@@ -125,7 +126,7 @@ def slack(notification: Notice) -> dict[str, Any]:
 
 
 def plain(notification: Notice) -> dict[str, Any]:
-    """Every field by its name."""
+    """All fields by their names."""
     return {
         "title": notification.title,
         "text": notification.text,
@@ -139,9 +140,9 @@ def plain(notification: Notice) -> dict[str, Any]:
 
 
 def _escaped(text: str, most: int) -> str:
-    """``text`` with what means something to Slack made harmless, in ``most`` characters at most."""
-    # These three alone (api.slack.com/reference/surfaces/formatting); else <!channel> in an error's text
-    # would wake everyone. Cut between characters, since half of an escape is shown as it is.
+    """Escape the characters that are special to Slack; the result has at most ``most`` characters."""
+    # Only these three (api.slack.com/reference/surfaces/formatting); otherwise <!channel> in an error's text
+    # would notify everyone. The text is cut between characters, since Slack shows half of an escape as it is.
     pieces, length = [], 0
     for piece in (_ESCAPES.get(character, character) for character in text):
         length += len(piece)
@@ -151,6 +152,6 @@ def _escaped(text: str, most: int) -> str:
     return "".join(pieces)
 
 
-# A token (RFC 9110, 5.6.2): with a colon or a space in it a header would be another one.
+# A token (RFC 9110, 5.6.2): a colon or a space in a name would make it another header.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}

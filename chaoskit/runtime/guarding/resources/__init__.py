@@ -1,1 +1,1 @@
-"""What the machine has left: looked at before the work, watched during it, and shared between its parts."""
+"""Resources of the machine: checked before the work, watched during it, and shared between its parts."""

@@ -1,4 +1,4 @@
-"""Resource monitor: a thread that looks at what is left, and tells when a threshold is crossed."""
+"""A thread that watches resources and tells when a threshold is crossed."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ Resource = Literal["rss", "memory", "disk", "descriptors", "threads", "processes
 
 @dataclass(frozen=True, slots=True)
 class ResourceThreshold:
-    """When to tell. ``rss`` (bytes) and ``threads`` alert at ``limit`` or more; what is left of ``memory``,
-    ``disk`` (bytes), ``descriptors`` and ``processes`` (a number) alerts below it.
+    """The value of a resource at which to alert.
 
-    It clears at ``clear``, by default a tenth to the good side of ``limit``: a value that moves about the
-    limit is one alert. ``path`` says which disk.
+    ``rss`` (bytes) and ``threads`` alert at ``limit`` or more; ``memory``, ``disk`` (bytes), ``descriptors``
+    and ``processes`` (a number) alert if less than ``limit`` is left. ``path`` selects the disk.
+
+    The alert clears at ``clear``, by default a tenth beyond ``limit`` on the good side, so that a value that
+    fluctuates around the limit causes one alert.
 
     Raises:
-        UsageError: a limit that is not above zero, or a ``clear`` on the wrong side of it.
+        UsageError: ``limit`` is not above zero, or ``clear`` is on the wrong side of it.
     """
 
     resource: Resource
@@ -57,29 +59,29 @@ class ResourceThreshold:
 
     @property
     def rises(self) -> bool:
-        """True if much of it is bad; False if little of it is."""
+        """True if large values are bad, False if small values are."""
         return self.resource in ("rss", "threads")
 
     @property
     def cleared_at(self) -> float:
-        """Where it clears."""
+        """The value at which the alert clears."""
         if self.clear is not None:
             return self.clear
         tenth = self.limit / 10
         return self.limit - tenth if self.rises else self.limit + tenth
 
     def beyond(self, value: float) -> bool:
-        """True if the value is one to tell of."""
+        """Return True if the value is bad enough for an alert."""
         return value >= self.limit if self.rises else value < self.limit
 
     def back(self, value: float) -> bool:
-        """True if the value is good again."""
+        """Return True if the value is good again."""
         return value <= self.cleared_at if self.rises else value >= self.cleared_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceAlert(Event):
-    """A threshold is crossed: ``value`` is what was read, ``bound`` which limit leaves so little."""
+    """A threshold was crossed: ``value`` is the reading, ``bound`` the limit that leaves so little."""
 
     name: ClassVar[str] = "resource.alert"
 
@@ -120,11 +122,11 @@ _READERS: Mapping[str, Callable[[str], Reading]] = {
 
 
 class ResourceMonitor(Repeating):
-    """Looks at each threshold ``every`` few seconds, on a thread that does nothing else.
+    """Checks each threshold every ``every`` seconds, on a thread that does nothing else.
 
     Alerts go to ``listeners`` and to the subscribers of all events, once when a threshold is crossed and once
-    when it is good again. What cannot be read is logged once and looked at again the next time: a monitor
-    never raises into the work, and never ends before it is closed.
+    when the value is good again. A resource that cannot be read is logged once and read again the next time.
+    A monitor never raises into the work, and never ends before it is closed.
 
     Raises UsageError for an interval that is not above zero, and for anything but thresholds.
     """
@@ -149,24 +151,24 @@ class ResourceMonitor(Repeating):
         self._looking = threading.Lock()
 
     def _once(self) -> None:
-        """Look; what a listener raises is kept from here by ``emit``."""
+        """Look; ``emit`` catches what a listener raises."""
         self.look()
 
     def _forked(self) -> None:
-        """The thread may have held the lock."""
+        """Replace the lock: the parent's thread may have held it."""
         self._looking = threading.Lock()
 
     @property
     def raised(self) -> tuple[ResourceThreshold, ...]:
-        """The thresholds that are crossed, as of the last look."""
+        """The thresholds that were crossed at the last look."""
         return tuple(self._raised.copy())
 
     def look(self) -> tuple[ResourceThreshold, ...]:
-        """Look now, tell what has changed, and return the thresholds that are crossed."""
-        # One at a time: else two looks would both see a threshold crossed, and tell it twice.
+        """Look now, report changes, and return the thresholds that are crossed."""
+        # One look at a time: otherwise two would both see the same crossing, and tell it twice.
         with self._looking:
             events = [event for one in self.thresholds if (event := self._judge(one)) is not None]
-        # After the lock: a listener may ask the monitor to look.
+        # After the lock is released: a listener may call this method.
         for event in events:
             emit(self._listeners, event)
         return self.raised
@@ -204,7 +206,7 @@ class ResourceMonitor(Repeating):
         if read is not None:
             self._silent.discard(threshold)
         elif threshold not in self._silent:
-            # Once: a share that is away for a night would fill the log.
+            # Log it once: a share that is away for a night would fill the log.
             self._silent.add(threshold)
             logger.warning("%s is not watched: %s", threshold.resource, trouble)
         return read

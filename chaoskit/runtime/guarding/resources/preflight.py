@@ -1,4 +1,4 @@
-"""Preflight: what the work will need is there before it begins, or the work does not begin."""
+"""Preflight: the work begins only if everything that it will need is available."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Preflight", "PreflightReport", "ResourceCheck"]
 
 @dataclass(frozen=True, slots=True)
 class ResourceCheck:
-    """One need: bytes or a number, with the margin in it. ``free`` None: there is no telling here."""
+    """One need, with its margin: bytes or a number. ``free`` is None if it cannot be found out here."""
 
     resource: str
     place: str
@@ -32,7 +32,7 @@ class ResourceCheck:
 
     @property
     def ok(self) -> bool:
-        """True if as much is there as is needed, or if there is no telling."""
+        """True if enough is free, or if that cannot be found out."""
         return self.free is None or self.free >= self.needed
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class ResourceCheck:
 
 @dataclass(frozen=True, slots=True)
 class PreflightReport:
-    """What was looked at, and ``staging``: where to stage, or None if nothing was asked or neither fits."""
+    """The checks, and ``staging``: where to stage; None if staging was not asked for or fits nowhere."""
 
     checks: tuple[ResourceCheck, ...]
     staging: Path | None = None
@@ -53,20 +53,20 @@ class PreflightReport:
 
     @property
     def ok(self) -> bool:
-        """True if everything that is needed is there."""
+        """True if all needs are met."""
         return all(one.ok for one in self.checks)
 
     @property
     def missing(self) -> tuple[ResourceCheck, ...]:
-        """What is not there."""
+        """The checks that failed."""
         return tuple(one for one in self.checks if not one.ok)
 
     def require(self) -> PreflightReport:
-        """Itself, if everything is there.
+        """Return the report itself if all needs are met.
 
         Raises:
-            DiskFull, OutOfMemory, TooManyFiles, ResourceError: the first need that is not met, by its kind;
-                the message has all of them.
+            DiskFull, OutOfMemory, TooManyFiles, ResourceError: by the kind of the first unmet need; the
+                message has all of them.
         """
         if self.ok:
             return self
@@ -78,7 +78,7 @@ class PreflightReport:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """The report as JSON types."""
 
         def plain(one: ResourceCheck) -> dict[str, Any]:
             return {
@@ -100,7 +100,7 @@ class PreflightReport:
 
 
 _MOST = 1 << 63
-"""More than any resource has: the kernel counts bytes in 64 bits."""
+"""More than any resource can have: the kernel counts bytes in 64 bits."""
 _ERRORS: Mapping[str, type[ResourceError]] = {
     "disk": DiskFull,
     "staging": DiskFull,
@@ -111,15 +111,15 @@ _ERRORS: Mapping[str, type[ResourceError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What the work needs, as its author estimates it; ``check`` compares it with what is there.
+    """The needs of the work, as its author estimates them; ``check`` compares them with what is free.
 
-    ``disk`` maps paths to bytes; needs of paths on one file system add up. ``tmpfs`` is a path and the bytes
-    to stage there; if they do not fit, they are asked of ``fallback``. ``memory`` is in bytes. ``margin`` is
-    added to bytes: 0.2 asks for a fifth more. Nothing is set aside: what is free now may be gone later, which
-    a :class:`~chaoskit.runtime.ResourceMonitor` notices.
+    ``disk`` maps paths to bytes; needs on one file system add up. ``tmpfs`` is a path and the bytes to stage
+    there; if they do not fit, ``fallback`` takes them. ``memory`` is in bytes. ``margin`` is a share added to
+    bytes: 0.2 asks for a fifth more. Nothing is reserved: what is free now may be gone later, which a
+    :class:`~chaoskit.runtime.ResourceMonitor` notices.
 
     Raises:
-        UsageError: a need below zero, or a margin that cannot be.
+        UsageError: a need is negative, or the margin is impossible.
     """
 
     disk: Mapping[str, int] = field(default_factory=dict)
@@ -150,10 +150,10 @@ class Preflight:
                 raise wrong("a path", path, "the path of a directory, a text")
 
     def check(self) -> PreflightReport:
-        """Look now.
+        """Look at the machine now.
 
         Raises:
-            OSError: a path of ``disk`` is on a file system that does not answer, or may not be looked at.
+            OSError: the file system of a path in ``disk`` does not answer, or must not be examined.
         """
         needs: dict[str, int] = {os.fspath(path): need for path, need in self.disk.items()}
         found: list[ResourceCheck] = []
@@ -162,7 +162,7 @@ class Preflight:
             place, need = self.tmpfs
             fits = self._staged(place, need, needs)
             if not fits.ok and self.fallback is not None:
-                # On disk from here on, where it adds to what else is to be written to that disk.
+                # From here on the staged bytes need disk, in addition to what else is written there.
                 place, fell_back = self.fallback, True
                 fits = self._staged(place, need, needs)
             staging = Path(place) if fits.ok else None
@@ -170,13 +170,13 @@ class Preflight:
             if fits.ok:
                 needs[place] = needs.get(place, 0) + need
         found += self._disks(needs)
-        # What is staged on a tmpfs is taken from the same memory as the work's own.
+        # A tmpfs takes its bytes from the same memory as the work.
         in_memory = sum(need for path, need in needs.items() if readings.in_memory(path))
         if self.memory:
             found.append(
                 _compared("memory", "", self._with_margin(self.memory + in_memory), readings.memory())
             )
-        # A margin of a count would refuse a limit that was set to exactly what is needed.
+        # No margin on counts: it would refuse a limit that was set to exactly the need.
         if self.descriptors:
             found.append(_compared("descriptors", "", self.descriptors, readings.descriptors()))
         if self.processes:
@@ -184,14 +184,15 @@ class Preflight:
         return PreflightReport(tuple(found), staging, fell_back)
 
     def _staged(self, place: str, need: int, others: Mapping[str, int]) -> ResourceCheck:
-        """Check that ``need`` fits at ``place``, beside what else will be written to that file system."""
+        """Check that ``need`` fits at ``place``, in addition to what else is written to that file system."""
         try:
             _check_stage(readings.existing(place))
             device = readings.device(place)
             beside = sum(n for path, n in others.items() if readings.device(path) == device)
             return _compared("staging", place, self._with_margin(need + beside), readings.disk(place))
         except OSError as error:
-            # One that does not answer, or may not be written to, is as good as full: there is the fallback.
+            # A place that does not answer or is not writable counts as full: that is what the fallback is
+            # for.
             return ResourceCheck(
                 "staging", place, self._with_margin(need), 0, f"it: {error.strerror or error}"
             )
@@ -201,7 +202,7 @@ class Preflight:
         for path in needs:
             by_device.setdefault(readings.device(path), []).append(path)
         for paths in by_device.values():
-            # Each of them may fit where all together do not.
+            # Each need may fit alone where all of them together do not.
             need = self._with_margin(sum(needs[path] for path in paths))
             yield _compared("disk", ", ".join(paths), need, readings.disk(paths[0]))
 
@@ -210,7 +211,7 @@ class Preflight:
 
 
 def _check_stage(place: Path) -> None:
-    """Refuse a place in which nothing can be made, by the error that making it would raise."""
+    """Raise the error that creating a file in ``place`` would raise."""
     code = errno.ENOTDIR if not place.is_dir() else 0 if os.access(place, os.W_OK | os.X_OK) else errno.EACCES
     if code:
         raise OSError(code, os.strerror(code), str(place))

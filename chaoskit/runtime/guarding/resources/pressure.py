@@ -1,4 +1,4 @@
-"""Memory pressure: collect, make the batch smaller, write an emergency checkpoint, and go on."""
+"""Memory pressure: collects garbage, shrinks the batch, writes an emergency checkpoint, and goes on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logger = logging.getLogger("chaoskit")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPressed(Event):
-    """Memory ran short: the next batch has ``batch`` items. ``saved``: there is an emergency checkpoint."""
+    """Memory ran short: the next batch has ``batch`` items. ``saved``: the emergency checkpoint exists."""
 
     name: ClassVar[str] = "memory.pressed"
 
@@ -39,19 +39,19 @@ class MemoryPressed(Event):
 
 
 class MemoryPressure:
-    """Carries out work in batches that fit.
+    """Processes items in batches that fit into memory.
 
-    A batch that ends in ``MemoryError`` (or ``OutOfMemory``), or that would begin with less than
-    ``keep_free`` bytes to be had, lets go of what the failed try held, collects garbage, has ``emergency``
-    write a checkpoint, and goes on with a batch that is smaller by ``shrink``. After ``grow_after`` good ones
-    in a row it is made larger again, up to ``batch``. One that does not fit with ``least`` items raises
-    ``OutOfMemory``.
+    If a batch ends in ``MemoryError`` (or ``OutOfMemory``), or would begin with less than ``keep_free`` bytes
+    available, it releases what the failed attempt held, collects garbage, calls ``emergency`` to write a
+    checkpoint, and goes on with a batch that is smaller by the factor ``shrink``. After ``grow_after``
+    successful batches in a row the batch grows again, up to ``batch``. If even ``least`` items do not fit, it
+    raises ``OutOfMemory``.
 
-    ``reserve`` bytes are set aside and given up before ``emergency`` is called, so that it has room; what it
-    raises is logged, and is no reason to stop. Not thread-safe: each thread has one of these. A process that
-    the kernel kills for its memory hears of nothing: that is what ``keep_free`` and the checkpoint are for.
+    ``reserve`` bytes are allocated in advance and freed before ``emergency`` is called, so that it has room;
+    its errors are logged and do not stop the work. Not thread-safe: use one per thread. The kernel kills a
+    process without a warning when memory runs out: ``keep_free`` and the checkpoint are for that case.
 
-    Raises UsageError for numbers that cannot be.
+    Raises UsageError for impossible numbers.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class MemoryPressure:
 
     @property
     def batch(self) -> int:
-        """How many items the next batch has at most."""
+        """The most items of the next batch."""
         return self._batch
 
     def run(self, work: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iterator[R]:
-        """Call ``work`` with the items, in order, a batch at a time; what it returned for each batch.
+        """Call ``work`` with the items, in order, batch by batch, and yield what it returns for each batch.
 
-        ``work`` is called again, with fewer of the same items, where memory ran out: it must leave nothing
-        behind then, or bear being repeated.
+        If memory runs out, ``work`` is called again with fewer of the same items: it must leave nothing
+        behind, or tolerate being repeated.
 
         Raises:
             OutOfMemory: ``least`` items do not fit.
@@ -124,8 +124,8 @@ class MemoryPressure:
         try:
             return True, finished("the work of a batch", work, work(part))
         except (MemoryError, OutOfMemory) as error:
-            # The frames of the failed try hold everything that it had allocated: as long as the traceback
-            # lives, nothing that is collected would be of any use.
+            # The frames of the failed attempt hold everything that it allocated: collecting garbage would
+            # free nothing while the traceback lives.
             traceback.clear_frames(error.__traceback__)
             error.__traceback__ = error.__context__ = None
         return False, None
@@ -137,12 +137,12 @@ class MemoryPressure:
         return left is not None and left.free < self._keep_free
 
     def _relieve(self, tried: int | None = None) -> None:
-        """Make room, save what there is, and shrink."""
+        """Free memory, save a checkpoint, and shrink the batch."""
         self._good = 0
         self._reserve = None
         collected = gc.collect()
         saved = self._save()
-        # From what was tried, which at the end of the items is less than a batch.
+        # Start from the size that failed, which at the end of the items is less than a batch.
         size = self._batch if tried is None else min(tried, self._batch)
         self._batch = max(self._least, int(size * self._shrink))
         free = readings.memory()
@@ -160,7 +160,7 @@ class MemoryPressure:
             return False
         try:
             called("emergency", self._emergency)
-        # Without the checkpoint the work is worth as much as before; without going on it is worth nothing.
+        # Without the checkpoint the work loses only a safeguard; without going on it would lose everything.
         except Exception as error:
             logger.error("the emergency checkpoint was not written: %r", error)
             return False
@@ -169,7 +169,7 @@ class MemoryPressure:
     def _grown(self) -> None:
         self._good += 1
         if self._reserve is None and self._good >= self._grow_after:
-            # Only when things are well again: it would take the room that it was given up for.
+            # Only after successful batches: otherwise the reserve would take the room that it was to provide.
             try:
                 self._reserve = bytearray(self._size)
             except MemoryError:

@@ -1,4 +1,4 @@
-"""Quotas: how much of the program may run at once, in all and by stage, and which stage goes first."""
+"""Quotas: how many operations may run at once, in total and by stage, and which stage goes first."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["Quota", "QuotaUse", "StageBudget"]
 
 @dataclass(frozen=True, slots=True)
 class StageBudget:
-    """What one stage may hold at the same time: a number of operations, and so much of an ``amount``.
+    """How many operations of a stage may run at the same time, and how much of an ``amount`` they may hold.
 
-    The amount is in the caller's unit, such as bytes of memory or of disk. None: no limit.
+    The amount is in the caller's unit, such as bytes of memory or of disk. None means no limit.
 
     Raises:
-        UsageError: a limit that is not above zero.
+        UsageError: a limit is not above zero.
     """
 
     concurrent: int | None = option(default=None, minimum=1)
@@ -43,7 +43,7 @@ class StageBudget:
 
 @dataclass(frozen=True, slots=True)
 class QuotaUse:
-    """What one stage holds, and how many of its operations wait."""
+    """What a stage holds now, and how many of its operations wait."""
 
     running: int = 0
     amount: float = 0.0
@@ -62,12 +62,13 @@ class _QuotaWaiter:
 class Quota(Lasting):
     """At most ``concurrency`` operations at once, within the ``budgets`` of their stages.
 
-    Of those that wait the one with the highest priority that fits goes next; among equals the one that came
-    first. A stage whose budget is used up does not stand in the way of others; within a stage none overtakes
-    a larger one of the same priority. A stage of low priority waits for as long as higher ones keep coming.
+    Of the waiting operations that fit, the one with the highest priority goes next, and among equals the
+    first to arrive. A stage whose budget is used up does not block the others; within a stage, no operation
+    overtakes a larger one of the same priority. A stage of low priority waits while operations of higher
+    priority keep coming.
 
     Threads may share it; in a forked child everything is free. Setting ``wake``, such as ``shutdown.wake``,
-    ends every wait: ``ShuttingDown``. Raises UsageError for limits that cannot be.
+    ends every wait with ``ShuttingDown``. Raises UsageError for impossible limits.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Quota(Lasting):
         self._budgets, self._priorities = dict(budgets or {}), dict(priorities or {})
         self._max_wait, self._wake = max_wait, wake
         self._clock = clock or SystemClock()
-        # Reentrant, because a signal handler may run an operation while its own thread holds it.
+        # Reentrant: a signal handler may run an operation while its own thread holds the lock.
         self._lock = threading.RLock()
         self._arrived = 0
         self._held: dict[str, QuotaUse] = {}
@@ -99,26 +100,26 @@ class Quota(Lasting):
 
     @contextmanager
     def hold(self, stage: str, *, amount: float = 0.0, priority: int | None = None) -> Iterator[None]:
-        """Run the block as one operation of ``stage`` that takes ``amount`` of its budget.
+        """Run the block as an operation of ``stage`` that takes ``amount`` of its budget.
 
-        ``priority`` instead of that of the stage: the higher goes first.
+        ``priority`` replaces that of the stage; higher goes first.
 
         Raises:
-            UsageError: the budget could never hold the amount.
-            BulkheadFull: there was no room in time.
-            ShuttingDown: the program is to end.
+            UsageError: the amount exceeds the budget.
+            BulkheadFull: there was no room within ``max_wait`` seconds.
+            ShuttingDown: the program is shutting down.
         """
         if not isinstance(stage, str):
             raise wrong("stage", stage, "the name of a stage, a text")
         most = self._budgets.get(stage, StageBudget()).amount
         limit = math.inf if most is None else most
         if not (is_number(amount) and 0 <= amount <= limit):
-            # Waiting for what can never be there would be a hang.
+            # An amount that can never be available would mean waiting for ever.
             raise wrong("amount", amount, f"a number between zero and the budget of {stage!r}, {most}")
         order = self._priorities.get(stage, 0) if priority is None else priority
         if not is_number(order):
             raise wrong("priority", order, "a number, the higher goes first")
-        # As a float: what the sum could not be made of would stay in the queue, and fail all that come after.
+        # As a float: a value that cannot be added would stay in the queue and fail all operations behind it.
         held = float(amount)
         self._enter(stage, held, order)
         try:
@@ -127,7 +128,7 @@ class Quota(Lasting):
             self._leave(stage, held)
 
     def use(self) -> Mapping[str, QuotaUse]:
-        """What each stage holds now, and how many wait."""
+        """What each stage holds now, and how many of its operations wait."""
         with self._lock:
             waiting: dict[str, int] = {}
             for one in self._waiters:
@@ -139,7 +140,7 @@ class Quota(Lasting):
     def _enter(self, stage: str, amount: float, priority: float) -> None:
         with self._lock:
             self._arrived += 1
-            # Negated, so that the least goes first: the highest priority, then the first to come.
+            # Negated, so that sorting puts the highest priority first, and then the first to arrive.
             waiter = _QuotaWaiter(stage, amount, (-priority, self._arrived))
             self._waiters.append(waiter)
             self._waiters.sort(key=lambda one: one.order)
@@ -155,10 +156,10 @@ class Quota(Lasting):
         forget = watched(self._wake or Stop(), stop)
         stop.tell(waiter.event.set)
         try:
-            # A thread cannot wait for more than TIMEOUT_MAX (292 years on Linux): as good as for ever.
+            # A thread cannot wait longer than TIMEOUT_MAX (292 years on Linux), which is as good as for ever.
             self._clock.sleep(min(patience, threading.TIMEOUT_MAX), waiter.event)
         except BaseException:
-            # Interrupted, perhaps at the moment at which it was granted: then the room is passed on.
+            # Interrupted, perhaps just when the room was granted: then pass it on.
             if not self._withdrawn(waiter):
                 self._leave(waiter.stage, waiter.amount)
             raise
@@ -177,28 +178,29 @@ class Quota(Lasting):
         )
 
     def _withdrawn(self, waiter: _QuotaWaiter) -> bool:
-        """Take it out of the queue; False if it was granted, perhaps at the last moment."""
+        """Take the waiter out of the queue; return False if it was granted, perhaps at the last moment."""
         with self._lock:
             if waiter.granted:
                 return False
-            # In a forked child the queue is empty.
+            # The queue is empty in a forked child.
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-                # It may have held up smaller ones of its stage.
+                # It may have blocked smaller operations of its stage.
                 self._grant()
             return True
 
     def _leave(self, stage: str, amount: float) -> None:
         with self._lock:
             held = self._held.get(stage, QuotaUse())
-            # Not below nothing: in a forked child the thread that forked leaves what the child never held.
+            # Not below zero: in a forked child the forking thread leaves an operation that the child never
+            # held.
             rest = QuotaUse(max(held.running - 1, 0), max(held.amount - amount, 0.0))
-            # Without operations nothing is held: sums of fractions would leave a remainder for ever.
+            # Without operations nothing is held: otherwise rounding errors of float sums would stay for ever.
             self._held[stage] = rest if rest.running else QuotaUse()
             self._grant()
 
     def _grant(self) -> None:
-        """Grant what fits, in order; under the lock."""
+        """Grant what fits, in order; call it under the lock."""
         full: set[str] = set()
         for waiter in tuple(self._waiters):
             if sum(one.running for one in self._held.values()) >= self.concurrency:
@@ -212,7 +214,8 @@ class Quota(Lasting):
             if (budget.concurrent is not None and held.running >= budget.concurrent) or (
                 budget.amount is not None and held.amount + waiter.amount > budget.amount
             ):
-                # Those behind it of the same stage wait as well: small ones could keep a large one out.
+                # Those behind it in the same stage wait as well: otherwise small ones could keep a large one
+                # out.
                 full.add(waiter.stage)
                 continue
             self._held[waiter.stage] = QuotaUse(held.running + 1, held.amount + waiter.amount)
@@ -226,7 +229,7 @@ class Quota(Lasting):
 
 
 def _check_stages(what: str, given: object, fits: Callable[[object], bool], expected: str) -> None:
-    """Refuse anything but a mapping of stages to what is ``expected``."""
+    """Raise UsageError unless ``given`` maps stages to values that fit."""
     if not isinstance(given, Mapping | None):
         raise wrong(what, given, f"a mapping of the names of stages, each to {expected}")
     for stage, one in (given or {}).items():

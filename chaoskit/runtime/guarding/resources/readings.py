@@ -1,7 +1,7 @@
-"""What is used and what is left of the machine, as this process may have it.
+"""Readings of what is used and what is left on the machine, within this process's limits.
 
-Linux alone has all of it; elsewhere psutil is asked if it is installed. What cannot be read is None, and is
-never taken for plenty or for nothing.
+Only Linux provides all of them; elsewhere psutil is used if it is installed. A reading that is not available
+is None, which means neither plenty nor nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 if sys.platform != "win32":
-    # Here and not where it is needed: with no descriptor left nothing can be imported any more.
+    # Imported early: once no descriptor is left, nothing can be imported.
     import resource
 
 __all__ = [
@@ -32,14 +32,14 @@ __all__ = [
 
 _CGROUP = Path("/sys/fs/cgroup")
 _ENDLESS = 1 << 60
-"""Limits from here on are none: cgroup 1 writes about 2**63 where no limit is set."""
+"""Limits from here on mean "no limit": cgroup 1 writes about 2**63 if none is set."""
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _BLANKS = re.compile("[ \t]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What is used and what is free; ``bound`` says which limit leaves so little. Bytes, or a number."""
+    """What is used and what is free, in bytes or as a number; ``bound`` names the tightest limit."""
 
     used: int
     free: int
@@ -47,11 +47,11 @@ class Usage:
 
 
 def existing(path: str | os.PathLike[str]) -> Path:
-    """``path`` if it is there, else the nearest directory above it that is: what is made will lie there.
+    """``path`` if it exists, else the nearest directory above it that does: a new file will lie there.
 
-    Links are followed, also one that leads to nothing yet. Raises OSError if there is no telling: ``path`` is
-    below a file or a link that leads to itself, or may not be looked at. To take one that may not be looked
-    at for one that is not there would answer for another file system.
+    Links are followed, even those that lead to nothing yet. Raises OSError if there is no answer: ``path`` is
+    below a file or below a link that leads to itself, or must not be examined. If a forbidden path were taken
+    for a missing one, the answer would be about another file system.
     """
     found = Path(os.path.realpath(path))
     while True:
@@ -68,47 +68,47 @@ def existing(path: str | os.PathLike[str]) -> Path:
 def disk(path: str | os.PathLike[str]) -> Usage:
     """Bytes that may be written to the file system that holds ``path``, or will hold it.
 
-    Nothing is free where it is read-only, as after an error of its device, or where no file can be made any
-    more. Raises OSError if it does not answer, and as :func:`existing` does.
+    Nothing is free if it is read-only, as after a device error, or if it has no inodes left. Raises OSError
+    if it does not answer, and in the same cases as :func:`existing`.
     """
     place = existing(path)
-    # Not the free blocks: those kept back for root are not for us (statvfs(3), f_bavail).
+    # Not the free blocks: some are reserved for root (statvfs(3), f_bavail).
     found = shutil.disk_usage(place)
     if sys.platform != "win32":
         told = os.statvfs(place)
         if told.f_flag & os.ST_RDONLY:
             return Usage(found.used, 0, f"{place}, which is read-only")
-        # Some count no inodes, and then have none in all, too: btrfs and others.
+        # btrfs and others do not count inodes, and report a total of zero as well.
         if told.f_files and not told.f_ffree and not told.f_favail:
             return Usage(found.used, 0, f"the inodes of {place}, which are used up")
     return Usage(found.used, found.free, str(place))
 
 
 def device(path: str | os.PathLike[str]) -> int:
-    """The number of the file system that holds ``path``, or will hold it."""
+    """The device number of the file system that holds ``path``, or will hold it."""
     return existing(path).stat().st_dev
 
 
 def in_memory(path: str | os.PathLike[str]) -> bool:
-    """True if what is written there takes memory: ``path`` is on a tmpfs or ramfs."""
+    """Return True if writing to ``path`` takes memory: it is on a tmpfs or ramfs."""
     place, best, kind = str(existing(path)), "", ""
     for fields in _lines(Path("/proc/self/mounts")):
-        # What would end a field or a line is written in octal (fstab(5)).
+        # Characters that would end a field or a line are written in octal (fstab(5)).
         at = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[1])
-        # The longest name is the mount that counts, and of equals the last one, which lies over the others.
+        # The longest matching mount point counts; of equals the last, which covers the others.
         if (place == at or place.startswith(at.rstrip("/") + "/")) and len(at) >= len(best):
             best, kind = at, fields[2]
     return kind in ("tmpfs", "ramfs")
 
 
 def memory() -> Usage | None:
-    """Bytes that this process may still take: the least of machine, cgroup, and limits of the process."""
+    """Bytes that this process may still allocate: the least of machine, cgroup, and process limits."""
     found = [one for one in (_machine(), *_groups(), *_address_space()) if one is not None]
     return min(found, key=lambda one: one.free, default=None)
 
 
 def resident() -> int | None:
-    """Bytes of memory that this process has in use (RSS)."""
+    """Bytes of memory that this process uses (RSS)."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
@@ -116,15 +116,15 @@ def resident() -> int | None:
 
 
 def descriptors() -> Usage | None:
-    """Descriptors that are open, and that may still be opened below the soft limit."""
+    """Open descriptors, and how many may still be opened below the soft limit."""
     if sys.platform == "win32":
         return None
     for place in ("/proc/self/fd", "/dev/fd"):
         try:
-            # Less the one that lists the directory.
+            # Without the one that lists the directory.
             used = len(os.listdir(place)) - 1
         except OSError as error:
-            # With no descriptor left the directory cannot be listed, and that is the answer.
+            # The directory cannot be listed if no descriptor is left, which answers the question.
             if error.errno in (23, 24):
                 limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
                 return Usage(limit, 0, "RLIMIT_NOFILE")
@@ -146,7 +146,7 @@ def processes() -> Usage | None:
         and (used := _number(path / "pids.current")) is not None
     ]
     limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
-    # The kernel does not hold root to it (getrlimit(2)), and "unlimited" cannot be reached.
+    # The limit does not apply to root (getrlimit(2)), and "unlimited" cannot be reached.
     if limit != resource.RLIM_INFINITY and os.geteuid() != 0 and (used := _tasks_of(os.getuid())) is not None:
         found.append(Usage(used, max(limit - used, 0), "RLIMIT_NPROC"))
     return min(found, key=lambda one: one.free, default=None)
@@ -163,14 +163,14 @@ def _machine() -> Usage | None:
 
 
 def _groups() -> Iterable[Usage]:
-    """What the control groups leave: that of the process and those above it, each may be the tightest."""
+    """What the control groups of the process and their ancestors leave: any of them may be the tightest."""
     names = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
     for path in _own_groups("memory"):
         for most, now in names:
             limit, used = _number(path / most), _number(path / now)
             if limit is None or used is None or limit >= _ENDLESS:
                 continue
-            # Pages of files that were read once count as used, and are given up first of all.
+            # Cached pages that were read once count as used, but are reclaimed first.
             kept = next(
                 (int(line[1]) for line in _lines(path / "memory.stat") if line[0].endswith("inactive_file")),
                 0,
@@ -195,7 +195,7 @@ def _address_space() -> Iterable[Usage]:
 
 
 def _own_groups(controller: str) -> list[Path]:
-    """The directories of the control groups of this process, from its own up to the root that is mounted."""
+    """The control groups of this process as directories, from its own up to the mounted root."""
     found: list[Path] = []
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
@@ -207,13 +207,13 @@ def _own_groups(controller: str) -> list[Path]:
             continue
         root = _CGROUP / controllers if controllers else _CGROUP
         own = root / path.lstrip("/")
-        # Within a container the path is often that of the host, and only the root is there.
+        # In a container the path is often the host's path, and only the root exists.
         found += [one for one in (own, *own.parents) if one.is_relative_to(root) and one.is_dir()]
     return found
 
 
 def _tasks_of(user: int) -> int | None:
-    """Threads of all processes of a user: what RLIMIT_NPROC counts."""
+    """Threads of all processes of a user, as RLIMIT_NPROC counts them."""
     count = 0
     try:
         for one in os.scandir("/proc"):
@@ -230,12 +230,12 @@ def _tasks_of(user: int) -> int | None:
 
 
 def _lines(path: Path) -> list[list[str]]:
-    """The words of each line of a file of the kernel; none if it is not there."""
+    """The words of each line of a kernel file; empty if the file does not exist."""
     try:
         text = path.read_text(errors="surrogateescape")
     except OSError:
         return []
-    # Not by split() alone, to which characters of the name of a mount are blanks and ends of lines.
+    # Plain split() would also split at unusual white space and line ends in the name of a mount.
     found = (line.strip(" \t") for line in text.split("\n"))
     return [_BLANKS.split(line) for line in found if line]
 
@@ -253,7 +253,7 @@ def _psutil(method: str, field: str) -> int | None:
         import psutil
 
         return int(getattr(getattr(psutil.Process(), method)(), field))
-    # It is not installed, or cannot be read or asked either: with no descriptor left, say.
+    # It is not installed, or cannot be imported or asked, say because no descriptor is left.
     except (ImportError, OSError):
         return None
 
