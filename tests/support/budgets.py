@@ -17,12 +17,12 @@ import pytest
 T = TypeVar("T")
 
 _ASKED = os.environ.get("BUDGET")
-FEW = _ASKED == "few"
+FEW, ALL = _ASKED == "few", _ASKED == "all"
 
 
 def bounded(cases: int) -> int | None:
     """The budget of one scenario: ``cases``, or None for all; if few are asked for, half of 40 or more."""
-    return None if _ASKED == "all" else cases // 2 if FEW and cases >= 40 else cases
+    return None if ALL else cases // 2 if FEW and cases >= 40 else cases
 
 
 def tried(most: int) -> int:

@@ -1,4 +1,4 @@
-"""What a decorator makes of a function: every kind is told apart, and stays what it was; errors pickle."""
+"""What a decorator makes of a function: each kind is recognized and stays what it was; errors pickle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["WRAPPING"]
 
 
 def generators(adapter: RetryAdapter, example: tuple[int, bool]) -> None:
-    """R15: a generator function is refused, or restarted; its failure never just comes through."""
+    """R15: a generator function is refused, or restarted; its failure never simply comes through."""
     items, hidden = example
     fails = iter([True])
 
@@ -33,7 +33,7 @@ def generators(adapter: RetryAdapter, example: tuple[int, bool]) -> None:
     # Behind a partial, isgeneratorfunction does not see it.
     fn = partial(produce) if hidden else produce
     with adapter.world():
-        # Either moment is early enough for a refusal: what matters is that it is not silent.
+        # Both moments are early enough for a refusal. What matters is that it is not silent.
         try:
             wrapped = adapter.wrap(fn, RetryPlan())
             produced = wrapped()
@@ -63,7 +63,7 @@ def told_apart(adapter: RetryAdapter, example: tuple[int, int]) -> None:
     def plain() -> Any:
         return work()
 
-    # iscoroutinefunction is true of the first alone; the last can only be told by what it returns.
+    # iscoroutinefunction recognizes only the first; the last can be recognized only by its result.
     fn = (work, partial(work), AsyncCallee(), AsyncCallee().method, plain)[which]
     with adapter.world() as clock:
         try:
@@ -81,9 +81,9 @@ def told_apart(adapter: RetryAdapter, example: tuple[int, int]) -> None:
 
 
 def pickled(adapter: RetryAdapter, protocol: int) -> None:
-    """R18: every error of the library arrives on the other side of a pipe as what it was."""
+    """R18: every error of the library can be sent through a pipe, and arrives unchanged."""
     for error in adapter.errors():
-        # Exceptions are rebuilt as cls(*args), which fails for a constructor of any other signature.
+        # Exceptions are rebuilt as cls(*args), which fails if the constructor has another signature.
         kind, got = outcome(lambda e=error: pickle.loads(pickle.dumps(e, protocol)))
         demand(kind == "value", f"{error!r} does not survive pickling: {got!r}")
         same = type(got) is type(error) and str(got) == str(error)
@@ -93,16 +93,16 @@ def pickled(adapter: RetryAdapter, protocol: int) -> None:
 def module_level(
     one: int, /, two: str = "2", *rest: int, three: bool = False, **more: Any
 ) -> tuple[Any, ...]:
-    """A function with every kind of parameter. At module level, since only such functions pickle."""
+    """A function with every kind of parameter, at module level because only such functions pickle."""
     return (one, two, rest, three, more)
 
 
 def keeps(adapter: RetryAdapter, example: tuple[int, dict[str, int]]) -> None:
-    """R24: name, documentation, signature, binding and kind stay; it pickles by its name."""
+    """R24: name, documentation, signature, binding and kind stay; the function pickles by its name."""
     one, more = example
     with adapter.world():
         wrapped = adapter.wrap(module_level, RetryPlan())
-        # What functools.wraps copies; tools and tracebacks go by these.
+        # The attributes that functools.wraps copies; tools and tracebacks use them.
         for name in ("__name__", "__qualname__", "__module__", "__doc__"):
             same = getattr(wrapped, name, None) == getattr(module_level, name)
             demand(same, f"{name} is {getattr(wrapped, name, None)!r}")
@@ -124,7 +124,7 @@ def keeps(adapter: RetryAdapter, example: tuple[int, dict[str, int]]) -> None:
 
 
 def _pickles(wrapped: Any) -> None:
-    """Put ``wrapped`` under its own name, as a decorator does, and pickle it."""
+    """Pickle ``wrapped`` under the function's own name, as after decoration."""
     undecorated = module_level
     globals()["module_level"] = wrapped
     try:

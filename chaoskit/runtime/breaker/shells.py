@@ -1,7 +1,7 @@
 """The thin sync and async shells around one call: ask the breaker before, tell it after.
 
-The first branch of each is the healthy call of a breaker that measures nothing: one attribute read
-before, one after, no lock and no clock.
+The first branch of each is the healthy call of a breaker that measures nothing: one attribute read before,
+one after, no lock and no clock.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _around_unmeasured(breaker: Driver, fn: Callable[..., Any]) -> Callable[...,
         except BaseException as error:
             breaker.raised(permit, error, 0.0)
             raise
-        # A success ends a streak of failures, and a coroutine has not run yet; both are rare.
+        # Rare cases: a success that ends a streak of failures, and a coroutine, which has not run yet.
         if machine.streak or type(value) not in RESULTS:
             return back(breaker, permit, fn, value, 0.0)
         return value
@@ -47,7 +47,7 @@ def _around_unmeasured(breaker: Driver, fn: Callable[..., Any]) -> Callable[...,
 def _around_measured(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
     """The same for a breaker that measures every call.
 
-    :func:`measured` and ``Driver.succeeded`` without the calls of them, which are a tenth of what this adds.
+    It repeats :func:`measured` and ``Driver.succeeded``, because calling them is a tenth of what this adds.
     """
     machine, now, judges_results = breaker.machine, breaker.now, breaker.judges_results
 
@@ -67,7 +67,7 @@ def _around_measured(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., A
             raise
         if judges_results or type(value) not in RESULTS:
             return back(breaker, permit, fn, value, started)
-        # Not looked up once: a forked child has a new lock.
+        # Read each time: a forked child has a new lock.
         ended, lock = now(), breaker._lock
         try:
             lock.acquire()
@@ -107,12 +107,12 @@ def around_async(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def call_measured(breaker: Driver, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """One call the long way. For an async ``fn`` the permit is asked for when it is awaited, not now."""
+    """Make one call on the slow path. For an async ``fn`` the permit is requested when it is awaited."""
     return (measured_async if is_async(fn) else measured)(breaker, fn, args, kwargs)
 
 
 def measured(breaker: Driver, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """One sync call with its permit asked for and its time taken."""
+    """Make one sync call with a permit, and measure its time."""
     machine = breaker.machine
     started = breaker.now()
     # A closed breaker is entered without the lock: if the permit has just become void, so has the outcome.
@@ -134,7 +134,7 @@ def back(breaker: Driver, permit: Permit, fn: Callable[..., Any], value: Any, st
     """Count what sync ``fn`` returned. A coroutine has not run yet: its awaiting is counted instead.
 
     Raises:
-        UsageError: for other work that is still to be done. The permit is given back, uncounted.
+        UsageError: it returned other unfinished work. The permit is given back, uncounted.
     """
     if type(value) not in RESULTS and is_workless(value):
         if isinstance(value, Coroutine):
@@ -146,13 +146,13 @@ def back(breaker: Driver, permit: Permit, fn: Callable[..., Any], value: Any, st
 
 
 async def measured_async(breaker: Driver, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """One async call with its permit asked for and its time taken."""
+    """Make one async call with a permit, and measure its time."""
     permit, started = breaker.enter()
     return await finish(breaker, permit, fn(*args, **kwargs), started)
 
 
 async def finish(breaker: Driver, permit: Permit, work: Any, started: float) -> Any:
-    """Await ``work``, begun under ``permit``, and count what comes of it."""
+    """Await ``work``, begun under ``permit``, and count its outcome."""
     try:
         value = await work
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Bulkhead: at most a given number of calls at once, so that one slow service cannot take every thread."""
+"""Bulkhead: limits the number of concurrent calls, so that one slow service cannot occupy every thread."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkheadRejected(Event):
-    """A call found no place, after waiting ``waited`` seconds in the queue (0.0 if that was full too)."""
+    """A call found no place after waiting ``waited`` seconds in the queue (0.0 if that was full too)."""
 
     name: ClassVar[str] = "bulkhead.rejected"
 
@@ -40,11 +40,11 @@ class BulkheadRejected(Event):
 
 
 Place: TypeAlias = list[bool]
-"""True in it while a caller holds a place; it changes under the bulkhead's lock only."""
+"""Contains True while a caller holds a place; changed only under the bulkhead's lock."""
 
 
 class _Waiter:
-    """One caller in the queue; the call that hands its place over notes it in ``place``."""
+    """A caller in the queue; the call that hands its place over notes that in ``place``."""
 
     __slots__ = ("place", "wake")
 
@@ -56,16 +56,16 @@ class _Waiter:
 class Bulkhead(Lasting):
     """Lets ``limit`` calls run at the same time; ``queue`` more wait for a place, in order of arrival.
 
-    Without a queue (the default) a call that finds no place is rejected at once with ``BulkheadFull``.
-    In the queue it waits ``max_wait`` seconds at most (no limit by default), and never past the
-    deadline in force. A wait that is interrupted or cancelled leaves the queue and loses no place. Setting
-    ``wake``, such as ``shutdown.wake``, ends every wait within 50 ms: ``ShuttingDown``.
+    Without a queue (the default), a call that finds no place is rejected at once with ``BulkheadFull``. In
+    the queue it waits at most ``max_wait`` seconds (no limit by default), and never past the deadline in
+    force. If a wait is interrupted or cancelled, the call leaves the queue and no place is lost. Setting
+    ``wake``, such as ``shutdown.wake``, ends every wait within 50 ms with ``ShuttingDown``.
 
-    Decorator for sync and async functions, ``call(fn, ...)``, or ``with`` and ``async with`` around a block,
-    which holds one place. Threads and tasks of any event loop may share it. A function that calls itself
-    through its own bulkhead takes two places, and with ``limit`` such calls at once would wait for each
-    other: give ``max_wait`` then. In a forked child all places are free. Raises ``UsageError`` for limits
-    that cannot be.
+    Use it as a decorator for sync and async functions, as ``call(fn, ...)``, or with ``with`` and ``async
+    with`` around a block, which holds one place. Threads and tasks of any event loop may share it. A function
+    that calls itself through its own bulkhead takes two places, and ``limit`` such calls at once would wait
+    for each other: set ``max_wait`` then. In a forked child all places are free. Raises ``UsageError`` for
+    impossible limits.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Bulkhead(Lasting):
         self._max_wait = max_wait
         self._wake = wake
         self._clock = clock
-        # Reentrant, because a signal handler may make a call while its own thread holds it.
+        # Reentrant: a signal handler may make a call while its own thread holds the lock.
         self._lock = threading.RLock()
         self._free = limit
         self._waiters: deque[_Waiter] = deque()
@@ -104,7 +104,7 @@ class Bulkhead(Lasting):
         return protect("a bulkhead", fn, self._run, self._arun)
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call ``fn`` once a place is free; if it is async, the result is to be awaited as ever."""
+        """Call ``fn`` once a place is free; if it is async, await the result as usual."""
         if is_async(fn):
             return cast(R, self._arun(fn, args, kwargs))
         return cast(R, finished("a bulkhead", fn, self._run(fn, args, kwargs)))
@@ -142,7 +142,7 @@ class Bulkhead(Lasting):
         return len(self._waiters)
 
     def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        # What a signal handler raises may strike between any two calls: the place is noted where it is taken.
+        # A signal handler's exception may come between any two calls: the place is noted where it is taken.
         place = [False]
         try:
             with self._lock:  # _take_place, without its call
@@ -157,7 +157,8 @@ class Bulkhead(Lasting):
             try:
                 self._leave(place)
             except BaseException:
-                # Struck on the way in; what was given back already is not given back twice.
+                # An exception came on the way in; a place that was given back already is not given back
+                # twice.
                 self._leave(place)
                 raise
 
@@ -170,7 +171,7 @@ class Bulkhead(Lasting):
             self._leave(place)
 
     def _take_place(self, place: Place) -> bool:
-        # Asked first: nearly every call finds a place, and needs nothing that a wait would need.
+        # Tried first: nearly every call finds a place, and needs none of what a wait needs.
         with self._lock:
             if self._free > 0:
                 self._free -= 1
@@ -178,10 +179,10 @@ class Bulkhead(Lasting):
         return place[0]
 
     def _enter(self, place: Place) -> None:
-        """Take a place, waiting for it if need be. If this raises, the caller gives back what it holds."""
+        """Take a place, waiting if necessary. If this raises, the caller gives back what it holds."""
         if self._take_place(place):
             return
-        # One event for each waiter: a condition for all would wake every one of them for a single place.
+        # An event for each waiter: a shared condition would wake all of them for a single place.
         event = threading.Event()
         waiter = self._place_or_queue(event.set, place)
         if waiter is None:
@@ -189,7 +190,7 @@ class Bulkhead(Lasting):
         patience = self._patience()
         stop, forget = self._listen(event.set)
         try:
-            # A thread cannot wait for more than TIMEOUT_MAX (292 years on Linux): as good as for ever.
+            # A thread cannot wait longer than TIMEOUT_MAX (292 years on Linux), which is as good as for ever.
             self._clock.sleep(min(patience, threading.TIMEOUT_MAX), event)
         except BaseException:
             self._give_up(waiter)
@@ -211,7 +212,7 @@ class Bulkhead(Lasting):
 
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
-        # The place may be freed in another thread, where setting an asyncio event wakes no one.
+        # The place may be freed in another thread, where setting an asyncio event would wake nothing.
         waiter = self._place_or_queue(lambda: loop.call_soon_threadsafe(event.set), place)
         if waiter is None:
             return
@@ -230,7 +231,7 @@ class Bulkhead(Lasting):
         self._granted_or_rejected(waiter, patience, stop.is_set())
 
     def _listen(self, waker: Callable[[], object]) -> tuple[Stop, Callable[[], None]]:
-        """A signal for one wait that is set with ``wake`` and then calls ``waker``; and what ends that."""
+        """A signal for one wait, which is set with ``wake`` and calls ``waker``; and how to cancel it."""
         stop = Stop()
         stop.tell(waker)
         return stop, (lambda: None) if self._wake is None else watched(self._wake, stop)
@@ -253,7 +254,7 @@ class Bulkhead(Lasting):
         raise self._rejection(0.0)
 
     def _granted_or_rejected(self, waiter: _Waiter, waited: float, woken: bool) -> None:
-        """The wait is over: either a place was granted, perhaps at the last moment, or there is none."""
+        """The wait is over: a place was granted, perhaps at the last moment, or there is none."""
         with self._lock:
             if waiter.place[0]:
                 return
@@ -263,26 +264,26 @@ class Bulkhead(Lasting):
         raise self._rejection(waited)
 
     def _give_up(self, waiter: _Waiter) -> None:
-        # The place may have come while the caller was being interrupted: it passes it on as it leaves.
+        # The place may have come while the caller was being interrupted; then pass it on.
         with self._lock:
             if not waiter.place[0]:
                 self._waiters.remove(waiter)
 
     def _leave(self, place: Place) -> None:
-        """Hand the place to the first in the queue, or free it; nothing if this caller holds none."""
+        """Hand the place to the first in the queue, or free it; do nothing if this caller holds none."""
         with self._lock:
             if not place[0]:
                 return
             while self._waiters:
                 waiter = self._waiters[0]
-                # Handed over directly: were the place freed first, a call that arrives now
-                # would overtake the queue. Without a call in between, so that nothing can strike there.
+                # Handed over directly: if the place were freed first, a call that arrives now would overtake
+                # the queue. There is no call in between, so no signal handler can interrupt it.
                 del self._waiters[0]
                 waiter.place[0], place[0] = True, False
                 try:
                     waiter.wake()
                 except RuntimeError:
-                    # Its event loop was closed under it, so there is no caller left to take the place.
+                    # The waiter's event loop was closed, so there is no caller left to take the place.
                     waiter.place[0], place[0] = False, True
                     continue
                 except BaseException:
@@ -307,8 +308,8 @@ class Bulkhead(Lasting):
         )
 
     def _after_fork(self) -> None:
-        # The parent's callers are not here. One that is (the forking thread) gives back one place too
-        # many when it leaves, hence the min() there.
+        # The parent's callers do not exist here. The forking thread itself may, and gives back one place too
+        # many when it leaves, hence the limit there.
         self._free = self.limit
         self._waiters.clear()
 

@@ -1,4 +1,4 @@
-"""Space that is laid by for the moment in which the disk is full."""
+"""Disk space set aside for the moment when the disk is full."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ __all__ = ["Reserve"]
 
 
 class Reserve:
-    """A file that takes up ``size`` bytes until they are needed."""
+    """A file that occupies ``size`` bytes until they are needed. A size of 0 reserves nothing."""
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._size = size
 
     def lay_by(self) -> None:
-        """Make the file if it is not there, or whole again; without success on a disk that is full."""
+        """Create the file, or make it whole again. On a disk that is full already this does nothing."""
         there = self._room()
-        if there >= self._size:
+        if not self._size or there >= self._size:
             return
         with contextlib.suppress(OSError):
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
             try:
                 _fill(descriptor, self._size)
             except OSError:
-                # Part of it is of no use to anyone, and others may need it. What was there before is.
+                # A part of the reserve helps us little, and other programs may need the space. What was there
+                # before stays.
                 if there < 0:
                     os.unlink(self._path)
                 else:
@@ -55,11 +56,11 @@ class Reserve:
 
     @property
     def there(self) -> bool:
-        """True if space is laid by."""
+        """True if space is reserved."""
         return self._room() > 0
 
     def give_up(self) -> bool:
-        """Remove the file, so that its space can be used; False if it was gone already."""
+        """Remove the file, so that its space can be used; False if there is none that can be removed."""
         try:
             os.unlink(self._path)
         except OSError:
@@ -71,6 +72,6 @@ def _fill(descriptor: int, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
         return
-    # A file of the right size alone may take up nothing.
+    # Written out: a file that was only extended to its size may occupy no blocks.
     while size:
         size -= os.write(descriptor, bytes(min(size, 1 << 20)))
