@@ -255,8 +255,8 @@ class Core:
 
     def _connected(self) -> sqlite3.Connection:
         """The connection that writes, in no transaction, to a file that still exists."""
-        # SQLite commits into an unlinked file without an error. Beside a sync the check costs nothing; without
-        # syncs it is a tenth of the commit.
+        # SQLite commits into an unlinked file without an error. Beside a sync the check costs nothing;
+        # without syncs it is a tenth of the commit.
         synced = self.settings.durability == "power-loss"
         if synced or self.settings.clock.monotonic() - self._looked >= LOOK:
             self._look()
