@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import inspect
 import itertools
 import pickle
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -80,6 +82,77 @@ def told_apart(adapter: RetryAdapter, example: tuple[int, int]) -> None:
         demand((kind, got) == ("value", "done"), f"the retry was never in force: {got!r} came through")
 
 
+WORK = ("generator", "async generator", "coroutine", "task", "future")
+"""What a plain function may return that is still to be done, or is done elsewhere."""
+
+
+def _unfinished(kind: str, fails: Callable[[], str]) -> Callable[[], Any]:
+    """A plain function that returns work of a ``kind`` of :data:`WORK`, in which ``fails`` is called."""
+
+    def items() -> Iterator[str]:
+        yield fails()
+
+    async def aitems() -> AsyncIterator[str]:
+        yield fails()
+
+    async def work() -> str:
+        return fails()
+
+    def future() -> concurrent.futures.Future[str]:
+        done: concurrent.futures.Future[str] = concurrent.futures.Future()
+        try:
+            done.set_result(fails())
+        except ConnectionError as error:
+            done.set_exception(error)
+        return done
+
+    made: tuple[Callable[[], Any], ...] = (items, aitems, work, lambda: asyncio.ensure_future(work()), future)
+    start = made[WORK.index(kind)]
+    # Nothing about the function itself gives away what it will return.
+    return lambda: start()
+
+
+async def _consumed(result: Any) -> Any:
+    """What a caller gets out of ``result``."""
+    if inspect.isgenerator(result):
+        return next(result)
+    if inspect.isasyncgen(result):
+        return await anext(result)
+    if isinstance(result, concurrent.futures.Future):
+        return result.result()
+    return await result if inspect.isawaitable(result) else result
+
+
+def done_or_refused(adapter: RetryAdapter, example: tuple[str, int]) -> None:
+    """R26: work that a plain function returns is refused, or its failures are retried: never handed on."""
+    kind, failures = example
+    calls = itertools.count(1)
+
+    def fails() -> str:
+        if next(calls) <= failures:
+            raise ConnectionError
+        return "done"
+
+    async def body() -> tuple[str, Any]:
+        others = asyncio.all_tasks()
+        try:
+            result = adapter.wrap(_unfinished(kind, fails), RetryPlan(attempts=5, initial=0.0))()
+        except Exception:
+            return "value", "refused"
+        else:
+            try:
+                return "value", await _consumed(result)
+            except Exception as error:
+                return "error", error
+        finally:
+            # That a refused task fails unseen is the library's choice, and would only be logged later.
+            await asyncio.gather(*asyncio.all_tasks() - others, return_exceptions=True)
+
+    with adapter.world() as clock:
+        how, got = run(clock, body)
+    demand(how == "value", f"the retry was never in force: {got!r} of the {kind} came through")
+
+
 def pickled(adapter: RetryAdapter, protocol: int) -> None:
     """R18: every error of the library can be sent through a pipe, and arrives unchanged."""
     for error in adapter.errors():
@@ -137,6 +210,12 @@ def _pickles(wrapped: Any) -> None:
 WRAPPING = (
     Row("R15", "generators are not silently unprotected", generators, st.tuples(SMALL, st.booleans())),
     Row("R16", "coroutine functions are told apart", told_apart, st.tuples(SMALL, st.integers(1, 3))),
+    Row(
+        "R26",
+        "work that a plain function returns is not handed on",
+        done_or_refused,
+        st.tuples(st.sampled_from(WORK), st.integers(1, 3)),
+    ),
     Row(
         "R18",
         "the library's errors survive pickling",

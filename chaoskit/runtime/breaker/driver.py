@@ -19,6 +19,7 @@ from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.failures.taxonomy import BreakerOpen
 from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.loading import load_ahead
+from chaoskit.runtime.locks import let_go
 from chaoskit.runtime.observing.observers import Listener, emit, untold, wanted
 
 if TYPE_CHECKING:
@@ -238,11 +239,3 @@ def _told(
         "context": context,
         "at": at,
     }
-
-
-def let_go(lock: Any) -> None:
-    """Release ``lock`` if this thread holds it: Ctrl-C may come just before or after acquire and release."""
-    try:
-        lock.release()
-    except RuntimeError:
-        pass

@@ -16,6 +16,7 @@ from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import BulkheadFull
 from chaoskit.runtime.forks import Lasting, survive_fork
+from chaoskit.runtime.locks import let_go
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 from chaoskit.runtime.running.shutdown_records import ShuttingDown
@@ -142,13 +143,19 @@ class Bulkhead(Lasting):
         return len(self._waiters)
 
     def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        # A signal handler's exception may come between any two calls: the place is noted where it is taken.
-        place = [False]
+        # A signal handler's exception may come between any two calls: the place is noted where it is taken,
+        # and the lock is taken within the try, unlike in a with statement from CPython 3.14 on.
+        place, lock = [False], self._lock
         try:
-            with self._lock:  # _take_place, without its call
+            try:  # _take_place, without its call
+                lock.acquire()
                 if self._free > 0:
                     self._free -= 1
                     place[0] = True
+                lock.release()
+            except BaseException:
+                let_go(lock)
+                raise
             if not place[0]:
                 self._enter(place)
             # Merging an empty dict costs as much as the lock.
@@ -172,10 +179,16 @@ class Bulkhead(Lasting):
 
     def _take_place(self, place: Place) -> bool:
         # Tried first: nearly every call finds a place, and needs none of what a wait needs.
-        with self._lock:
+        lock = self._lock
+        try:
+            lock.acquire()
             if self._free > 0:
                 self._free -= 1
                 place[0] = True
+            lock.release()
+        except BaseException:
+            let_go(lock)
+            raise
         return place[0]
 
     def _enter(self, place: Place) -> None:
@@ -184,20 +197,21 @@ class Bulkhead(Lasting):
             return
         # An event for each waiter: a shared condition would wake all of them for a single place.
         event = threading.Event()
-        waiter = self._place_or_queue(event.set, place)
-        if waiter is None:
-            return
-        patience = self._patience()
-        stop, forget = self._listen(event.set)
+        waiter = _Waiter(event.set, place)
         try:
-            # A thread cannot wait longer than TIMEOUT_MAX (292 years on Linux), which is as good as for ever.
-            self._clock.sleep(min(patience, threading.TIMEOUT_MAX), event)
+            if self._place_or_queue(waiter):
+                return
+            patience = self._patience()
+            stop, forget = self._listen(event.set)
+            try:
+                # No thread can wait longer than TIMEOUT_MAX (292 years on Linux): as good as for ever.
+                self._clock.sleep(min(patience, threading.TIMEOUT_MAX), event)
+            finally:
+                forget()
+            self._granted_or_rejected(waiter, patience, stop.is_set())
         except BaseException:
             self._give_up(waiter)
             raise
-        finally:
-            forget()
-        self._granted_or_rejected(waiter, patience, stop.is_set())
 
     async def _aenter(self, place: Place) -> None:
         if self._queue:
@@ -213,22 +227,23 @@ class Bulkhead(Lasting):
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
         # The place may be freed in another thread, where setting an asyncio event would wake nothing.
-        waiter = self._place_or_queue(lambda: loop.call_soon_threadsafe(event.set), place)
-        if waiter is None:
-            return
-        patience = self._patience()
-        stop, forget = self._listen(lambda: loop.call_soon_threadsafe(event.set))
+        waiter = _Waiter(lambda: loop.call_soon_threadsafe(event.set), place)
         try:
-            async with timer(None if patience == math.inf else patience, self._clock):
-                await event.wait()
-        except TimeoutError:
-            pass
+            if self._place_or_queue(waiter):
+                return
+            patience = self._patience()
+            stop, forget = self._listen(lambda: loop.call_soon_threadsafe(event.set))
+            try:
+                async with timer(None if patience == math.inf else patience, self._clock):
+                    await event.wait()
+            except TimeoutError:
+                pass
+            finally:
+                forget()
+            self._granted_or_rejected(waiter, patience, stop.is_set())
         except BaseException:
             self._give_up(waiter)
             raise
-        finally:
-            forget()
-        self._granted_or_rejected(waiter, patience, stop.is_set())
 
     def _listen(self, waker: Callable[[], object]) -> tuple[Stop, Callable[[], None]]:
         """A signal for one wait, which is set with ``wake`` and calls ``waker``; and how to cancel it."""
@@ -240,59 +255,80 @@ class Bulkhead(Lasting):
         left = remaining()
         return self._max_wait if left is None else min(self._max_wait, left)
 
-    def _place_or_queue(self, wake: Callable[[], object], place: Place) -> _Waiter | None:
-        """Take a place (None) or one in the queue; raises ``BulkheadFull`` if there is neither."""
-        with self._lock:
+    def _place_or_queue(self, waiter: _Waiter) -> bool:
+        """Take a place (True) or one in the queue (False); raises ``BulkheadFull`` if there is neither."""
+        lock, is_full = self._lock, False
+        try:
+            lock.acquire()
             if self._free > 0:
                 self._free -= 1
-                place[0] = True
-                return None
-            if len(self._waiters) < self._queue:
-                waiter = _Waiter(wake, place)
+                waiter.place[0] = True
+            elif len(self._waiters) < self._queue:
                 self._waiters.append(waiter)
-                return waiter
-        raise self._rejection(0.0)
+            else:
+                is_full = True
+            lock.release()
+        except BaseException:
+            let_go(lock)
+            raise
+        if is_full:
+            raise self._rejection(0.0)
+        return waiter.place[0]
 
     def _granted_or_rejected(self, waiter: _Waiter, waited: float, woken: bool) -> None:
         """The wait is over: a place was granted, perhaps at the last moment, or there is none."""
-        with self._lock:
-            if waiter.place[0]:
-                return
-            self._waiters.remove(waiter)
+        if self._give_up(waiter):
+            return
         if woken:
             raise ShuttingDown(f"{self.name}: the wait for a place was ended by its wake signal")
         raise self._rejection(waited)
 
-    def _give_up(self, waiter: _Waiter) -> None:
-        # The place may have come while the caller was being interrupted; then pass it on.
-        with self._lock:
-            if not waiter.place[0]:
+    def _give_up(self, waiter: _Waiter) -> bool:
+        """Leave the queue; True if a place has come before that, which its caller has to give back."""
+        lock = self._lock
+        try:
+            lock.acquire()
+            if not waiter.place[0] and waiter in self._waiters:
                 self._waiters.remove(waiter)
+            lock.release()
+        except BaseException:
+            let_go(lock)
+            raise
+        return waiter.place[0]
 
     def _leave(self, place: Place) -> None:
         """Hand the place to the first in the queue, or free it; do nothing if this caller holds none."""
-        with self._lock:
-            if not place[0]:
-                return
-            while self._waiters:
-                waiter = self._waiters[0]
-                # Handed over directly: if the place were freed first, a call that arrives now would overtake
-                # the queue. There is no call in between, so no signal handler can interrupt it.
-                del self._waiters[0]
-                waiter.place[0], place[0] = True, False
-                try:
-                    waiter.wake()
-                except RuntimeError:
-                    # The waiter's event loop was closed, so there is no caller left to take the place.
-                    waiter.place[0], place[0] = False, True
-                    continue
-                except BaseException:
-                    waiter.wake()
-                    raise
-                return
-            # Not above the limit: see _after_fork.
-            self._free = free if (free := self._free + 1) < self.limit else self.limit
-            place[0] = False
+        lock = self._lock
+        try:
+            lock.acquire()
+            if place[0] and not (self._waiters and self._hand_over(place)):
+                # Not above the limit: see _after_fork.
+                self._free = free if (free := self._free + 1) < self.limit else self.limit
+                place[0] = False
+            lock.release()
+        except BaseException:
+            let_go(lock)
+            raise
+
+    def _hand_over(self, place: Place) -> bool:
+        """Give ``place`` to the first in the queue that can take it; False if none can."""
+        while self._waiters:
+            waiter = self._waiters[0]
+            # Directly: were the place freed first, a call that arrives now would overtake the queue.
+            # There is no call in between, so no signal handler can interrupt it.
+            del self._waiters[0]
+            waiter.place[0], place[0] = True, False
+            try:
+                waiter.wake()
+            except RuntimeError:
+                # The waiter's event loop was closed, so there is no caller left to take the place.
+                waiter.place[0], place[0] = False, True
+                continue
+            except BaseException:
+                waiter.wake()
+                raise
+            return True
+        return False
 
     def _rejection(self, waited: float) -> BulkheadFull:
         if wanted(self.listeners):

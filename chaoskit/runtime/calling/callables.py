@@ -12,7 +12,6 @@ import functools
 import inspect
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, TypeVar, cast
 
 from chaoskit.core.errors import wrong
@@ -259,10 +258,9 @@ def called(what: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> A
         UsageError: the result is a coroutine or generator, which is closed first.
     """
     value = fn(*args, **kwargs)
-    if isinstance(value, CoroutineType | GeneratorType):
-        value.close()
-    elif not isinstance(value, AsyncGeneratorType):
+    if type(value) in RESULTS or not is_workless(value) or _is_future(type(value)):
         return value
+    drop(value)
     raise wrong(
         what, fn, "a synchronous function", f"It returned a {type(value).__name__}, which does no work yet."
     )

@@ -14,6 +14,7 @@ from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import Throttled
 from chaoskit.runtime.forks import Lasting, survive_fork
+from chaoskit.runtime.locks import let_go
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 from chaoskit.runtime.running.shutdown_records import ShuttingDown
@@ -200,13 +201,20 @@ class RateLimiter(Lasting):
     def _take(self) -> tuple[float, tuple[Ticket, ...]]:
         left = remaining()
         patience = self._max_wait if left is None else min(self._max_wait, left)
-        with self._lock:
+        lock = self._lock
+        try:
+            # Not by a with statement: from CPython 3.14 on a signal handler may raise between its two steps.
+            lock.acquire()
             # Read under the lock: turns are given in the order of these readings.
             now = self._clock.monotonic()
             wait = max([bucket.wait(now) for bucket in self._buckets])
             # All or none: a turn taken from one rate for a call that another rate rejects would be lost.
             late = wait > patience
             tickets = () if late else tuple([bucket.reserve(now + wait) for bucket in self._buckets])
+            lock.release()
+        except BaseException:
+            let_go(lock)
+            raise
         if wait > 0 and wanted(self.listeners):
             event = RateWaited(at=now, limiter=self.name, wait=wait, rejected=late)
             emit(self.listeners, event)
@@ -224,9 +232,15 @@ class RateLimiter(Lasting):
             raise ShuttingDown(f"{self.name}: the wait for a turn was ended by its wake signal")
 
     def _give_back(self, tickets: tuple[Ticket, ...]) -> None:
-        with self._lock:
+        lock = self._lock
+        try:
+            lock.acquire()
             for bucket, ticket in zip(self._buckets, tickets, strict=True):
                 bucket.give_back(ticket)
+            lock.release()
+        except BaseException:
+            let_go(lock)
+            raise
 
     def _after_fork(self) -> None:
         """Do nothing: turns of the parent's callers are at most a pause for the child."""
