@@ -129,7 +129,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _names_loopback(host: str) -> bool:
-    """True for what a request to this machine names, with any port: tunnels have one of their own."""
+    """True for what a request to this machine names, with any port: a tunnel has another one."""
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     # Old probes send none; every browser does.
     return not host or name.lower() == "localhost" or _is_loopback(name)
