@@ -18,6 +18,7 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import DeadlineExceeded
+from chaoskit.runtime.numbers import is_number
 
 __all__ = ["check", "deadline", "remaining"]
 
@@ -56,7 +57,7 @@ def deadline(seconds: float, *, clock: Clock = _SYSTEM) -> Iterator[None]:
     Raises:
         UsageError: ``seconds`` is negative or not a number.
     """
-    if not seconds >= 0:
+    if not (is_number(seconds) and seconds >= 0):
         raise wrong("deadline", seconds, "zero or more seconds")
     outer, token = CURRENT.get(), None
     scope = nested(outer, seconds, clock) or NEVER

@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow, Window
+from chaoskit.runtime.numbers import is_number
 
 # One byte for each call, so a mistake costs at most a megabyte per breaker.
 _LARGEST_WINDOW = 1_000_000
@@ -109,7 +110,7 @@ class BreakerOptions:
     def _check_rates(self) -> None:
         for name in ("failure_rate", "slow_rate"):
             rate = getattr(self, name)
-            if rate is not None and not (_is_number(rate) and 0 < rate <= 1):
+            if rate is not None and not (is_number(rate) and 0 < rate <= 1):
                 raise wrong(name, rate, "a share over 0 and at most 1", "Use None to leave it out.")
 
     def _check_periods(self) -> None:
@@ -118,7 +119,7 @@ class BreakerOptions:
         for name in ("slow_after", "window_seconds", "open_cap"):
             if getattr(self, name) is not None:
                 _seconds(name, getattr(self, name), zero=name == "open_cap")
-        if not (_is_number(self.growth) and 1 <= self.growth < math.inf):
+        if not (is_number(self.growth) and 1 <= self.growth < math.inf):
             raise wrong("growth", self.growth, "a finite factor of 1 or more")
 
     def _check_together(self) -> None:
@@ -153,10 +154,6 @@ class BreakerOptions:
             raise wrong("open_cap", self.open_cap, f"at least open_for, {self.open_for}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _whole(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise wrong(name, value, "a whole number of 1 or more")
@@ -164,6 +161,6 @@ def _whole(name: str, value: object) -> None:
 
 def _seconds(name: str, value: object, *, zero: bool = False) -> None:
     if not (
-        isinstance(value, int | float) and _is_number(value) and 0 <= value < math.inf and (zero or value > 0)
+        isinstance(value, int | float) and is_number(value) and 0 <= value < math.inf and (zero or value > 0)
     ):
         raise wrong(name, value, f"finite seconds, {'zero or more' if zero else 'more than zero'}")

@@ -17,6 +17,7 @@ from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import BulkheadFull
 from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.locks import let_go
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 from chaoskit.runtime.running.shutdown_records import ShuttingDown
@@ -82,13 +83,13 @@ class Bulkhead(Lasting):
     ) -> None:
         _whole("limit", limit, 1)
         _whole("queue", queue, 0)
-        if not max_wait >= 0:
+        if not (is_number(max_wait) and max_wait >= 0):
             raise wrong("max_wait", max_wait, "zero or more seconds, or infinity")
         self.name = name
         self.limit = limit
         self.listeners = synchronous_all("listener", listeners)
         self._queue = queue
-        self._max_wait = max_wait
+        self._max_wait = float(max_wait)
         self._wake = wake
         self._clock = clock
         # Reentrant: a signal handler may make a call while its own thread holds the lock.

@@ -15,6 +15,7 @@ from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import Throttled
 from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.locks import let_go
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 from chaoskit.runtime.running.shutdown_records import ShuttingDown
@@ -54,7 +55,7 @@ class RateLimit:
     def __post_init__(self) -> None:
         _positive("calls", self.calls)
         _positive("per", self.per)
-        if not isinstance(self.burst, int) or isinstance(self.burst, bool) or self.burst < 1:
+        if not isinstance(self.burst, int) or not is_number(self.burst) or self.burst < 1:
             raise wrong("burst", self.burst, "a whole number of 1 or more")
 
     def __str__(self) -> str:
@@ -134,12 +135,12 @@ class RateLimiter(Lasting):
         for rate in rates:
             if not isinstance(rate, RateLimit):
                 raise wrong("a rate in also", rate, "a RateLimit", "RateLimit(1000, per=3600.0, burst=50)")
-        if not max_wait >= 0:
+        if not (is_number(max_wait) and max_wait >= 0):
             raise wrong("max_wait", max_wait, "zero or more seconds")
         self.name = name
         self.listeners = synchronous_all("listener", listeners)
         self._clock = clock
-        self._max_wait = max_wait
+        self._max_wait = float(max_wait)
         self._wake = wake
         self._buckets = tuple(Bucket(rate.per / rate.calls, rate.burst) for rate in rates)
         self._lock = threading.RLock()
@@ -247,5 +248,5 @@ class RateLimiter(Lasting):
 
 
 def _positive(name: str, value: float) -> None:
-    if isinstance(value, bool) or not (isinstance(value, int | float) and 0 < value < math.inf):
+    if not (isinstance(value, int | float) and is_number(value) and 0 < value < math.inf):
         raise wrong(name, value, "a finite number, more than zero")

@@ -21,6 +21,7 @@ from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, BulkheadFull, DeadlineExceeded
 from chaoskit.runtime.forks import Lasting, survive_fork
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 
@@ -351,6 +352,5 @@ def _exceeded(seconds: float) -> DeadlineExceeded:
 
 
 def _check_seconds(seconds: float) -> None:
-    # bool is an int, so Timeout(True) would mean one second.
-    if isinstance(seconds, bool) or not (isinstance(seconds, int | float) and 0 < seconds < math.inf):
+    if not (isinstance(seconds, int | float) and is_number(seconds) and 0 < seconds < math.inf):
         raise wrong("seconds", seconds, "finite seconds, more than zero")
