@@ -1,6 +1,6 @@
-"""What every retry policy, budget and breaker must hold, as properties that run against any implementation.
+"""The promises of every retry policy, budget, breaker and store, as properties that run against any library.
 
-Write a small adapter (:mod:`chaoskit.contracts.retry`, ``.breaker``, ``.store``), then either
+Write a small adapter (:mod:`chaoskit.contracts.retry`, ``.breaker``, ``.store``, ``.program``), then either
 :func:`examine` it for a report, or make a test of each row::
 
     from chaoskit.contracts import examine

@@ -1,4 +1,4 @@
-"""The B rows in their order, and the adapter of our own breaker."""
+"""The B rows in their order, and the adapter for our own breaker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the B rows drive a circuit breaker of any library: what an adapter provides, and ours."""
+"""The adapter through which the B rows drive a circuit breaker of any library, and ours for our own."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ FEATURES = frozenset(
         "window",  # trips by the failure rate over the last calls
     }
 )
-"""What a breaker may offer beyond the minimum. A row that needs a feature does not apply without it."""
+"""What a breaker may offer beyond the minimum. A row that needs more does not apply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPlan:
-    """The breaker that a row asks for; times in seconds.
+    """The breaker that a row asks for. Times are in seconds.
 
-    With ``window_calls`` or ``window_seconds`` the breaker trips by ``failure_rate`` alone, otherwise by
-    ``failures`` in a row alone. ``hang_limit`` is how long a probe may take; an adapter whose library has
-    no such setting ignores it. Three are ``Any`` since B9 sets them to zero and None.
+    With ``window_calls`` or ``window_seconds`` the breaker opens by ``failure_rate`` only, otherwise by
+    ``failures`` in a row only. ``hang_limit`` is how long a probe may take; an adapter ignores it if its
+    library has no such setting. ``failures``, ``open_for`` and ``probes`` may be zero and None in B9.
     """
 
     failures: Any = 3
@@ -61,54 +61,54 @@ class Subject(Protocol):
         """Return an awaitable that awaits async ``fn`` through the breaker (feature ``async``)."""
 
     def is_rejection(self, error: BaseException) -> bool:
-        """``error`` says that a call was not let through."""
+        """True if ``error`` means that a call was not let through."""
 
     def totals(self) -> tuple[int, int] | None:
-        """Calls and failures in the window, or None if the breaker does not tell."""
+        """Calls and failures in the window, or None if the breaker does not report them."""
 
     @property
     def raw(self) -> object:
-        """The breaker itself, to measure its memory."""
+        """The breaker itself, whose memory is measured."""
 
 
 class BreakerWorld(Protocol):
-    """The time that the subjects of one example see."""
+    """The clocks that the subjects of one example use."""
 
     def advance(self, seconds: float) -> None:
-        """Let time pass on every clock."""
+        """Let time pass, on every clock."""
 
     def step(self, seconds: float) -> None:
-        """Move the wall clock alone."""
+        """Set the wall clock alone, by so many seconds."""
 
 
 class StoreDouble(Protocol):
-    """What a row wants the shared store to do on every operation: count it, then fail, hang or work."""
+    """A shared store's behaviour in a row: each operation is counted, then fails, hangs or works."""
 
     def touch(self) -> None:
-        """The adapter's store calls this before each operation, and lets through what it raises."""
+        """Called by the adapter's store before each operation. Its errors must be passed on."""
 
 
 class BreakerAdapter(Protocol):
-    """One implementation under test. ``patience`` is how many real seconds a thread may take to arrive."""
+    """One implementation under test. ``patience`` is how many real seconds a row waits for a thread."""
 
     name: str
     features: frozenset[str]
     patience: float
     recovery: float | None
-    """Virtual seconds after which a hung probe is given up; None: hang limit plus open period."""
+    """Virtual seconds after which a hung probe is written off; None: hang limit plus open period."""
 
     def world(self) -> AbstractContextManager[BreakerWorld]:
-        """The time for one example; subjects are made and used inside."""
+        """The time of one example; its subjects are created and used within the block."""
 
     def make(self, plan: BreakerPlan) -> Subject:
-        """A new breaker. Raises what the library raises for settings that it refuses."""
+        """A new breaker. Raises the library's own error for settings that it refuses."""
 
     def make_shared(self, plan: BreakerPlan, store: StoreDouble) -> AbstractContextManager[Subject]:
-        """The same with its state in a store (feature ``shared``), until the block ends."""
+        """As ``make``, with its state in a store (feature ``shared``) until the block ends."""
 
 
 class ChaoskitBreaker:
-    """Adapter of :class:`chaoskit.runtime.CircuitBreaker`; subclass it to test a subclass."""
+    """The adapter for :class:`chaoskit.runtime.CircuitBreaker`. Subclass it to test a subclass."""
 
     name = "chaoskit"
     features = FEATURES
@@ -125,7 +125,7 @@ class ChaoskitBreaker:
         yield self.clock
 
     def settings(self, plan: BreakerPlan) -> dict[str, Any]:
-        """The keyword arguments that ``plan`` means for our breaker."""
+        """``plan`` as keyword arguments of our breaker."""
         by_rate = plan.window_calls is not None or plan.window_seconds is not None
         return {
             "failures": None if by_rate else plan.failures,
@@ -148,7 +148,7 @@ class ChaoskitBreaker:
     def make_shared(self, plan: BreakerPlan, store: StoreDouble) -> Iterator[Subject]:
         from chaoskit.runtime import BreakerLink
 
-        # Every millisecond: the row waits for the link, and does not measure how lazy it is.
+        # Every millisecond: the row is about what the link does, not about how often.
         link = BreakerLink(_TouchedStore(store), every=0.001)
         try:
             yield _Ours(self.create(shared=link, **self.settings(plan)))
@@ -156,7 +156,7 @@ class ChaoskitBreaker:
             link.close(0)
 
     def create(self, **settings: Any) -> Any:
-        """Make the breaker; overridden to test another class."""
+        """Create the breaker. Override this to test another class."""
         from chaoskit.runtime import CircuitBreaker
 
         return CircuitBreaker(**settings)
@@ -185,7 +185,7 @@ class _Ours:
 
 
 class _TouchedStore:
-    """A store for our breakers that does what the row's double says."""
+    """A store for our breakers that behaves as the row's double does."""
 
     def __init__(self, double: StoreDouble) -> None:
         self._touch = double.touch

@@ -1,4 +1,4 @@
-"""How much memory an object holds, without what the whole program shares."""
+"""The memory that an object holds, without what the whole program shares."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import sys
 from collections.abc import Iterable
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
 
-# A logger leads to all other loggers and their handlers, and in a test run to every test that there is.
+# A logger refers to all other loggers and their handlers, and in a test run to every test.
 _LOGGING = (logging.Logger, logging.Handler, logging.Manager)
 _SHARED = (type, ModuleType, BuiltinFunctionType, CodeType, FrameType, *_LOGGING)
 
 
 def deep_size(root: object) -> int:
-    """Bytes of ``root`` and of everything that it refers to, without classes, modules, code and logs.
+    """The bytes of ``root`` and of everything that it refers to, except classes, modules, code and loggers.
 
-    Of a function, that is what it is closed over, its defaults and attributes: not the module around it.
+    For a function these are its closure, defaults and attributes, but not its module.
 
-    Only differences mean something: what two objects share is counted for each of them.
+    Only differences between two sizes mean something, since an object that several others share is counted
+    for each ``root``.
     """
     seen = {id(root)}
     todo, total = [root], 0

@@ -1,7 +1,7 @@
-"""The rows for a whole program: what is accepted is run, a signal ends each wait, stopped work is found.
+"""The rows for a whole program: accepted functions are run, a signal ends every wait, stopped work is found.
 
-They ask of everything that takes functions, waits or works what A2 and A3 of :mod:`chaoskit.contracts.retry`
-ask of a retry alone.
+A2 and A3 of :mod:`chaoskit.contracts.retry` are about a retry. These rows ask the same of everything in a
+library that takes functions or waits, and A5 of everything that works.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from chaoskit.runtime.stop import Stop
 __all__ = ["ROWS", "ChaoskitProgram", "ProgramAdapter", "StoppedWork", "Taker", "Wait"]
 
 GLANCE = 0.05
-"""Seconds within which a signal has to end a wait."""
+"""Seconds within which a signal must end a task's wait."""
 
 
 def _given(take: Taker, fn: Callable[..., Any]) -> None:
@@ -39,7 +39,7 @@ def accepted_is_run(adapter: ProgramAdapter, kind: str) -> None:
     """A2: an async function is awaited, refused or reported wherever it is given, never taken for a value."""
     silent: list[str] = []
     with warnings.catch_warnings():
-        # That a coroutine was never awaited is the finding here, and need not be said twice.
+        # A coroutine that was never awaited is what this row looks for; Python's warning would repeat it.
         warnings.simplefilter("ignore")
         for place, take in adapter.takers.items():
             control: list[bool] = []
@@ -50,17 +50,17 @@ def accepted_is_run(adapter: ProgramAdapter, kind: str) -> None:
                 try:
                     _given(take, lazy(kind, ran))
                 except Exception:
-                    # Refused when it was given, or when its result was seen: it did not pass for a value.
+                    # Refused when it was given, or when its result was seen: it was not taken for a value.
                     continue
             if not ran and not logged:
                 silent.append(place)
-        # Some of the coroutines are held by the error that refuses them.
+        # Some coroutines are held by the error that refused them. Collected here, while warnings are off.
         gc.collect()
     demand(not silent, f"as {', '.join(silent)} a function ({kind}) was accepted, and never run")
 
 
 def signal_ends_waits(adapter: ProgramAdapter, when: float) -> None:
-    """A3: one signal ends every wait: a task's within 50 ms, a thread's without sitting it out."""
+    """A3: one signal ends every wait: a task's within 50 ms, a thread's long before its time-out."""
     for kind, wait in adapter.waits.items():
         stop = Stop()
         if inspect.iscoroutinefunction(wait):
@@ -114,7 +114,7 @@ def _thread_ended(wait: Wait, stop: threading.Event, patience: float) -> bool:
 
 
 def stopped_is_found(adapter: ProgramAdapter, count: int) -> None:
-    """A5: work that was cancelled, abandoned or stopped never counts as done, and is found by its name."""
+    """A5: work that was cancelled, abandoned or stopped never counts as done, and is found by name."""
     names = [f"unit {n}" for n in range(count)]
     for how, stop in adapter.works.items():
         seen = stop(names)

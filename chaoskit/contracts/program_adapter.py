@@ -1,4 +1,4 @@
-"""How the rows for a whole program drive a library: what takes functions, what waits, and what stops work."""
+"""The adapter through which the program rows drive a library: its places for functions, waits, and work."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ from chaoskit.runtime.stop import watched
 __all__ = ["ChaoskitProgram", "ProgramAdapter", "StoppedWork", "Taker", "Wait"]
 
 Taker: TypeAlias = Callable[[Callable[..., Any]], Any]
-"""Gives a function to its place, and then does what the place calls it for. If it is async, it is awaited."""
+"""Gives a function to a place, and makes the place call it. If the taker is async, it is awaited."""
 
 Wait: TypeAlias = Callable[[threading.Event, Callable[[], None], RecordingClock], Any]
-"""Calls the second argument and then waits, much longer than any test, for all but the signal: the first."""
+"""Calls its second argument, then waits until its first is set. Without that it would outlast any test."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoppedWork:
-    """What a library says of work that was stopped: the names that count as done, and those found again."""
+    """A library's account of stopped work: names that count as done, and names that can be found again."""
 
     done: frozenset[str]
     found: frozenset[str]
@@ -58,9 +58,9 @@ class StoppedWork:
 class ProgramAdapter(Protocol):
     """One implementation under test.
 
-    ``features`` are ``takers``, ``waits`` and ``works``: of which of the three there is at least one.
-    ``patience`` is how long a row waits for a thread; a signal is to end its wait within 50 ms, which is
-    demanded of tasks, in virtual time. A busy machine may take longer to run a thread.
+    ``features`` are those of ``takers``, ``waits`` and ``works`` that are not empty. ``patience`` is how many
+    seconds a row waits for a thread. Within 50 ms is demanded of tasks only, in virtual time, since a busy
+    machine may not run a thread for longer than that.
     """
 
     name: str
@@ -76,7 +76,7 @@ def _nothing(*args: Any) -> None:
 
 
 class ChaoskitProgram:
-    """Adapter of our own runtime; subclass it to test a variant."""
+    """The adapter for our own runtime. Subclass it to test a variant."""
 
     name = "chaoskit"
     features = frozenset({"takers", "waits", "works"})
@@ -128,7 +128,7 @@ def _fails(*args: Any) -> None:
 
 
 def _tried(call: Callable[[], Any]) -> None:
-    """Without the error of the work, which is not what is asked about."""
+    """Call without raising the error of the work, which is not what the row asks about."""
     try:
         call()
     except ConnectionError:
@@ -206,7 +206,7 @@ def _item(fn: Callable[..., Any]) -> None:
 # -- what waits --------------------------------------------------------------------------------------
 
 LONG = 1e5
-"""Seconds of each wait that only the signal ends: more than a day."""
+"""Seconds that each wait would take without the signal: more than a day."""
 
 
 def _retry_wait(stop: threading.Event, waiting: Callable[[], None], clock: RecordingClock) -> None:
@@ -338,7 +338,7 @@ def _obeying_jobs(names: Sequence[str]) -> StoppedWork:
     tickets = [ticket for _ in names if (ticket := board.claim()) is not None]
     board.withdraw()
     for ticket in tickets:
-        # They return, as what is asked to end should: that is not to have done their work.
+        # They return because they were asked to end, and have not done their work.
         board.finish(ticket)
     return _of_board(board, names)
 
@@ -352,7 +352,7 @@ def _hanging_jobs(names: Sequence[str]) -> StoppedWork:
     clock.advance(board.options.stuck_after)
     board.sweep()
     for ticket in tickets:
-        # Too late: the attempt has been written off.
+        # Too late: the attempt was written off.
         board.finish(ticket)
     return _of_board(board, names)
 

@@ -1,4 +1,4 @@
-"""What a row is, and what an examination finds: which rows an implementation holds, and which it fails."""
+"""Rows, and examinations: which rows hold for an implementation, and which fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class Adapted(Protocol):
-    """What every adapter says of its implementation: its name, and which optional features it has."""
+    """The part of an adapter that every row uses: its name, and its optional features."""
 
     @property
     def name(self) -> str: ...
@@ -33,7 +33,7 @@ class Adapted(Protocol):
 
 
 class RowLike(Protocol):
-    """One promise: number, wording, the features that it needs, examples, and the check of one example."""
+    """One promise: its number and wording, the features that it needs, examples, and a check for one."""
 
     @property
     def id(self) -> str: ...
@@ -52,9 +52,9 @@ class RowLike(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-# Data and not a class for each row: what tells rows apart is the check, which is a function.
+# Data, not one class for each row: rows differ in their check, which is a function.
 class Row:
-    """A row as plain data. ``check`` raises ``AssertionError`` with what was seen."""
+    """A row as plain data. ``check`` raises ``AssertionError`` with a message about what was seen."""
 
     id: str
     title: str
@@ -65,7 +65,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RowOutcome:
-    """``outcome``: ``holds``, ``fails`` or ``does not apply``; ``detail``: the shortest counterexample."""
+    """``outcome`` is ``holds``, ``fails`` or ``does not apply``; ``detail`` the shortest counterexample."""
 
     row: str
     title: str
@@ -82,11 +82,11 @@ class Examination:
 
     @property
     def failed(self) -> tuple[RowOutcome, ...]:
-        """The rows that do not hold; those that do not apply are not among them."""
+        """The rows that fail. Rows that do not apply are not among them."""
         return tuple(one for one in self.outcomes if one.outcome == "fails")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: the name, and for each row its number, title, outcome and detail."""
+        """Plain data for JSON: the name, and the number, title, outcome and detail of each row."""
         rows = [
             {"row": f.row, "title": f.title, "outcome": f.outcome, "detail": f.detail} for f in self.outcomes
         ]
@@ -99,7 +99,7 @@ class Examination:
 
 
 def demand(condition: object, otherwise: str) -> None:
-    """Check ``condition``, unlike ``assert`` under ``-O`` as well.
+    """Raise unless ``condition`` is true. Unlike ``assert``, this also works under ``-O``.
 
     Raises:
         AssertionError: with the text ``otherwise``, if the condition is false.
@@ -114,7 +114,7 @@ def missing(row: RowLike, adapter: Adapted) -> frozenset[str]:
 
 
 def row_test(row: RowLike, adapter: Adapted, profile: settings | None = None) -> Callable[[], None]:
-    """A test function that checks ``row`` on many examples, and raises with the shortest that fails."""
+    """A test function that checks ``row`` on many examples. Raises with the shortest failing one."""
 
     @given(example=row.examples)
     def test(example: Any) -> None:
@@ -125,9 +125,9 @@ def row_test(row: RowLike, adapter: Adapted, profile: settings | None = None) ->
 
 
 def examine(adapter: Adapted, rows: Iterable[RowLike], *, examples: int = 50) -> Examination:
-    """Check every row that applies on ``examples`` examples, the same ones each time.
+    """Check every row that applies on ``examples`` examples, which are the same in each run.
 
-    What a check raises becomes part of the result; only KeyboardInterrupt and the like come out.
+    Errors of checks become part of the result. Only KeyboardInterrupt and the like are raised.
     """
     return Examination(adapter.name, tuple(_examined(row, adapter, examples) for row in rows))
 
@@ -136,7 +136,7 @@ def _examined(row: RowLike, adapter: Adapted, examples: int) -> RowOutcome:
     lacking = missing(row, adapter)
     if lacking:
         return RowOutcome(row.id, row.title, "does not apply", f"needs {', '.join(sorted(lacking))}")
-    # Reproducible: the same examples in each run, and none remembered from the last.
+    # Reproducible: the same examples in each run, and none remembered from an earlier one.
     profile = settings(
         max_examples=examples,
         derandomize=True,
@@ -147,7 +147,7 @@ def _examined(row: RowLike, adapter: Adapted, examples: int) -> RowOutcome:
         print_blob=False,
     )
     try:
-        # Any exception: a library that breaks in an unforeseen way does not hold the row.
+        # Any exception: for a library that breaks in an unforeseen way the row does not hold.
         row_test(row, adapter, profile)()
     except Exception as error:
         return RowOutcome(row.id, row.title, "fails", _counterexample(error))
@@ -155,7 +155,8 @@ def _examined(row: RowLike, adapter: Adapted, examples: int) -> RowOutcome:
 
 
 def _counterexample(error: BaseException) -> str:
-    # Hypothesis puts the example into a note. Different failures of a row come as a group; one is enough.
+    # Hypothesis puts the example into a note. If a row fails in several ways it raises a group; one is
+    # enough.
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

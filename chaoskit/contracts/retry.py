@@ -1,4 +1,4 @@
-"""The R, Q and A rows in their order, and the adapter of our own retry."""
+"""The R, Q and A rows in their order, and the adapter for our own retry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = [
 
 
 def _place(row: Row) -> tuple[int, str]:
-    # R16a is about the same question as R16, for the other kind of function.
+    # R16a asks the same as R16, for the other kind of function, and comes right after it.
     return int(row.id[1:].rstrip("a")), row.id
 
 

@@ -1,4 +1,4 @@
-"""How the R and Q rows drive a retry of any library: what an adapter provides, and ours."""
+"""The adapter through which the R, Q and A rows drive a retry of any library, and ours for our own."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ FEATURES = frozenset(
         "wake",  # plan.wake ends a wait
     }
 )
-"""What a retry may offer beyond the minimum. A row that needs a feature does not apply without it."""
+"""What a retry may offer beyond the minimum. A row that needs more does not apply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPlan:
-    """The policy that a row asks for. Waits in seconds: ``initial`` × ``factor`` ** n, not above ``cap``.
+    """The policy that a row asks for. Wait n is ``initial`` × ``factor`` ** n seconds, at most ``cap``.
 
-    Each wait is multiplied by a random factor between the two of ``jitter``, and still kept to the cap;
-    an adapter lists the pairs that it can do in ``jitters``.
+    Each wait is multiplied by a random factor from the range ``jitter``, and stays at most ``cap``. An
+    adapter lists the ranges that its library offers in ``jitters``.
     """
 
     on: tuple[type[BaseException], ...] = (ConnectionError,)
@@ -62,7 +62,7 @@ class RetryPlan:
 
 
 class RetryWorld(Protocol):
-    """The time of one example."""
+    """The time of one example, which policies must use."""
 
     clock: RecordingClock
 
@@ -75,10 +75,10 @@ class RetryAdapter(Protocol):
     jitters: tuple[tuple[float, float], ...]
 
     def world(self) -> AbstractContextManager[RecordingClock]:
-        """The time for one example; policies are made and used inside."""
+        """The time of one example; its policies are created and used within the block."""
 
     def wrap(self, fn: Callable[..., Any], plan: RetryPlan) -> Callable[..., Any]:
-        """``fn``, synchronous, retried by the plan. Raises what the library raises for what it refuses."""
+        """``fn``, synchronous, retried by the plan. Raises the library's own error for what it refuses."""
 
     def awrap(self, fn: Callable[..., Any], plan: RetryPlan) -> Callable[..., Any]:
         """``fn``, a coroutine function, retried by the plan (feature ``async``)."""
@@ -87,14 +87,14 @@ class RetryAdapter(Protocol):
         """A budget for ``plan.budget`` (feature ``budget``)."""
 
     def balance(self, budget: Any) -> int:
-        """How many retries the budget has left."""
+        """The number of retries that the budget has left."""
 
     def errors(self) -> list[BaseException]:
-        """One of each kind of error that the library raises itself."""
+        """One error of each class that the library itself raises."""
 
 
 class ChaoskitRetry:
-    """Adapter of :func:`chaoskit.runtime.retry`; subclass it to test a variant."""
+    """The adapter for :func:`chaoskit.runtime.retry`. Subclass it to test a variant."""
 
     name = "chaoskit"
     features = FEATURES
@@ -122,7 +122,7 @@ class ChaoskitRetry:
         return partial(policy.acall, fn)
 
     def policy(self, plan: RetryPlan) -> Any:
-        """Our policy for the plan."""
+        """Our policy for ``plan``."""
         from chaoskit.runtime import Exponential, Jitter, retry
 
         listener: Callable[[], Any] = plan.listener or (lambda: None)
@@ -141,7 +141,7 @@ class ChaoskitRetry:
         )
 
     def condition(self, plan: RetryPlan) -> Any:
-        """What the plan means for our ``on``."""
+        """The condition of ``plan`` as our ``on``."""
         from chaoskit.runtime import Classifier
 
         if plan.through_causes:
@@ -162,11 +162,11 @@ class ChaoskitRetry:
 
         classes = (getattr(taxonomy, name) for name in taxonomy.__all__)
         errors = [c for c in classes if isinstance(c, type) and issubclass(c, taxonomy.ResilienceError)]
-        # A lock cannot be pickled: errors must arrive even if a caller has put one into their context.
+        # With a lock, which cannot be pickled: an error must survive even if its context holds one.
         single = [
             c("lost", context={"lock": threading.Lock()}) for c in errors if c is not taxonomy.PartialFailure
         ]
-        # An ExceptionGroup, whose constructor takes the errors as well.
+        # An ExceptionGroup, whose constructor also takes a list of errors.
         return [*single, taxonomy.PartialFailure("some", [ValueError("one")])]
 
 

@@ -1,4 +1,4 @@
-"""The S rows in their order, and the adapter of our own store."""
+"""The S rows in their order, and the adapter for our own store."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from chaoskit.contracts.store_rows import KILLED, LETTERS, RECORDS
 __all__ = ["ROWS", "ChaoskitStore", "ChaoskitSubject", "StoreAdapter", "StoreSubject"]
 
 ROWS: tuple[Row, ...] = tuple(sorted(KILLED + LETTERS + RECORDS, key=lambda row: int(row.id[1:])))
-"""S2 asks for the kill of a process. Power loss is asked of a store by the harness: ``scenarios/runtime``."""
+"""S2 kills a process. The harness tests a store for power loss: ``scenarios/runtime``."""

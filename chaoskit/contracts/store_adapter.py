@@ -1,4 +1,4 @@
-"""How the S rows drive a durable store of any library: what an adapter provides, and ours."""
+"""The adapter through which the S rows drive a durable store of any library, and ours for our own."""
 
 from __future__ import annotations
 
@@ -29,42 +29,42 @@ FEATURES = frozenset(
         "steps",  # the result of a step is recorded, and its attempts
     }
 )
-"""What a store may offer beyond saving and loading. A row that needs a feature does not apply without it."""
+"""What a store may offer beyond saving and loading. A row that needs more does not apply."""
 
 
 class StoreSubject(Protocol):
-    """One open store. Values are JSON's."""
+    """One open store. Values are JSON values."""
 
     def save(self, key: str, value: Any) -> None:
-        """Write the value. Whatever it raises, the row takes for a refusal."""
+        """Write the value. The row takes any exception for a refusal."""
 
     def load(self, key: str) -> Any:
-        """The value; raises KeyError if there is none."""
+        """The value. Raises KeyError if there is none."""
 
     def together(self, values: Mapping[str, Any], fail: Callable[[], None]) -> None:
-        """Write all of them, call ``fail`` before they are committed, and let it raise (``atomic``)."""
+        """Write all values, call ``fail`` before they are committed, and pass on its error (``atomic``)."""
 
     def claim(self, key: str) -> object | None:
-        """Make the record if it is new, and take it; None if another has it (``claims``)."""
+        """Create the record if it is new, and claim it; None if another worker has it (``claims``)."""
 
     def step(self, key: str, fn: Callable[[], Any]) -> Any:
-        """The result of a step: recorded earlier, or of ``fn``, which then is recorded (``steps``)."""
+        """The result of a step: as recorded earlier, or of ``fn``, which is then recorded (``steps``)."""
 
     def attempts(self, key: str) -> int | None:
-        """How often the step was started, or None if the library does not count."""
+        """How often the step was started; None if the library does not count that."""
 
     def bury(self, run: str, error: Exception, payload: Any, attempts: int, correlation: str) -> str:
-        """Keep a run that failed for good; the name of its letter (``letters``)."""
+        """Keep a run that failed for good; return the name of its letter (``letters``)."""
 
     def letter(self, id: str) -> Mapping[str, Any]:
         """The letter: ``payload``, ``errors`` (messages, the first one's cause after it), ``attempts``,
         ``correlation``."""
 
     def redrive(self, id: str) -> bool:
-        """Put the run back; False, or an exception, if that is refused."""
+        """Put the run back. A refusal is False, or an exception."""
 
     def delivered(self) -> list[str]:
-        """Take what was put back and is due: the runs, each as often as it is handed out."""
+        """Take the runs that were put back and are due; each as often as it is handed out."""
 
 
 class StoreAdapter(Protocol):
@@ -74,21 +74,23 @@ class StoreAdapter(Protocol):
     features: frozenset[str]
 
     def place(self) -> AbstractContextManager[str]:
-        """Where a store can be, and nothing is; removed at the end."""
+        """A place for a store, without a store. It is removed at the end."""
 
     def open(self, place: str) -> AbstractContextManager[StoreSubject]:
-        """The store there, made if it is not."""
+        """The store at ``place``, created if necessary."""
 
     def busy(self, place: str) -> AbstractContextManager[None]:
-        """While the block runs every write fails within a few seconds (feature ``busy``)."""
+        """While the block runs, every write fails within a few seconds (feature ``busy``)."""
 
     def damage(self, place: str, key: str, stored: bytes | None) -> None:
-        """Change the stored value of ``key`` behind the store, which is closed: one character of it, or all
-        of it to ``stored`` (feature ``damage``)."""
+        """Change the stored value of ``key`` while the store is closed (feature ``damage``).
+
+        Only a part of it is changed, or with ``stored`` all of it.
+        """
 
 
 class ChaoskitStore:
-    """Adapter of :class:`chaoskit.runtime.Store` in a file; subclass it for another place."""
+    """The adapter for :class:`chaoskit.runtime.Store` in a file. Subclass it for another place."""
 
     name = "chaoskit"
     features = FEATURES
@@ -105,7 +107,7 @@ class ChaoskitStore:
 
     @contextmanager
     def busy(self, place: str) -> Iterator[None]:
-        # Another program, outside of the store's own lock: what it holds is what SQLite looks at.
+        # As another program would: without the store's own lock, holding only what SQLite itself checks.
         other = sqlite3.connect(place, isolation_level=None)
         try:
             other.execute("begin immediate")
@@ -134,7 +136,7 @@ RECORD = Kind("contract")
 
 
 class ChaoskitSubject:
-    """Our store with what stands on it."""
+    """Our store, with the parts that are built on it."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

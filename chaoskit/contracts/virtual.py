@@ -1,4 +1,4 @@
-"""Virtual time for the rows: a clock that records every call of the sleeper, and an event loop on it."""
+"""Virtual time for the rows: a clock that records every sleep, and an event loop that runs on it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _R = TypeVar("_R")
 
 
 class RecordingClock(VirtualClock):
-    """Virtual time; ``calls`` has every argument that the sleeper was called with, zero included."""
+    """Virtual time. ``calls`` holds the seconds of every sleep that was asked for, zero included."""
 
-    # The event loop runs on this clock, and its timers tell when a moment has come.
+    # Not needed here: the event loop runs on this clock, and has its own timers.
     alarm = None  # type: ignore[assignment]
 
     def __init__(self) -> None:
@@ -30,24 +30,24 @@ class RecordingClock(VirtualClock):
         return super().sleep(seconds, wake)
 
     async def asleep(self, seconds: float) -> None:
-        # The loop's own sleep, so that cancellation and timers meet it as they do in production.
+        # By the loop's own sleep, so that cancellations and timers work as they do in production.
         self._accept(seconds)
         await asyncio.sleep(seconds)
 
     def _accept(self, seconds: float) -> None:
         self.calls.append(seconds)
-        # What time.sleep refuses: virtual time must not be more patient than real time.
+        # As time.sleep does: virtual time must not accept what real time refuses.
         if not 0 <= seconds < threading.TIMEOUT_MAX:
             raise ValueError(f"sleep length must be non-negative and fit a time value, not {seconds!r}")
 
 
 class _Jumping(selectors.DefaultSelector):
-    """A selector that lets the loop's clock jump where the loop would wait."""
+    """A selector that advances the loop's clock where the loop would wait."""
 
     clock: VirtualClock
 
     def select(self, timeout: float | None = None) -> Any:
-        # Sockets still count: the loop wakes itself through one when another thread hands it work.
+        # Sockets still count: another thread that hands work to the loop wakes it through one.
         ready = super().select(0)
         if not ready:
             if timeout is None:
@@ -69,6 +69,6 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 def run(clock: VirtualClock, work: Callable[[], Coroutine[Any, Any, _R]]) -> _R:
-    """Run ``work`` on a new event loop in the time of ``clock``."""
+    """Run ``work`` on a new event loop, in the time of ``clock``; return its result."""
     with asyncio.Runner(loop_factory=lambda: _Loop(clock)) as runner:
         return runner.run(work())

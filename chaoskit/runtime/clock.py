@@ -142,3 +142,12 @@ class VirtualClock(Lasting):
         self.sleep(seconds)
         # One turn of the loop, so that tasks interleave as in real time, and cancellation is noticed.
         await asyncio.sleep(0)
+
+
+def utc(seconds: float, digits: int = 3) -> str:
+    """``seconds`` since the epoch in ISO 8601, cut off after ``digits`` digits of the second.
+
+    In UTC, so that stamps of several machines can be ordered, and sort as text.
+    """
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{whole}.{int(seconds % 1 * 10**digits):0{digits}d}Z"

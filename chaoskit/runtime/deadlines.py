@@ -1,11 +1,11 @@
 """A total deadline that nested calls inherit through a context variable.
 
-It travels with the context: asyncio tasks have it, threads have it where the context is carried. An
-inner deadline can only be earlier than the outer one. It is measured on the monotonic clock that it
-was set with, so a step of the wall clock changes nothing.
+It travels with the context: asyncio tasks inherit it, threads have it if the context is carried to them. An
+inner deadline can only be earlier than the outer one. It is measured on the monotonic clock that it was set
+with, so a step of the wall clock has no effect.
 
-It cuts nothing by itself. Code that may wait asks :func:`remaining` first and passes the answer on, to a
-socket's timeout for instance.
+It cuts off nothing by itself. Code that may wait asks :func:`remaining` first and passes the answer on, for
+instance as a socket's timeout.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import DeadlineExceeded
+from chaoskit.runtime.numbers import is_number
 
 __all__ = ["check", "deadline", "remaining"]
 
@@ -39,7 +40,7 @@ _SYSTEM = SystemClock()
 def nested(outer: Scope, seconds: float | None, clock: Clock) -> Scope | None:
     """A new scope that ends ``seconds`` from now (None: never), or with ``outer`` if that is earlier."""
     mine = None if seconds is None else clock.monotonic() + seconds
-    # Another thread may close the outer scope at any moment: read it once.
+    # Another thread may close the outer scope at any moment, so read it once.
     theirs = outer[0]
     if theirs is None:
         return None if mine is None else [mine, clock]
@@ -54,9 +55,9 @@ def deadline(seconds: float, *, clock: Clock = _SYSTEM) -> Iterator[None]:
     """Within the block, everything has to be done ``seconds`` from now (or by the outer deadline).
 
     Raises:
-        UsageError: for a negative number of seconds.
+        UsageError: ``seconds`` is negative or not a number.
     """
-    if not seconds >= 0:
+    if not (is_number(seconds) and seconds >= 0):
         raise wrong("deadline", seconds, "zero or more seconds")
     outer, token = CURRENT.get(), None
     scope = nested(outer, seconds, clock) or NEVER
@@ -76,9 +77,9 @@ def remaining() -> float | None: ...
 @overload
 def remaining(default: float) -> float: ...
 def remaining(default: float | None = None) -> float | None:
-    """Seconds until the deadline in force, not below zero, and not above ``default``.
+    """Seconds until the deadline in force, at least zero, and at most ``default``.
 
-    Without a deadline it is ``default``: what a socket's timeout should be then.
+    Without a deadline it is ``default``, which suits a socket's timeout.
     """
     scope = CURRENT.get()
     at = scope[0]
@@ -89,7 +90,7 @@ def remaining(default: float | None = None) -> float | None:
 
 
 def check() -> None:
-    """Look at the deadline in force.
+    """Check the deadline in force.
 
     Raises:
         DeadlineExceeded: it has passed.

@@ -7,6 +7,7 @@ passes as long as the library behaves so. Run the file to run them all.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import datetime
 import gc
 import itertools
@@ -70,6 +71,19 @@ def is_not_retried(wrap):
         return fail_later()
 
     ended = attempt(asyncio.run, wrap(work)())
+    return ended == "ConnectionError" and next(calls) == 1
+
+
+def hands_the_future_on(wrap):
+    """A function that returns a future is called once, and its failure comes through."""
+    calls = itertools.count()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+
+        def work():
+            next(calls)
+            return pool.submit(fail)
+
+        ended = attempt(wrap(work)().result)
     return ended == "ConnectionError" and next(calls) == 1
 
 
@@ -238,6 +252,13 @@ def tenacity_r20():
     assert slept(tenacity.retry(stop=tenacity.stop_after_attempt(2))) == [0]
 
 
+def tenacity_r26():
+    """A future is handed on, and its failure is never retried."""
+    import tenacity
+
+    assert hands_the_future_on(tenacity.retry(stop=tenacity.stop_after_attempt(3)))
+
+
 def stamina_r2():
     """A negative wait is accepted, and is an error when it is due."""
     import stamina
@@ -307,6 +328,13 @@ def stamina_r20():
     import stamina
 
     assert slept(stamina.retry(on=ConnectionError, attempts=2, wait_max=0)) == [0]
+
+
+def stamina_r26():
+    """A future is handed on, and its failure is never retried."""
+    import stamina
+
+    assert hands_the_future_on(stamina.retry(on=ConnectionError, attempts=3, wait_max=0))
 
 
 def backoff_r1():
@@ -410,6 +438,13 @@ def backoff_r20():
     ) == [0]
 
 
+def backoff_r26():
+    """A future is handed on, and its failure is never retried."""
+    import backoff
+
+    assert hands_the_future_on(backoff.on_exception(backoff.expo, ConnectionError))
+
+
 def urllib3_r1():
     """The power overflows before the cap is applied."""
     from urllib3.util import Retry
@@ -471,6 +506,11 @@ def redress_r16():
 def redress_r20():
     """Without a wait it sleeps for zero seconds."""
     assert slept(_redress(2)) == [0]
+
+
+def redress_r26():
+    """A future is handed on, and its failure is never retried."""
+    assert hands_the_future_on(_redress(3))
 
 
 def reproductions() -> dict[tuple[str, str], Callable[[], None]]:

@@ -55,6 +55,7 @@ SHARED = (
     "no",
     "raises",
     "is_hidden",
+    "hands_the_future_on",
 )
 
 

@@ -180,7 +180,7 @@ def test_verify_tells_artefacts_from_the_store(tmp_path: Path, store: Store, cap
     assert asked(capsys, "verify", "--deep")["ok"] is True
     (tmp_path / "out").write_text("lost")
     [found] = asked(capsys, "verify", code=1)["artefacts"]
-    assert (found["key"], found["path"], found["trouble"]) == ("x", "out", "has another content")
+    assert (found["key"], found["path"], found["trouble"]) == ("x", "out", "has different content")
     assert run(["recovery", "verify", "--no-artefacts"]) == 0
     with store.transaction() as tx:
         tx.execute("update record set payload = '{}' where key = 'done'")  # type: ignore[attr-defined]

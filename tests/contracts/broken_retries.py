@@ -15,6 +15,7 @@ from typing import Any
 from chaoskit.contracts.retry import ChaoskitRetry, RetryPlan
 from chaoskit.core.errors import ChaoskitError
 from chaoskit.runtime import RetryBudget
+from chaoskit.runtime.calling.callables import protectable
 from chaoskit.runtime.clock import SystemClock
 from chaoskit.runtime.retrying.backoff import LONGEST_WAIT
 
@@ -461,6 +462,21 @@ class CallsAnything(Hand):
     """Calls what it is given, and is content with what comes back."""
 
 
+class LooksAtTheFunctionAlone(Twin):
+    """Refuses what it knows by the function, and hands on what any other returns."""
+
+    def wrap(self, fn: Fn, plan: RetryPlan) -> Fn:
+        protectable("a retry", fn)
+        policy = self.policy(plan)
+
+        @functools.wraps(fn)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            # In a box, which is a result like any other.
+            return policy(lambda: [fn(*args, **kwargs)])()[0]
+
+        return call
+
+
 class AwaitsAnything(Hand):
     """Wraps a synchronous call and protects nothing of it."""
 
@@ -706,6 +722,7 @@ BROKEN: dict[str, list[type[Twin]]] = {
     "R24": [LosesTheName, NotAMethod],
     "R24a": [Returns],
     "R25": [DeafToShutdown],
+    "R26": [CallsAnything, LooksAtTheFunctionAlone],
     "Q1": [SpendsLavishly, SpendsRounded, Uncharged],
     "Q1t": [SpendsRacily, Uncharged],
     "Q2": [SpendsWhatNeverStarts, SpendsBeyondTheCap],

@@ -29,7 +29,7 @@ THEIRS = settings(
 )
 
 ALL = ROWS + BUDGET_ROWS + ASYNC_ROWS
-IDS = {f"R{n}" for n in range(1, 26)} | {f"Q{n}" for n in range(1, 4)} | {"A1", "A2", "A3", "A4", "A6"}
+IDS = {f"R{n}" for n in range(1, 27)} | {f"Q{n}" for n in range(1, 4)} | {"A1", "A2", "A3", "A4", "A6"}
 TWINS_OF = BROKEN | BROKEN_COROUTINES
 TWINS = [pytest.param(row, twin, id=f"{row.id}-{twin.__name__}") for row in ALL for twin in TWINS_OF[row.id]]
 

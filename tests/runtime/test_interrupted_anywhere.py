@@ -90,10 +90,9 @@ def struck(call: Callable[[], Any], at: int) -> bool:
 
     def strike(frame: Any, event: str, value: Any) -> None:
         nonlocal left
-        # The end of the profiling itself is a call as well. The entry of a with statement is one from CPython
-        # 3.14 on: a lock that was just taken there stays taken, as in all code that has a lock.
-        entry = getattr(value, "__name__", "") == "__enter__"
-        if event in ("call", "c_return") and value is not sys.setprofile and not entry:
+        # The end of the profiling itself is a call as well. So is the entry of a with statement, from CPython
+        # 3.14 on: a lock taken by one would stay taken.
+        if event in ("call", "c_return") and value is not sys.setprofile:
             left -= 1
             if left == 0:
                 sys.setprofile(None)
@@ -132,3 +131,36 @@ def test_a_call_that_is_struck_anywhere_leaves_nothing_behind(name: str) -> None
         # In another thread, since a lock that this one holds would let it in again.
         assert in_another_thread(call) == [7], f"the next call does not go through after moment {moments}"
     assert 2 < moments < MOST
+
+
+class Granting(VirtualClock):
+    """Hands the place over to the caller that waits for it; what does so is not struck."""
+
+    bulkhead: Bulkhead
+    is_held = False
+
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
+        profile = sys.getprofile()
+        sys.setprofile(None)
+        self.is_held = False
+        self.bulkhead.__exit__()
+        sys.setprofile(profile)
+        return True
+
+
+def test_a_wait_that_is_struck_anywhere_loses_no_place() -> None:
+    """Neither in the queue nor with the place that has just come."""
+    clock = Granting()
+    bulkhead = clock.bulkhead = Bulkhead(1, queue=1, clock=clock)
+    moments = 0
+    is_struck = True
+    while is_struck and moments < MOST:
+        bulkhead.__enter__()
+        clock.is_held = True
+        moments += 1
+        is_struck = struck(lambda: bulkhead.call(work), moments)
+        if clock.is_held:
+            bulkhead.__exit__()
+        assert (bulkhead.in_use, bulkhead.waiting) == (0, 0), f"after moment {moments}"
+        assert in_another_thread(lambda: bulkhead.call(work)) == [7], f"after moment {moments}"
+    assert 10 < moments < MOST

@@ -1,7 +1,7 @@
-"""The B rows (circuit breaker), one module for each question that they ask.
+"""The B rows (circuit breaker), one module for each subject.
 
-A row is a Hypothesis strategy for its examples and a check of one example, which raises
-``AssertionError`` with what was seen.
+A row consists of a Hypothesis strategy for its examples, and a check of one example, which raises
+``AssertionError`` with a message about what was seen.
 """
 
 from __future__ import annotations
@@ -14,4 +14,4 @@ from chaoskit.contracts.breaker_rows.windows import WINDOWS
 __all__ = ["SINGLE", "THREADED"]
 
 SINGLE = (*CALLERS, *SETTINGS, *WINDOWS)
-"""The rows that one thread decides: an example takes microseconds, where ``THREADED`` waits for threads."""
+"""The rows that need one thread. An example takes microseconds; those of ``THREADED`` wait for threads."""

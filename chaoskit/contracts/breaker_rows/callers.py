@@ -1,4 +1,4 @@
-"""What callers and listeners see of a breaker, and which outcomes count."""
+"""What callers and listeners see of a breaker, and which outcomes it counts."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ __all__ = ["CALLERS"]
 
 
 def own_error(adapter: BreakerAdapter, example: tuple[int, int]) -> None:
-    """B1: every failing call, including the tripping one and a probe, raises the backend's own error."""
+    """B1: every failing call, also the one that opens the breaker and a probe, raises the backend's error."""
     failures, probes = example
     with adapter.world() as world:
         subject = adapter.make(BreakerPlan(failures=failures))
-        # The first round trips the breaker; each later one is a probe that fails.
+        # The first round opens the breaker; each later one is a probe that fails.
         for round_ in range(1 + probes):
             for n in range(failures if round_ == 0 else 1):
                 error = Broken(n)
@@ -48,7 +48,7 @@ def own_error(adapter: BreakerAdapter, example: tuple[int, int]) -> None:
 
 
 def neutral(*kinds: str) -> Callable[[BreakerAdapter, Any], None]:
-    """B4, B5: what the callers of other operations see is the same with and without the neutral ones."""
+    """B4, B5: callers of other operations see the same with and without the neutral ones."""
 
     def check(adapter: BreakerAdapter, example: tuple[int, list[str]]) -> None:
         failures, steps = example
@@ -70,7 +70,7 @@ def neutral(*kinds: str) -> Callable[[BreakerAdapter, Any], None]:
 
 
 def interrupts(adapter: BreakerAdapter, example: tuple[int, list[str]]) -> None:
-    """B5: Ctrl-C, exit and a cancelled task count neither way and give a probe's place back."""
+    """B5: Ctrl-C, exit and a cancelled task don't count, and free the place of a probe."""
     neutral("ctrl-c", "exit")(adapter, example)
     if "async" in adapter.features:
         asyncio.run(_cancelled_probe(adapter, example[0]))
@@ -82,7 +82,7 @@ async def _cancelled_probe(adapter: BreakerAdapter, failures: int) -> None:
 
     with adapter.world() as world:
         subject = adapter.make(BreakerPlan(failures=failures))
-        # One failure short of the threshold: if the cancellation counted, the breaker would be open now.
+        # One failure short of the threshold: if the cancellation counted, the breaker would open.
         for _ in range(failures - 1):
             await _swallow(subject.acall(fail))
         await _cancel(subject)
@@ -102,9 +102,9 @@ async def _cancel(subject: Subject) -> None:
         await asyncio.Event().wait()
 
     task = asyncio.ensure_future(subject.acall(hang))
-    # A breaker that rejects never enters the backend: waiting for that alone would hang.
+    # A breaker that rejects never enters the backend, so waiting only for that would hang.
     waiting = asyncio.ensure_future(entered.wait())
-    # Whichever comes first: the call is inside, or it was rejected.
+    # Whichever comes first: the call has entered the backend, or it was rejected.
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     task.cancel()
@@ -134,21 +134,21 @@ async def _reaches(subject: Subject) -> bool:
 
 
 def eras(adapter: BreakerAdapter, example: tuple[int, str, str]) -> None:
-    """B6: the result of a call that began before the breaker changed state no longer changes it."""
+    """B6: the result of a call that began before the breaker changed its state no longer changes it."""
     failures, stage, late = example
-    # Half-open lasts beyond one probe only where several are needed, and one failure is enough to open.
+    # Half-open lasts longer than one probe only if several are needed and one failure is enough to open.
     if not {"probes", "strict-probes"} <= adapter.features and stage == "half-open":
         stage = "open"
     with adapter.world() as world:
         subject = adapter.make(BreakerPlan(failures=failures, probes=2 if stage == "half-open" else 1))
 
         def slow() -> Any:
-            # The calls inside this one stand for those of other threads while it runs: same order, no race.
+            # The calls inside this one stand for calls of other threads while it runs: same order, no race.
             trip(subject, failures)
             if stage != "open":
                 world.advance(10.0)
                 demand(is_let_through(subject), "no probe was let through after the open period")
-            # One failure short: the late one would be the last that it takes.
+            # One failure short of the threshold, so that the late one would reach it.
             if stage == "closed":
                 trip(subject, failures - 1)
             if late == "fail":
@@ -157,7 +157,7 @@ def eras(adapter: BreakerAdapter, example: tuple[int, str, str]) -> None:
 
         seen(subject, slow)
         what = f"a call from an earlier era came back ({late}) while {stage}"
-        # The state cannot be asked for; what the next caller sees gives it away.
+        # The state itself is not accessible, but the next caller shows it.
         if stage == "open":
             demand(not is_let_through(subject), f"{what} and closed it")
         elif late == "fail":
@@ -168,13 +168,13 @@ def eras(adapter: BreakerAdapter, example: tuple[int, str, str]) -> None:
 
 
 def raising_listener(adapter: BreakerAdapter, example: tuple[int, list[str]]) -> None:
-    """B10: with a listener that always raises, every caller sees what it sees without one."""
+    """B10: every caller sees the same with a listener that always raises as with a good one."""
     failures, steps = example
 
     def bad(edge: Edge) -> None:
         raise RuntimeError("the listener's own trouble")
 
-    # Both logs from the same steps: whatever the listener changes shows as a difference.
+    # Both logs from the same steps, so that any effect of the listener shows as a difference.
     logs = []
     for listener in (bad, lambda edge: None):
         with adapter.world() as world:
@@ -192,26 +192,26 @@ _LEGAL_EDGES = frozenset(
 
 
 def edges(adapter: BreakerAdapter, example: tuple[int, list[str]]) -> None:
-    """B13: the edges that a listener is told are legal, follow on each other, and each comes once."""
+    """B13: the edges that a listener hears of are legal, follow each other, and come once each."""
     failures, steps = example
     told: list[Edge] = []
     with adapter.world() as world:
         subject = adapter.make(BreakerPlan(failures=failures, on_edge=told.append))
         log = drive(subject, world, steps, 10.0)
     at = "closed"
-    # Each edge begins where the last one ended; the first one at closed.
+    # Each edge begins where the one before it ended, and the first one at closed.
     for edge in told:
-        demand(edge in _LEGAL_EDGES, f"{steps}: {edge} is no legal edge; told {told}")
+        demand(edge in _LEGAL_EDGES, f"{steps}: {edge} is not a legal edge; told {told}")
         demand(edge[0] == at, f"{steps}: {edge} was told while {at}; told {told}")
         at = edge[1]
-    # Legal edges in a legal order could still be made up, or leave out a whole cycle.
+    # Legal edges in a legal order could still be made up, or lack a whole cycle.
     opened = sum(edge == ("closed", "open") for edge in told)
     demand(opened == _model_openings(failures, steps), f"{steps}: callers saw {log}, the listener {told}")
 
 
 def _model_openings(failures: int, steps: Sequence[str]) -> int:
-    """How often a breaker with one probe goes from closed to open in ``steps``, by its definition."""
-    # A second implementation of the rule, short enough to be checked by eye.
+    """How often a breaker with one probe goes from closed to open in ``steps``, by definition."""
+    # A second implementation of the rule, short enough to be checked by reading it.
     state, streak, opened = "closed", 0, 0
     for step in steps:
         if step == "wait":

@@ -1,4 +1,4 @@
-"""The backends that the breaker rows call, and what a caller gets to see of them."""
+"""The backends that the breaker rows call, and what a caller sees of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Excluded(LookupError):
 
 
 VALUE = object()
-"""What every healthy backend returns: equal to nothing else, so that no breaker can make it up."""
+"""The value that every healthy backend returns. It equals nothing else, so no breaker can make it up."""
 FAILURES = st.integers(1, 5)
 
 
@@ -34,14 +34,14 @@ def fails(error: BaseException) -> Callable[[], Any]:
 
 
 def answers() -> Any:
-    """A backend that is healthy."""
+    """A healthy backend."""
     return VALUE
 
 
 def seen(subject: Subject, fn: Callable[[], Any]) -> str:
     """What the caller of ``fn`` gets: ``value``, ``error`` (the backend's own), or ``rejected``.
 
-    Raises whatever else comes out of the breaker, and AssertionError for a value that is not the backend's.
+    Raises any other error of the breaker, and AssertionError if the value is not the backend's.
     """
     try:
         value = subject.call(fn)
@@ -50,21 +50,21 @@ def seen(subject: Subject, fn: Callable[[], Any]) -> str:
             return "rejected"
         if isinstance(error, Broken | Excluded | KeyboardInterrupt | SystemExit):
             return "error"
-        # Neither the backend's nor a rejection: an error of the breaker itself, which fails the row.
+        # Neither the backend's error nor a rejection: the breaker itself failed, and so does the row.
         raise
     demand(value is VALUE, f"the backend's value came back as {value!r}")
     return "value"
 
 
 def is_let_through(subject: Subject) -> bool:
-    """A call that succeeds reaches the backend now; a closed breaker counts it."""
+    """Return True if a call reaches the backend now. It succeeds, and a closed breaker counts it."""
     return seen(subject, answers) == "value"
 
 
 def trip(subject: Subject, failures: int) -> None:
     """Fail ``failures`` times in a row."""
     for _ in range(failures):
-        # A breaker that raises its own error for the call that trips it fails B1, and B1 alone.
+        # If a breaker raises another error for the call that opens it, that must fail B1 and no other row.
         try:
             subject.call(fails(Broken()))
         except Exception as error:
@@ -72,7 +72,7 @@ def trip(subject: Subject, failures: int) -> None:
 
 
 def drive(subject: Subject, world: BreakerWorld, ops: Sequence[str], open_for: float) -> list[str]:
-    """Do ``ops`` in order; return what each caller saw. ``open_for`` is what "wait" lets pass, in seconds."""
+    """Do ``ops`` in order; return what each caller saw. "wait" lets ``open_for`` seconds pass."""
     backends = {
         "ok": answers,
         "fail": fails(Broken()),
@@ -90,7 +90,7 @@ def drive(subject: Subject, world: BreakerWorld, ops: Sequence[str], open_for: f
 
 
 def ops(*kinds: str) -> st.SearchStrategy[tuple[int, list[str]]]:
-    """A threshold, and operations that are likely to cross it."""
-    # "fail" twice: with even odds few examples would ever reach a threshold of three in a row.
+    """A threshold, and operations that are likely to reach it."""
+    # "fail" twice: with equal chances few examples would have three failures in a row.
     steps = st.sampled_from(["ok", "fail", "fail", "wait", *kinds])
     return st.tuples(st.integers(1, 3), st.lists(steps, min_size=1, max_size=25))

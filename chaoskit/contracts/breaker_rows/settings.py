@@ -1,4 +1,4 @@
-"""Settings mean what they say: zero and None, excluded classes, an open period in seconds."""
+"""Settings mean what they say: zero and None, excluded classes, and an open period in seconds."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["SETTINGS"]
 
 
 def wall_clock(adapter: BreakerAdapter, example: tuple[float, str]) -> None:
-    """B8: steps of the wall clock and of the time zone make the open period neither shorter nor longer."""
-    # Dates and zones for which a naive clock is off by hours, or by a whole day (Apia).
+    """B8: changes of the wall clock and of the time zone make the open period neither shorter nor longer."""
+    # Zones in which a naive clock is wrong by hours, or by a whole day (Apia).
     step, zone = example
     with adapter.world() as world:
         subject = adapter.make(BreakerPlan(failures=1))
@@ -40,7 +40,7 @@ def wall_clock(adapter: BreakerAdapter, example: tuple[float, str]) -> None:
 
 @contextmanager
 def _zone(name: str) -> Iterator[None]:
-    """Let this process be in time zone ``name``."""
+    """Run the block in time zone ``name``."""
     before = os.environ.get("TZ")
     try:
         _set_zone(name)
@@ -59,18 +59,18 @@ def _set_zone(name: str | None) -> None:
 
 
 def zero_and_none(adapter: BreakerAdapter, example: tuple[str, Any]) -> None:
-    """B9: a setting of zero or None is refused, or does what it says; no default takes its place."""
+    """B9: a setting of zero or None is refused, or has its literal meaning; no default replaces it."""
     setting, value = example
     if setting == "probes" and "probes" not in adapter.features:
         return
     with adapter.world() as world:
         plan = replace(BreakerPlan(failures=1), **{setting: value})
         try:
-            # A refusal may be any exception; which one is for the library to choose.
+            # A refusal may be any exception; the library chooses which.
             subject = adapter.make(plan)
         except Exception:
             return
-        # Refusing late, when the value is first compared with a number, is a refusal as well.
+        # A late refusal counts too, when the value is first compared with a number.
         try:
             _HONOURED[setting](subject, world, value)
         except TypeError:
@@ -90,7 +90,7 @@ def _failures_honoured(subject: Subject, world: BreakerWorld, value: Any) -> Non
 def _open_for_honoured(subject: Subject, world: BreakerWorld, value: Any) -> None:
     trip(subject, 1)
     if value is None:
-        # Ten years are longer than any default.
+        # Longer than any default.
         world.advance(10 * 365 * 86400.0)
         demand(not is_let_through(subject), "open_for=None came to an end: a default took its place")
     else:
@@ -115,10 +115,10 @@ class Plain(Exception):
 
 
 class Abstract(Exception, metaclass=abc.ABCMeta):
-    """A class with the one metaclass that is common."""
+    """A class with the only metaclass that is common."""
 
 
-# isinstance asks the metaclass, except does not: a breaker that uses the one misses what the other catches.
+# isinstance asks the metaclass, and except does not: a breaker that uses isinstance misses caught errors.
 class _Liar(type):
     def __instancecheck__(cls, instance: object) -> bool:
         return False
@@ -129,7 +129,7 @@ class Lying(Exception, metaclass=_Liar):
 
 
 class LyingChild(Lying):
-    """A subclass: only for the exact class does ``isinstance`` answer without asking the metaclass."""
+    """A subclass, since for the exact class ``isinstance`` answers without asking the metaclass."""
 
 
 class _Odd(type):
@@ -140,7 +140,7 @@ class _Odd(type):
 
 
 class Unhashable(Exception, metaclass=_Odd):
-    """A class that can neither be compared nor put in a set."""
+    """A class that can be neither compared nor put into a set."""
 
 
 class PlainChild(Plain):
@@ -163,11 +163,11 @@ _PAIRS: list[tuple[type[Exception], type[Exception]]] = [
 
 
 def exclusions(adapter: BreakerAdapter, example: tuple[int, tuple[type[Exception], type[Exception]]]) -> None:
-    """B11: an excluded class, whatever its metaclass, and its subclasses never open the breaker."""
+    """B11: an excluded class and its subclasses never open the breaker, whatever their metaclass."""
     failures, (excluded, raised) = example
     with adapter.world():
         subject = adapter.make(BreakerPlan(failures=failures, ignore=(excluded,)))
-        # Twice the threshold, in case the first ones are counted and later ones are not.
+        # Twice the threshold, in case a breaker excludes the first ones only.
         for _ in range(2 * failures):
             error = raised()
             try:
@@ -177,7 +177,7 @@ def exclusions(adapter: BreakerAdapter, example: tuple[int, tuple[type[Exception
         demand(
             is_let_through(subject), f"excluding {excluded.__name__}, {raised.__name__} opened the breaker"
         )
-        # An implementation that takes every error for excluded must not pass.
+        # An implementation that excludes every error must not pass.
         trip(subject, failures)
         demand(not is_let_through(subject), f"excluding {excluded.__name__} keeps other errors from counting")
 

@@ -1,7 +1,7 @@
 """The B rows that need several threads, a store that fails, or a fork.
 
-No check sleeps to wait for something: a thread reports where it has got to, and what does not happen
-within the adapter's ``patience`` (seconds) counts as never happening.
+No check waits by sleeping. Threads report how far they have come, and something that does not happen within
+the adapter's ``patience`` (seconds) counts as never happening.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from chaoskit.contracts.breaker_rows.doubles import (
 from chaoskit.contracts.report import Row, demand
 
 _REJECTED_WITHIN = 0.001
-"""Seconds, as the contract promises (B2)."""
+"""Seconds within which a rejection must come: the promise of B2."""
 
 
 class ParkedBackend:
-    """A backend whose calls stay inside until :meth:`release`; counts those inside, rejected, and out."""
+    """A backend that holds its calls until :meth:`release`. Counts those inside, rejected, and returned."""
 
     def __init__(self, patience: float) -> None:
         self._changed = threading.Condition()
@@ -52,7 +52,7 @@ class ParkedBackend:
         return VALUE
 
     def release(self) -> None:
-        """Let every call in the backend, and every later one, come back."""
+        """Let every call in the backend return, and every later one too."""
         self._go.set()
 
     def caller(self, subject: Subject) -> threading.Thread:
@@ -62,7 +62,7 @@ class ParkedBackend:
         return thread
 
     def wait(self, condition: Callable[[], bool]) -> bool:
-        """Return True as soon as ``condition`` holds, False if it does not within the patience."""
+        """Return True as soon as ``condition`` holds, or False after the patience."""
         with self._changed:
             return self._changed.wait_for(condition, self._patience)
 
@@ -76,7 +76,7 @@ class ParkedBackend:
 
 @contextmanager
 def backend(adapter: BreakerAdapter) -> Iterator[ParkedBackend]:
-    """A backend that releases every call in the end, so that a failed check leaves no thread behind."""
+    """A backend that releases every call at the end, so that a failed check leaves no thread behind."""
     made = ParkedBackend(adapter.patience)
     try:
         yield made
@@ -87,7 +87,7 @@ def backend(adapter: BreakerAdapter) -> Iterator[ParkedBackend]:
 def within(patience: float, fn: Callable[[], Any], what: str) -> Any:
     """The result of ``fn``, run in a thread.
 
-    Raises what ``fn`` raises, and AssertionError if it takes longer than ``patience`` seconds.
+    Raises the error of ``fn``, or AssertionError if it takes longer than ``patience`` seconds.
     """
     box: list[Any] = []
 
@@ -111,7 +111,7 @@ def within(patience: float, fn: Callable[[], Any], what: str) -> Any:
 
 
 def bounded_probes(adapter: BreakerAdapter, example: tuple[int, int]) -> None:
-    """B2: in half-open at most ``probes`` callers reach the backend; the others are rejected at once."""
+    """B2: in half-open at most ``probes`` callers reach the backend; all others are rejected at once."""
     probes, extra = example
     probes = probes if "probes" in adapter.features else 1
     callers = probes + extra
@@ -131,7 +131,8 @@ def bounded_probes(adapter: BreakerAdapter, example: tuple[int, int]) -> None:
             inner.inside == probes,
             f"{inner.inside} of {callers} callers reached the backend, probes={probes}",
         )
-        # The quickest of five: a thread that was not scheduled for a while says nothing about the breaker.
+        # The fastest of five, since a thread that was not scheduled for a while says nothing about the
+        # breaker.
         took = min(_rejection_time(subject) for _ in range(5))
         demand(took <= _REJECTED_WITHIN, f"a rejection took {took * 1000:.2f} ms, the quickest of five")
         inner.release()
@@ -164,7 +165,7 @@ def no_lock_held(adapter: BreakerAdapter, example: tuple[int, bool]) -> None:
 
 
 def hung_probe(adapter: BreakerAdapter, example: tuple[int, float]) -> None:
-    """B7: after the hang limit a new probe is let through, though all earlier ones still hang."""
+    """B7: after the hang limit a new probe is let through, even if all earlier ones still hang."""
     probes, hang_limit = example
     probes = probes if "probes" in adapter.features else 1
     with adapter.world() as world, backend(adapter) as inner:
@@ -183,7 +184,7 @@ def hung_probe(adapter: BreakerAdapter, example: tuple[int, float]) -> None:
 
 
 class FaultyStore:
-    """A store double that raises, hangs, or works, and records which threads used it."""
+    """A store double that raises, hangs, or works, and records which threads have used it."""
 
     def __init__(self, mode: str) -> None:
         self.mode = mode
@@ -202,10 +203,10 @@ class FaultyStore:
 
 
 def store_trouble(adapter: BreakerAdapter, example: tuple[str, int]) -> None:
-    """B14: a store that fails or hangs changes nothing that callers see; healthy calls do no I/O."""
+    """B14: a store that fails or hangs changes nothing for callers; healthy calls do no I/O."""
     mode, failures = example
     store = FaultyStore(mode)
-    # A breaker may use its store while it is constructed; the trouble begins afterwards.
+    # The breaker may use its store while it is constructed, so the trouble begins after that.
     store.mode = "works"
     with adapter.world() as world, adapter.make_shared(BreakerPlan(failures=failures), store) as subject:
         store.mode = mode
@@ -247,7 +248,7 @@ def _tripped(subject: Subject, failures: int) -> list[str]:
 
 
 def survives_fork(adapter: BreakerAdapter, example: tuple[int, bool]) -> None:
-    """B15: a child that is forked while other threads are in calls can call through the breaker."""
+    """B15: a child forked while other threads are in calls can call through the breaker."""
     hammering, windowed = example
     plan = (
         BreakerPlan(window_calls=10, minimum_calls=10)
@@ -256,7 +257,7 @@ def survives_fork(adapter: BreakerAdapter, example: tuple[int, bool]) -> None:
     )
     with adapter.world(), backend(adapter) as inner:
         subject = adapter.make(plan)
-        # One call inside for certain, and others that may hold any lock at the moment of the fork.
+        # One call that is certainly inside, and others that may hold any lock at the moment of the fork.
         parked = inner.caller(subject)
         demand(inner.wait(lambda: inner.inside == 1), "a call was not let through")
         stop = threading.Event()
@@ -277,7 +278,7 @@ def survives_fork(adapter: BreakerAdapter, example: tuple[int, bool]) -> None:
 
 
 def _hammer(subject: Subject, stop: threading.Event) -> None:
-    """Call through the breaker, with and without errors, until told to stop."""
+    """Call through the breaker, with and without errors, until ``stop`` is set."""
     backends = (answers, answers, fails(KeyError()))
     while not stop.is_set():
         for one in backends:
@@ -288,9 +289,9 @@ def _hammer(subject: Subject, stop: threading.Event) -> None:
 
 
 def _in_child(fn: Callable[[], object], patience: float) -> int | None:
-    """Run ``fn`` in a forked child; its exit status, or None if it hung (and was killed)."""
+    """Run ``fn`` in a forked child; return its exit status, or None if it hung (and was killed)."""
     with warnings.catch_warnings():
-        # CPython warns of forking beside threads, which is just what this row is about.
+        # CPython warns of forking beside threads, which is exactly what this row tests.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -317,8 +318,8 @@ def _reap(child: int, patience: float) -> int | None:
 
 
 def often(*parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Tuples of ``parts``, the same ones again and again: threads meet differently each time."""
-    # Hypothesis does not repeat an example that it knows; the number makes equal ones different.
+    """Tuples of ``parts``, with repetitions, since threads meet differently each time."""
+    # Hypothesis does not repeat an example. The number makes equal ones different.
     return st.tuples(st.tuples(*parts), st.integers(0, 100_000)).map(lambda pair: pair[0])
 
 

@@ -1,4 +1,4 @@
-"""A window over the last calls or seconds: its totals, its memory, and when it trips."""
+"""Windows over the last calls or seconds: their totals, their memory, and when the breaker opens."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["WINDOWS"]
 
 
 def count_window(adapter: BreakerAdapter, example: tuple[int, int, float, list[bool]]) -> None:
-    """B12: a window over calls trips exactly when a recount of the last calls says so, in bounded memory."""
+    """B12: with a window over calls a breaker opens exactly when a recount says so, in bounded memory."""
     size, minimum, rate, outcomes = example
-    # A minimum above the window would never be reached, and the breaker may refuse it.
+    # A minimum above the window's size can never be reached, and the breaker may refuse it.
     minimum = min(minimum, size)
     with adapter.world():
         subject = adapter.make(BreakerPlan(window_calls=size, failure_rate=rate, minimum_calls=minimum))
@@ -32,17 +32,17 @@ def count_window(adapter: BreakerAdapter, example: tuple[int, int, float, list[b
             if len(last) >= minimum and sum(last) / len(last) >= rate:
                 demand(seen(subject, answers) == "rejected", f"{list(last)} reaches {rate} and did not trip")
                 return
-            # None: the library does not tell, and is judged by when it trips alone.
+            # None: the library does not report totals, and is judged only by when it opens.
             totals = subject.totals()
             demand(totals in (None, (len(last), sum(last))), f"totals {totals}, recount {list(last)}")
         _bounded(subject, size)
 
 
 def _bounded(subject: Subject, size: int) -> None:
-    """Many more calls than the window holds leave the breaker as large as it was."""
+    """Check that many more calls than the window holds do not make the breaker larger."""
     for _ in range(2 * size):
         seen(subject, answers)
-    # Twice the window has filled whatever is bounded by it.
+    # After twice the window, everything that is limited by it has its full size.
     before = deep_size(subject.raw)
     for _ in range(10 * size):
         seen(subject, answers)
@@ -51,13 +51,13 @@ def _bounded(subject: Subject, size: int) -> None:
 
 
 def time_window(adapter: BreakerAdapter, example: tuple[float, list[tuple[float, bool]]]) -> None:
-    """B12: the totals of a window over seconds equal a recount, calls in its oldest tenth left open."""
+    """B12: the totals of a window over seconds equal a recount, except for calls in its oldest tenth."""
     seconds, steps = example
     with adapter.world() as world:
-        # A minimum that no example reaches: a breaker that opened would let nothing more through.
+        # A minimum that no example reaches, since an open breaker would let no more calls through.
         subject = adapter.make(BreakerPlan(window_seconds=seconds, failure_rate=1.0, minimum_calls=1_000_000))
         now, calls = 0.0, []
-        # In shares of the window, so that one strategy serves all lengths.
+        # Gaps are in shares of the window, so that one strategy serves all lengths.
         for gap, failed in steps:
             world.advance(gap * seconds)
             now += gap * seconds
@@ -69,9 +69,9 @@ def time_window(adapter: BreakerAdapter, example: tuple[float, list[tuple[float,
 def _demand_recount(totals: Any, now: float, seconds: float, calls: list[tuple[float, bool]]) -> None:
     if totals is None:
         return
-    # A millionth of the window for the rounding of sums of floats.
+    # A millionth of the window for rounding errors in sums of floats.
     slack = seconds * 1e-6
-    # Windows in buckets forget a whole bucket at once; ten buckets are the fewest that we allow.
+    # Windows made of buckets forget a whole bucket at once; ten buckets are the fewest that we allow.
     surely = [failed for at, failed in calls if now - at < 0.9 * seconds - slack]
     perhaps = [failed for at, failed in calls if now - at <= seconds + slack]
     demand(
@@ -81,13 +81,13 @@ def _demand_recount(totals: Any, now: float, seconds: float, calls: list[tuple[f
 
 
 def windows(adapter: BreakerAdapter, example: tuple[Any, Any]) -> None:
-    """B12: both kinds of window, where the implementation has both."""
+    """B12: both kinds of window, if the implementation has both."""
     count_window(adapter, example[0])
     if "time-window" in adapter.features:
         time_window(adapter, example[1])
 
 
-# Rounded: sums of such gaps meet the borders of buckets, where mistakes are.
+# Rounded: sums of such gaps fall on the borders of buckets, where mistakes are likely.
 _STEPS = st.floats(0, 1.5, allow_nan=False).map(lambda gap: round(gap, 3))
 _COUNTED = st.tuples(
     st.integers(1, 12),

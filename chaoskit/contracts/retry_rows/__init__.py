@@ -1,8 +1,8 @@
-"""The R rows (retry), Q rows (budget) and A rows (coroutines), one module for each question that they ask.
+"""The R rows (retry), Q rows (budget) and A rows (coroutines), one module for each subject.
 
-A row is a Hypothesis strategy for its examples and a check of one example. A check raises
-``AssertionError`` with what was seen, never with what should have been done about it: the rows know
-nothing of how an implementation works.
+A row consists of a Hypothesis strategy for its examples, and a check of one example. A check raises
+``AssertionError`` with a message about what was seen, never about what to do: the rows know nothing of how an
+implementation works.
 """
 
 from __future__ import annotations

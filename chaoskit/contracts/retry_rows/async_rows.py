@@ -1,6 +1,6 @@
-"""The A rows: what a retried coroutine sees, and that nothing is accepted and then not run.
+"""The A rows: what a retried coroutine sees, and that every function that is accepted is run.
 
-The event loop runs in virtual time, so that waits and time-outs take none.
+The event loop runs in virtual time, so that waits and time-outs take no real time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Steps: TypeAlias = list[tuple[str, bool, bool]]
 Seen: TypeAlias = list[tuple[Any, ...]]
 
 GLANCE = 0.05
-"""Seconds within which a signal has to end a wait."""
+"""Seconds within which a signal must end a wait."""
 
 
 class _NotedBlock:
@@ -64,7 +64,7 @@ async def _step(kind: str, number: int) -> None:
 
 
 async def _work(steps: Steps, seen: Seen) -> str:
-    """A coroutine that waits in several ways, handles what it can, and cleans up with more waits."""
+    """A coroutine that waits in several ways, handles some errors, and waits again while it cleans up."""
     for number, (kind, handled, alone) in enumerate(steps):
         try:
             async with nullcontext() if alone else _NotedBlock(seen, number):
@@ -87,7 +87,7 @@ async def _work(steps: Steps, seen: Seen) -> str:
 def _observed(
     clock: RecordingClock, wrap: Callable[[Callable[..., Any]], Any], steps: Steps, cancels: list[float]
 ) -> tuple[Seen, str]:
-    """What the coroutine saw, and how its task ended, with a cancellation after each of ``cancels``."""
+    """What the coroutine saw, and how its task ended, when it was cancelled after each of ``cancels``."""
     seen: Seen = []
 
     async def work() -> str:
@@ -105,7 +105,7 @@ def _observed(
 
 
 def transparent(adapter: RetryAdapter, example: tuple[Steps, list[float]]) -> None:
-    """A1: results, errors, time-outs and cancellations come to the coroutine as they do without a retry."""
+    """A1: results, errors, time-outs and cancellations reach the coroutine as they would without a retry."""
     steps, cancels = example
     plan = RetryPlan(deadline=1000.0 if "deadline" in adapter.features else None)
     with adapter.world() as clock:
@@ -116,13 +116,13 @@ def transparent(adapter: RetryAdapter, example: tuple[Steps, list[float]]) -> No
 
 
 def awaited_or_refused(adapter: RetryAdapter, example: tuple[str, bool]) -> None:
-    """A2: an async predicate is awaited, refused or reported, and never taken for its truth."""
+    """A2: an async predicate is awaited, refused or reported; its coroutine is never taken for True."""
     shape, as_task = example
     ran: list[bool] = []
     predicate = lazy(shape, ran)
     work = Failing(math.inf)
     with adapter.world() as clock, errors_logged() as logged, warnings.catch_warnings():
-        # That a coroutine was never awaited is the finding here, and need not be said twice.
+        # A coroutine that was never awaited is what this row looks for; Python's warning would repeat it.
         warnings.simplefilter("ignore")
         plan = RetryPlan(on=(Exception,), predicate=predicate)
         try:
@@ -139,15 +139,15 @@ def awaited_or_refused(adapter: RetryAdapter, example: tuple[str, bool]) -> None
             # Refused when it was given: nothing was accepted.
             return
         finally:
-            # A coroutine that nothing awaited may wait in a cycle for the collector, and would warn in some
-            # later test. It is young: to look at all objects would take a hundred times as long.
+            # A coroutine that was never awaited may be part of a cycle, and warn in a later test. It is
+            # young: collecting all generations would take a hundred times as long.
             gc.collect(1)
     demand(work.calls <= 1, f"{work.calls} calls, although the answer was no (it was asked {len(ran)} times)")
     demand(bool(ran) or bool(logged) or work.calls == 0, "the predicate was accepted and never run")
 
 
 def stopped(adapter: RetryAdapter, example: tuple[float, bool]) -> None:
-    """A3: setting the signal ends the wait of a task within 50 ms, with the error of the call."""
+    """A3: setting the signal ends a task's wait within 50 ms, with the error of the call."""
     when, at_once = example
     wake = threading.Event()
     plan = RetryPlan(attempts=5, initial=30.0, factor=1.0, wake=wake)
@@ -174,7 +174,7 @@ def stopped(adapter: RetryAdapter, example: tuple[float, bool]) -> None:
 
 
 def raising_predicate(adapter: RetryAdapter, example: tuple[int, bool]) -> None:
-    """A4: a predicate that raises never takes the place of the error of the call."""
+    """A4: an error of a predicate never replaces the error of the call."""
     failures, as_task = example
     work = Failing(failures + 1)
     first: list[BaseException] = []
@@ -212,7 +212,7 @@ def _cycling(failures: int) -> Callable[[], Any]:
 
 
 def no_growth(adapter: RetryAdapter, example: tuple[int, int]) -> None:
-    """A6: what a retried coroutine function holds does not grow with its calls."""
+    """A6: the memory that a retried coroutine function holds does not grow with its calls."""
     failures, attempts = example
     with adapter.world() as clock:
         wrapped = adapter.awrap(_cycling(failures), RetryPlan(attempts=attempts, initial=0.01))
@@ -233,7 +233,7 @@ def no_growth(adapter: RetryAdapter, example: tuple[int, int]) -> None:
 
         sizes = [held(30), *(held(100) for _ in range(3))]
         grown = min(after - before for before, after in itertools.pairwise(sizes))
-        # Forty bytes a call: less than the smallest object that could be kept for each.
+        # Forty bytes per call: less than the smallest object that could be kept for each.
         demand(grown < 4000, f"100 calls left at least {grown} bytes behind, 3 times in a row")
 
 

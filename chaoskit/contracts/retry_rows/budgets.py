@@ -15,24 +15,24 @@ from chaoskit.contracts.retry_rows.doubles import Failing, eager, function, outc
 __all__ = ["BUDGET"]
 
 _WINDOW = 10.0
-"""Seconds over which each budget of these rows looks back."""
+"""Seconds for which each budget in these rows remembers calls."""
 
 _FLOORS = st.integers(0, 5)
 _RATIOS = st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0])
 _CALLS = st.lists(
     st.tuples(st.sampled_from([0.0, 0.3, 1.0, 4.9, 10.0, 30.0]), st.integers(0, 4)), max_size=40
 )
-"""Seconds that pass before each call, and how often it then fails."""
+"""For each call, the seconds before it, and how often it fails."""
 
 
 def limited(adapter: RetryAdapter, example: tuple[int, float, list[tuple[float, int]]]) -> None:
-    """Q1: the window before any retry holds no more retries than floor + ratio × requests."""
+    """Q1: in the window before any retry there are at most floor + ratio × requests retries."""
     floor, ratio, calls = example
     with adapter.world() as clock:
         budget = adapter.budget(floor=floor, ratio=ratio, window=_WINDOW, cap=1000)
         requests: list[float] = []
         retries: list[float] = []
-        # Requests and retries are told apart by whether the backend was called before.
+        # The first call of a backend is a request; its later calls are retries.
         for pause, failures in calls:
             clock.advance(pause)
             backend = Failing(failures)
@@ -47,7 +47,7 @@ def limited(adapter: RetryAdapter, example: tuple[int, float, list[tuple[float, 
 
 def _demand_allowed(floor: int, ratio: float, requests: list[float], retries: list[float]) -> None:
     for now in retries:
-        # What is exactly one window old counts for the caller either way: a budget may round there.
+        # At exactly one window's age both countings are accepted, in the caller's favour: budgets may round.
         spent = sum(now - _WINDOW < at <= now for at in retries)
         earned = sum(now - _WINDOW <= at <= now for at in requests)
         allowed = floor + ratio * earned
@@ -55,7 +55,7 @@ def _demand_allowed(floor: int, ratio: float, requests: list[float], retries: li
 
 
 def limited_threads(adapter: RetryAdapter, example: tuple[int, float, int, int]) -> None:
-    """Q1: the same when threads share the budget."""
+    """Q1: the same limit when threads share the budget."""
     floor, ratio, workers, calls = example
     with adapter.world():
         budget = adapter.budget(floor=floor, ratio=ratio, window=_WINDOW, cap=1000)
@@ -87,7 +87,7 @@ def limited_threads(adapter: RetryAdapter, example: tuple[int, float, int, int])
         demand(
             retries <= allowed + 1e-9, f"{retries} retries for {requests} requests; {allowed} were allowed"
         )
-        # A budget that refused everything would hold the upper bound, too.
+        # A lower bound too, since a budget that refuses everything would pass the upper one.
         least = min(math.floor(allowed), 0 if calls == 0 else floor)
         demand(retries >= min(least, requests * 3), f"only {retries} retries, the floor alone allows {least}")
 
@@ -106,8 +106,8 @@ def returned(adapter: RetryAdapter, example: tuple[int, int, str]) -> None:
             seen.append(adapter.balance(budget))
             raise ConnectionError
 
-        # Three ways for a decided retry not to begin; each must leave the balance as it was.
-        if how == "refused wait":  # decided against by the deadline
+        # Ways for a decided retry not to start; each must leave the balance as it was.
+        if how == "refused wait":  # the deadline decides against it
             plan = RetryPlan(attempts=3, initial=5.0, deadline=1.0, budget=budget)
             expected = 1
         elif how == "interrupted":  # decided, then the program is told to stop
@@ -122,7 +122,7 @@ def returned(adapter: RetryAdapter, example: tuple[int, int, str]) -> None:
         spent = len(seen) - 1
         demand(len(seen) <= expected, f"{len(seen)} attempts, {how}")
         after = adapter.balance(budget)
-        # One request was made, which earns one at this ratio; the cap holds.
+        # The one request earns 1 at this ratio; the cap still holds.
         demand(
             after == min(cap, floor + 1) - spent, f"{after} left of {floor} + 1 after {spent} retries, {how}"
         )
@@ -134,10 +134,10 @@ def returned(adapter: RetryAdapter, example: tuple[int, int, str]) -> None:
 
 
 def told(adapter: RetryAdapter, floor: int) -> None:
-    """Q3: where the budget ends a call, the caller sees the call's own error, observers a separate event."""
+    """Q3: if the budget ends a call, the caller sees the call's own error, and observers a separate event."""
     with adapter.world():
         budget = adapter.budget(floor=floor, ratio=0.0, window=_WINDOW, cap=floor)
-        # Numbered, so that the one which comes out shows at which attempt the call ended.
+        # Numbered, so that the error shows at which attempt the call ended.
         errors = [ConnectionError(n) for n in range(floor + 3)]
         backend = Failing(math.inf, lambda number: errors[number - 1])
         with_budget: list[str] = []

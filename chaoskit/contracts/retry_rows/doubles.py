@@ -1,4 +1,4 @@
-"""What the retry rows call, and how they read the way in which a call ended."""
+"""The functions that the retry rows call, and helpers that read how a call ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL = st.integers(0, 4)
 
 
 class Failing:
-    """A function that raises ``error(n)`` for the first ``failures`` calls, then returns its argument."""
+    """A function that raises ``error(n)`` in its first ``failures`` calls, then returns its argument."""
 
     def __init__(self, failures: float, error: Callable[[int], BaseException] = ConnectionError) -> None:
         self.failures, self.error = failures, error
@@ -31,7 +31,7 @@ class Failing:
 
 
 def function(work: Callable[..., Any]) -> Callable[..., Any]:
-    """A plain function around ``work``: some libraries accept no other kind of callable."""
+    """A plain function around ``work``, since some libraries accept no other callable."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         return work(*args, **kwargs)
@@ -48,8 +48,8 @@ def outcome(fn: Callable[..., Any], *args: Any) -> tuple[str, Any]:
 
 
 def shows(raised: BaseException, original: BaseException) -> bool:
-    """``original`` can be reached from ``raised``: it is the same error, or one of its causes."""
-    # By identity and not by ``in``: errors may define __eq__, and the chain may be a cycle.
+    """Return True if ``original`` is ``raised`` itself, or one of its causes."""
+    # By identity, not by ``in``: errors may define __eq__, and the chain may be a cycle.
     seen: set[int] = set()
     link: BaseException | None = raised
     while link is not None and id(link) not in seen:
@@ -62,9 +62,9 @@ def shows(raised: BaseException, original: BaseException) -> bool:
 
 @contextmanager
 def eager() -> Iterator[None]:
-    """Switch between threads as often as the interpreter can, so that races show."""
+    """Switch between threads as often as the interpreter can, to provoke races."""
     before = sys.getswitchinterval()
-    # The default of 5 ms is longer than most examples take: they would run one after the other.
+    # Most examples are shorter than the default of 5 ms, so their threads would run one after the other.
     sys.setswitchinterval(1e-6)
     try:
         yield
@@ -73,11 +73,11 @@ def eager() -> Iterator[None]:
 
 
 LAZY = ("async def", "lambda", "object with a call")
-"""What an async function may look like when it is given."""
+"""The forms in which an async function may be given."""
 
 
 def lazy(kind: str, ran: list[bool]) -> Callable[..., Any]:
-    """A function of a ``kind`` of :data:`LAZY`: its call does no work yet. Its coroutine notes its run."""
+    """An async function in the form ``kind``. Calling it does no work yet; running its coroutine is noted."""
 
     async def plain(*args: Any) -> bool:
         ran.append(True)

@@ -1,4 +1,4 @@
-"""When a retried call ends, and what is left of it: limits, stops, deadlines, errors, arguments, threads."""
+"""How a retried call ends, and what it leaves: limits, stops, deadlines, errors, arguments, threads."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ __all__ = ["ENDINGS"]
 
 
 def bounded(adapter: RetryAdapter, attempts: int) -> None:
-    """R4: never more calls than attempts; zero and less are refused, or mean one."""
+    """R4: never more calls than attempts; zero and negative numbers are refused, or mean one."""
     with adapter.world():
-        # Sixty and not infinite: a library that takes 0 for "no limit" would never come back.
+        # Sixty, not infinite: with a library that takes 0 for "no limit" the call would never end.
         backend = Failing(60)
         try:
             wrapped = adapter.wrap(function(backend), RetryPlan(attempts=attempts))
@@ -49,8 +49,8 @@ _STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 def stops(adapter: RetryAdapter, example: tuple[int, bool, int]) -> None:
-    """R5: a request to stop the program is obeyed, by a condition that names Exception or takes anything."""
-    # A predicate that takes anything is the usual mistake: on=lambda e: True.
+    """R5: a request to stop the program is never retried, even if the condition accepts everything."""
+    # A predicate that accepts everything is the usual mistake: on=lambda e: True.
     which, by_predicate, failures = example
     by_predicate = by_predicate and "predicate" in adapter.features
     plan = RetryPlan(
@@ -71,7 +71,7 @@ def stops(adapter: RetryAdapter, example: tuple[int, bool, int]) -> None:
 
 
 def original(adapter: RetryAdapter, attempts: int) -> None:
-    """R7: the caller sees the last error, with its cause; earlier errors do not pile up behind it."""
+    """R7: the caller sees the last error, with its cause; earlier errors are not chained to it."""
     errors: list[BaseException] = []
 
     def backend() -> None:
@@ -86,14 +86,14 @@ def original(adapter: RetryAdapter, attempts: int) -> None:
             f"{raised!r} hides {errors[-1]!r}",
         )
         demand(isinstance(errors[-1].__cause__, LookupError), f"the cause became {errors[-1].__cause__!r}")
-        # Calling again inside the except block sets __context__: each error then holds all before it,
-        # with their frames and what these hold, until the last one is dropped.
+        # Calling again inside the except block sets __context__. Then each error keeps all earlier ones
+        # alive, with their frames and everything in these.
         links = _reachable(errors[-1])
         demand(not links & {id(e) for e in errors[:-1]}, f"error {attempts} has the earlier ones as context")
 
 
 def _reachable(error: BaseException) -> set[int]:
-    """The identities of all errors that causes and contexts lead to."""
+    """The identities of all errors that can be reached by causes and contexts."""
     found: set[int] = set()
     waiting = [error]
     while waiting:
@@ -109,7 +109,7 @@ class _Argument:
 
 
 def released(adapter: RetryAdapter, example: tuple[int, int]) -> None:
-    """R8: reference counts alone free the arguments when a call has ended, by a value or by an error."""
+    """R8: when a call has ended, by a value or an error, reference counts alone free its arguments."""
     failures, attempts = example
     with adapter.world():
         wrapped = adapter.wrap(function(Failing(failures)), RetryPlan(attempts=attempts, initial=0.0))
@@ -118,7 +118,7 @@ def released(adapter: RetryAdapter, example: tuple[int, int]) -> None:
         try:
             argument = _Argument()
             watch = weakref.ref(argument)
-            # The outcome is dropped at once: the traceback of an error rightly holds the arguments.
+            # The outcome is not kept, since the traceback of an error rightly holds the arguments.
             outcome(wrapped, argument)
             del argument
             alive = watch() is not None
@@ -129,10 +129,10 @@ def released(adapter: RetryAdapter, example: tuple[int, int]) -> None:
 
 
 def threads(adapter: RetryAdapter, failures: list[int]) -> None:
-    """R10: threads that share one decorated function get their own results, and only the user's errors."""
+    """R10: threads that share a decorated function get their own results, and only their own errors."""
     with adapter.world():
         left = dict(enumerate(failures))
-        # The backend is shared, too; without this the row would test its own race.
+        # The backend is shared too. Without the lock the row would test the backend's own race.
         lock = threading.Lock()
 
         def backend(caller: int) -> int:
@@ -144,7 +144,7 @@ def threads(adapter: RetryAdapter, failures: list[int]) -> None:
             return caller
 
         wrapped = adapter.wrap(backend, RetryPlan(attempts=3, initial=0.0))
-        # Without it the first thread would often have ended before the last one was started.
+        # Without it the first thread would often end before the last one starts.
         barrier = threading.Barrier(len(failures))
         got: dict[int, tuple[str, Any]] = {}
 
@@ -170,7 +170,7 @@ def threads(adapter: RetryAdapter, failures: list[int]) -> None:
 
 
 def _raiser(error: BaseException) -> object:
-    """The argument of the ConnectionError that ``error`` is, or has as a cause."""
+    """The argument of the ConnectionError that ``error`` is, or that is one of its causes."""
     while not isinstance(error, ConnectionError):
         if error.__cause__ is None:
             return error
@@ -179,7 +179,7 @@ def _raiser(error: BaseException) -> object:
 
 
 def in_time(adapter: RetryAdapter, example: tuple[float, list[float], float]) -> None:
-    """R11: no attempt starts after the deadline, and no wait begins that would not end before it."""
+    """R11: no attempt starts after the deadline, and no wait begins that would end after it."""
     deadline, costs, initial = example
     with adapter.world() as clock:
         begun = clock.monotonic()
@@ -187,14 +187,14 @@ def in_time(adapter: RetryAdapter, example: tuple[float, list[float], float]) ->
 
         def backend() -> None:
             starts.append(clock.monotonic() - begun)
-            # A library that knows no deadline would otherwise spend all 50 attempts.
+            # A library without deadlines would otherwise use up all 50 attempts.
             if starts[-1] < deadline * 10:
                 clock.advance(costs[(len(starts) - 1) % len(costs)])
             raise ConnectionError
 
         plan = RetryPlan(attempts=50, deadline=deadline, initial=initial, factor=1.0, cap=initial)
         outcome(adapter.wrap(backend, plan))
-        # 10 µs for libraries that keep the deadline on a clock which counts more coarsely than ours.
+        # 10 µs for libraries that measure the deadline on a coarser clock than ours.
         late = [start for start in starts if start > deadline + 1e-5]
         demand(not late, f"an attempt started at {late[:1]} s, the deadline was {deadline} s")
         ended = starts[-1] + costs[(len(starts) - 1) % len(costs)]
@@ -210,8 +210,8 @@ def _webs(draw: st.DrawFn) -> list[tuple[str, int, int]]:
 
 
 def terminates(adapter: RetryAdapter, edges: list[tuple[str, int, int]]) -> None:
-    """R23: a condition that looks through causes and groups comes to an end, on cycles too."""
-    # Four and a group: enough for every kind of cycle, and small enough to be read when one fails.
+    """R23: a condition that looks through causes and groups ends, even on cycles."""
+    # Four and a group: enough for every kind of cycle, and few enough to read when one fails.
     errors: list[Exception] = [RuntimeError(n) for n in range(4)]
     errors.append(ExceptionGroup("some", errors[:3]))
     for kind, source, target in edges:
@@ -229,14 +229,14 @@ def terminates(adapter: RetryAdapter, edges: list[tuple[str, int, int]]) -> None
 
 
 def _ends(work: Callable[[], object], seconds: float = 3.0) -> bool:
-    """``work`` comes back within this many seconds of real time."""
+    """Return True if ``work`` ends within ``seconds`` of real time."""
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
     worker.join(seconds)
     if not worker.is_alive():
         return True
-    # A thread cannot be stopped from outside, but an endless loop in Python can be made to raise. Left
-    # alone it would slow every later example down.
+    # A thread cannot be stopped from outside, but an endless loop in Python can be made to raise. If it went
+    # on it would slow down all later examples.
     pythonapi.PyThreadState_SetAsyncExc(c_ulong(worker.ident or 0), py_object(SystemExit))
     worker.join(seconds)
     return False
@@ -254,7 +254,7 @@ def interrupted(adapter: RetryAdapter, after: float) -> None:
 
 
 def _interruption(adapter: RetryAdapter, after: float) -> float:
-    """Seconds from the request, which comes ``after`` seconds into the wait, to the end of the call."""
+    """Seconds from the request, made ``after`` seconds into the wait, to the end of the call."""
     from chaoskit.runtime.clock import SystemClock
 
     with adapter.world():
@@ -266,7 +266,7 @@ def _interruption(adapter: RetryAdapter, after: float) -> float:
             raise ConnectionError
 
         plan = RetryPlan(initial=5.0, wake=wake, attempts=2)
-        # In virtual time every wait is over at once, so this row alone runs in real time.
+        # This row runs in real time, since in virtual time every wait ends at once.
         adapter.clock = SystemClock()  # type: ignore[attr-defined]
         wrapped = adapter.wrap(backend, plan)
         worker = threading.Thread(target=outcome, args=(wrapped,), daemon=True)

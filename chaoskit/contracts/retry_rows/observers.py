@@ -20,16 +20,16 @@ __all__ = ["OBSERVERS", "errors_logged", "nothing_logged"]
 
 
 def harmless(adapter: RetryAdapter, example: tuple[int, int, int]) -> None:
-    """R13: with a listener that raises, the call goes as without it, and the failure is logged."""
+    """R13: a listener that raises changes nothing about the call, and its failure is logged."""
     failures, attempts, which = example
-    # ConnectionError is the error that is retried: a listener's must not be taken for the function's.
+    # ConnectionError is among them because it is retried: raised by a listener, it must not be.
     error = (ValueError, ConnectionError, LookupError)[which]
 
     def listener() -> None:
         raise error("the listener")
 
     with adapter.world():
-        # The same function twice, with and without the listener.
+        # The same function twice, without and with the listener.
         plain, noisy = Failing(failures), Failing(failures)
         expected = outcome(adapter.wrap(function(plain), RetryPlan(attempts=attempts)), "v")
         with errors_logged() as logged:
@@ -42,7 +42,7 @@ def harmless(adapter: RetryAdapter, example: tuple[int, int, int]) -> None:
 
 @contextmanager
 def errors_logged() -> Iterator[list[object]]:
-    """The errors that are logged, through any logger; that a call was given up is not one of them."""
+    """The errors that any logger logs in the block, except our own report that a call was given up."""
     logged: list[object] = []
 
     class Handler(logging.Handler):
@@ -51,7 +51,7 @@ def errors_logged() -> Iterator[list[object]]:
                 logged.append(record)
 
     handler = Handler(logging.WARNING)
-    # Ours apart from the root: the test run may have disabled it, or have cut it off.
+    # Ours as well as the root: a test run may have disabled it, or stopped its propagation.
     loggers = [logging.getLogger(), logging.getLogger("chaoskit")]
     before = [(logger.propagate, logger.disabled) for logger in loggers]
     for logger in loggers:
@@ -67,7 +67,7 @@ def errors_logged() -> Iterator[list[object]]:
 
 
 def nested(adapter: RetryAdapter, example: tuple[int, int, bool]) -> None:
-    """R21: a policy used inside itself, or from its own listener, counts each call separately."""
+    """R21: a policy that is used inside itself, or from its own listener, counts each call separately."""
     outer, inner, from_listener = example
     from_listener = from_listener and "listeners" in adapter.features
     with adapter.world():
@@ -76,7 +76,7 @@ def nested(adapter: RetryAdapter, example: tuple[int, int, bool]) -> None:
 
         def again() -> None:
             nonlocal depth
-            # The inner call has the same listener; without this it would never end.
+            # The inner call has the same listener, and would never end without this.
             if depth == 0:
                 depth += 1
                 try:
@@ -85,7 +85,7 @@ def nested(adapter: RetryAdapter, example: tuple[int, int, bool]) -> None:
                     depth -= 1
 
         plan = RetryPlan(attempts=outer, initial=0.0, listener=again if from_listener else None)
-        # Counts the outer calls; the inner ones have their own backend.
+        # Counts the outer calls; the inner ones go to ``backend``.
         count = itertools.count(1)
 
         def body() -> None:
@@ -101,15 +101,15 @@ def nested(adapter: RetryAdapter, example: tuple[int, int, bool]) -> None:
 
 
 _ROUNDS = 3
-"""Times in a row that memory must grow to count as a leak."""
+"""How many times in a row memory must grow to count as a leak."""
 
 
 def hooks(adapter: RetryAdapter, example: tuple[int, int]) -> None:
-    """R22: what a hook opens is closed once, before the next opens, in each call; nothing grows."""
+    """R22: a hook's resource is closed once, before the next one opens, in each call; nothing grows."""
     failures, attempts = example
     log: list[str] = []
 
-    # Not a generator: the collector would close one that the library leaves open.
+    # Not a generator, since the collector would close one that the library leaves open.
     class resource:
         def __enter__(self) -> None:
             log.append("open")
@@ -124,7 +124,7 @@ def hooks(adapter: RetryAdapter, example: tuple[int, int]) -> None:
         )
 
         def call(times: int) -> int:
-            """The bytes that ``wrapped`` holds after this many calls; our own records do not count."""
+            """The bytes that ``wrapped`` holds after so many calls, without our own records."""
             with nothing_logged():
                 for _ in range(times):
                     outcome(wrapped)
@@ -136,16 +136,16 @@ def hooks(adapter: RetryAdapter, example: tuple[int, int]) -> None:
         waits = min(failures, attempts - 1)
         if listener is not None:
             demand(log == ["open", "close"] * waits, f"{log} for {waits} waits")
-        # Calls may fill caches that are bounded, sooner or later; a leak adds as much each time.
+        # Calls may fill caches of limited size at some time; a leak adds the same each time.
         held = [call(30), *(call(300) for _ in range(_ROUNDS))]
         grown = min(after - before for before, after in itertools.pairwise(held))
-        # Forty bytes a call: less than the smallest object that could be kept for each.
+        # Forty bytes per call: less than the smallest object that could be kept for each.
         demand(grown < 12000, f"300 calls left at least {grown} bytes behind, {_ROUNDS} times in a row")
 
 
 @contextmanager
 def nothing_logged() -> Iterator[None]:
-    """Log nothing: a test run keeps the lines, and they are not what the retry holds."""
+    """Log nothing in the block: a test run keeps the lines, and they would be measured as memory."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -155,7 +155,7 @@ def nothing_logged() -> Iterator[None]:
 
 
 def _cycling(failures: int) -> Callable[[], None]:
-    """A function that fails a given number of times, succeeds once, and begins again."""
+    """A function that fails ``failures`` times, succeeds once, and starts over."""
     calls = itertools.count()
 
     def body() -> None:

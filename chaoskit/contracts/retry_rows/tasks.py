@@ -1,6 +1,6 @@
 """Retried coroutine functions: cancellation, tasks that share a policy, deadlines that cut an attempt.
 
-The event loop runs in virtual time, so that waits and timeouts take none.
+The event loop runs in virtual time, so that waits and time-outs take no real time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ async def _outcome(awaitable: Any) -> tuple[str, Any]:
 
 
 def _failing(failures: float, cost: float = 0.0) -> tuple[Callable[..., Any], list[float]]:
-    """A coroutine function that fails so often, after ``cost`` seconds each; and the times of its calls."""
+    """A coroutine function that fails ``failures`` times, after ``cost`` seconds each; and its call times."""
     starts: list[float] = []
 
     async def work(value: Any = None) -> Any:
@@ -47,7 +47,7 @@ def _failing(failures: float, cost: float = 0.0) -> tuple[Callable[..., Any], li
 
 
 def cancelled(adapter: RetryAdapter, example: tuple[float, float, bool, int]) -> None:
-    """R6: a task that is cancelled, in an attempt or in a wait, ends then and there, as cancelled."""
+    """R6: a task that is cancelled, in an attempt or in a wait, ends at that moment, as cancelled."""
     cost, when, anything, after_turns = example
     anything = anything and "predicate" in adapter.features
     plan = RetryPlan(
@@ -63,13 +63,13 @@ def cancelled(adapter: RetryAdapter, example: tuple[float, float, bool, int]) ->
         async def body() -> None:
             task = asyncio.ensure_future(adapter.awrap(work, plan)())
             await asyncio.sleep(when)
-            # A few turns more, to meet the task between the end of a sleep and the next attempt too.
+            # A few turns more, so that some cancellations come between a sleep and the next attempt.
             for _ in range(after_turns):
                 await asyncio.sleep(0)
-            # From here on neither a call nor a moment may pass.
+            # From here on there must be no call, and no time may pass.
             began, at = len(starts), clock.monotonic()
             task.cancel()
-            # Not ``await task``: one that swallows its cancellation would be waited for to the end.
+            # Not ``await task``, which would wait for the end of a task that swallows its cancellation.
             await asyncio.wait([task], timeout=100.0)
             demand(task.done(), "the task goes on after its cancellation")
             demand(task.cancelled(), f"the task ended with {_end(task)} instead of as cancelled")
@@ -84,12 +84,12 @@ def _end(task: asyncio.Future[Any]) -> str:
 
 
 def own_results(adapter: RetryAdapter, failures: list[int]) -> None:
-    """R9: tasks that share one policy, at the same time, each get their own result or error."""
+    """R9: tasks that share a policy, at the same time, get their own results or errors."""
     with adapter.world() as clock:
         left = dict(enumerate(failures))
 
         async def work(caller: int) -> int:
-            # Different lengths, so that attempts of one task fall into waits of another.
+            # Of different lengths, so that attempts of one task overlap with waits of another.
             await asyncio.sleep(0.1 * (caller + 1))
             left[caller] -= 1
             if left[caller] >= 0:
@@ -100,7 +100,7 @@ def own_results(adapter: RetryAdapter, failures: list[int]) -> None:
             wrapped = adapter.awrap(work, RetryPlan(attempts=3, initial=0.1))
             return await asyncio.gather(*(_outcome(wrapped(caller)) for caller in left))
 
-        # Three attempts: two failures are survived, three are not.
+        # With three attempts, a call survives two failures and not three.
         for caller, (kind, got) in enumerate(run(clock, body)):
             if failures[caller] < 3:
                 demand(
@@ -118,7 +118,7 @@ def _argument(error: BaseException) -> object:
 
 
 def cut(adapter: RetryAdapter, example: tuple[float, float, float]) -> None:
-    """R12: an attempt of an async function that would outlast the deadline is cut there."""
+    """R12: an attempt of an async function that would outlast the deadline is cut off there."""
     deadline, cost, initial = example
     with adapter.world() as clock:
         work, starts = _failing(math.inf, cost)
@@ -131,9 +131,9 @@ def cut(adapter: RetryAdapter, example: tuple[float, float, float]) -> None:
 
         begun = clock.monotonic()
         kind, got = run(clock, body)
-        # Virtual seconds, so that the limit is exact.
+        # In virtual time, so that the limit is exact.
         took = clock.monotonic() - begun
-        # The cut is made by a cancellation, which must not leak to a caller that cancelled nothing.
+        # The attempt is cut off by a cancellation, which must not reach a caller that cancelled nothing.
         demand(kind == "error" and not isinstance(got, asyncio.CancelledError), f"it ended with {got!r}")
         demand(took <= deadline + 1e-6, f"it took {took} s, the deadline was {deadline} s")
         late = [start - begun for start in starts if start - begun > deadline]
@@ -162,7 +162,7 @@ def told_apart(adapter: RetryAdapter, which: int) -> None:
             except Exception:
                 return "value", "refused"
             kind, got = await _outcome(awaitable)
-            # The function's own error says that it was called and not retried; any other is a refusal.
+            # The function's own error shows that it was called and not retried; any other is a refusal.
             refused = kind == "error" and not isinstance(got, ConnectionError)
             return ("value", "refused") if refused else (kind, got)
 
@@ -171,11 +171,11 @@ def told_apart(adapter: RetryAdapter, which: int) -> None:
 
 
 def stays_async(adapter: RetryAdapter, failures: int) -> None:
-    """R24: a coroutine function stays one, and shows its own last error like a synchronous one."""
+    """R24: a coroutine function stays one, and raises its own last error like a synchronous one."""
     with adapter.world() as clock:
         work, starts = _failing(failures)
         wrapped = adapter.awrap(work, RetryPlan(attempts=3, initial=0.1))
-        demand(inspect.iscoroutinefunction(wrapped), "it is no coroutine function any more")
+        demand(inspect.iscoroutinefunction(wrapped), "it is not a coroutine function any more")
 
         async def body() -> tuple[str, Any]:
             return await _outcome(wrapped("v"))

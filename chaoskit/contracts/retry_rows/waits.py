@@ -1,4 +1,4 @@
-"""How long a retry waits: finite, within its band and cap, spread by jitter, and as the server asked."""
+"""How long a retry waits: finite, within its band and cap, spread by jitter, and as the server asks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from chaoskit.contracts.retry_rows.doubles import LIMITS, SECONDS, SMALL, Failin
 __all__ = ["WAITS"]
 
 _STEPS = st.sampled_from([-86_400.0, -1.0, 1.0, 86_400.0, 1e9])
-"""Seconds by which a wall clock is set: a day, a second, and half a lifetime."""
+"""Seconds by which a wall clock is changed: a second, a day, and half a lifetime."""
 
 
 @st.composite
 def _backoffs(draw: st.DrawFn) -> RetryPlan:
-    """Waits of every size, with a cap. 1,100 attempts overflow a float when the factor is two or more."""
+    """Waits of every size, with a cap. With a factor of two or more, 1,100 attempts overflow a float."""
     initial = draw(st.floats(0.0, 10.0))
     return RetryPlan(
         initial=initial,
@@ -39,7 +39,7 @@ def finite(adapter: RetryAdapter, plan: RetryPlan) -> None:
         backend = Failing(math.inf)
         kind, error = outcome(adapter.wrap(function(backend), plan))
         demand(kind == "error" and shows(error, error), "no error at the end")
-        # These two are what a computation that overflowed, or a sleeper that refused, would raise.
+        # The errors that an overflow in the computation, or a sleeper's refusal, would raise.
         demand(
             isinstance(error, Exception) and not isinstance(error, ArithmeticError | ValueError), repr(error)
         )
@@ -51,19 +51,19 @@ def finite(adapter: RetryAdapter, plan: RetryPlan) -> None:
 
 
 def within(adapter: RetryAdapter, example: tuple[RetryPlan, int, int]) -> None:
-    """R2: every draw lies in the declared band; a negative wait is refused, or not waited."""
+    """R2: every draw lies in the declared band; a negative wait is refused, or not made."""
     plan, which, seed = example
     low, high = adapter.jitters[which % len(adapter.jitters)]
-    # Seventy attempts are enough to reach every cap, and 5,001 draws would take too long.
+    # Seventy attempts reach every cap, and 5,001 draws would take too long.
     plan = replace(plan, jitter=(low, high), seed=seed, attempts=min(plan.attempts, 70))
     with adapter.world() as clock:
         outcome(adapter.wrap(function(Failing(math.inf)), plan))
-        # A wait of zero may be left out (R20), and then the calls of the sleeper cannot be numbered.
+        # Waits of zero may be left out (R20). Then the number of a call is not the number of its wait.
         numbered = clock.calls if plan.initial > 0 and plan.jitter[0] > 0 else []
         for number, wait in enumerate(numbered):
             base = _base(plan, number)
             least, most = min(base * low, plan.cap), min(base * high, plan.cap)
-            # An implementation may multiply in another order than we do.
+            # An implementation may multiply in another order.
             slack = 1e-9 + most * 1e-9
             demand(
                 least - slack <= wait <= most + slack,
@@ -81,16 +81,16 @@ def within(adapter: RetryAdapter, example: tuple[RetryPlan, int, int]) -> None:
 
 
 def _base(plan: RetryPlan, number: int) -> float:
-    """The wait of a plan before jitter, in seconds."""
+    """Wait ``number`` of a plan before jitter, in seconds."""
     try:
         return min(float(plan.initial) * plan.factor**number, plan.cap)
     except OverflowError:
-        # What has outgrown a float has long outgrown the cap.
+        # A number that is too large for a float is above the cap.
         return plan.cap
 
 
 def spread(adapter: RetryAdapter, example: tuple[float, int]) -> None:
-    """R3: clients that fail together do not come back together, at the cap or after the first failure."""
+    """R3: clients that fail together don't return together, at the cap or after the first failure."""
     initial, which = example
     jitters = [j for j in adapter.jitters if j[0] < j[1]]
     plan = RetryPlan(initial=initial, cap=initial * 8, jitter=jitters[which % len(jitters)], attempts=120)
@@ -99,14 +99,14 @@ def spread(adapter: RetryAdapter, example: tuple[float, int]) -> None:
         _demand_spread("at the cap", clock.calls[-100:])
         clock.calls.clear()
         single = replace(plan, attempts=2)
-        # Many calls with one retry each, as many clients make: one call alone would draw 40 different waits.
+        # Many calls with one retry each, as many clients make them.
         for _ in range(40):
             outcome(adapter.wrap(function(Failing(1)), single))
         _demand_spread("at the floor", clock.calls)
 
 
 def _demand_spread(where: str, waits: list[float]) -> None:
-    """At most a fifth of the waits are alike; jitter that is cut at the cap makes them all so."""
+    """Check that at most a fifth of the waits are equal. If jitter is cut off at the cap, all are."""
     (wait, most), *_ = Counter(round(w, 9) for w in waits).most_common(1) or [(0.0, 99)]
     demand(most <= len(waits) * 0.2, f"{most} of {len(waits)} waits {where} are {wait!r}")
 
@@ -128,7 +128,7 @@ class _TooManyRequests(ConnectionError):
 _HEADERS = st.one_of(
     st.none(),
     st.integers(-10, 100_000).map(str),
-    # Python refuses to turn more than 4,300 digits into an int, and float("1e400") is infinite.
+    # Python refuses to parse more than 4,300 digits as an int, and float("1e400") is infinite.
     st.integers(10**15, 10**400).map(str),
     st.floats(0, 1e6).map(repr),
     st.text(max_size=30),
@@ -163,14 +163,14 @@ def asked(adapter: RetryAdapter, value: str | None) -> None:
             demand(
                 math.isfinite(wait) and 0 <= wait <= cap, f"Retry-After: {value!r} made it wait {wait!r} s"
             )
-        # Only a plain number of seconds must be obeyed; what else a header may say is left to the library.
+        # Only plain numbers of seconds must be obeyed; all other headers are left to the library.
         if value is not None and value.isascii() and value.isdigit() and len(value) < 12:
             least = min(float(value), cap)
             demand(sum(clock.calls) >= least, f"asked for {value} s, waited {sum(clock.calls)} s")
 
 
 def unmoved(adapter: RetryAdapter, example: tuple[list[float], int]) -> None:
-    """R17: steps of the wall clock, either way and at any moment, change neither calls nor waits."""
+    """R17: changing the wall clock, in any direction and at any moment, changes neither calls nor waits."""
     steps, attempts = example
     deadline = 40.0 if "deadline" in adapter.features else None
 
@@ -193,7 +193,7 @@ def unmoved(adapter: RetryAdapter, example: tuple[list[float], int]) -> None:
 
 
 def seeded(adapter: RetryAdapter, example: tuple[int, int]) -> None:
-    """R19: the global random state is left alone; the same seed gives the same waits."""
+    """R19: the global random state is not used; the same seed gives the same waits."""
     seed, which = example
     plan = RetryPlan(attempts=6, jitter=adapter.jitters[which % len(adapter.jitters)], seed=seed)
 
@@ -202,8 +202,8 @@ def seeded(adapter: RetryAdapter, example: tuple[int, int]) -> None:
             outcome(adapter.wrap(function(Failing(math.inf)), plan))
             return list(clock.calls)
 
-    # A library that draws from the global state changes what the program under test draws next, and is
-    # itself at the mercy of a program that seeds it: then all its clients come back together.
+    # A library that draws from the global state changes what the program under test draws next. And if the
+    # program seeds that state, all its clients wait equally long.
     before = random.getstate()
     first = waits()
     demand(random.getstate() == before, "the global random state was used")
@@ -213,7 +213,7 @@ def seeded(adapter: RetryAdapter, example: tuple[int, int]) -> None:
 
 
 def no_sleep(adapter: RetryAdapter, failures: int) -> None:
-    """R20: where there is nothing to wait for, the sleeper is not called."""
+    """R20: if there is nothing to wait for, the sleeper is not called."""
     with adapter.world() as clock:
         plan = RetryPlan(attempts=failures + 1, initial=0.0, cap=0.0)
         outcome(adapter.wrap(function(Failing(failures)), plan))

@@ -1,7 +1,7 @@
-"""The S rows (durable stores), one module for each question that they ask.
+"""The S rows (durable stores), one module for each subject.
 
-A row is a Hypothesis strategy for its examples and a check of one example, which raises
-``AssertionError`` with what was seen.
+A row consists of a Hypothesis strategy for its examples, and a check of one example, which raises
+``AssertionError`` with a message about what was seen.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The S rows in which processes are killed, race, or inherit an open store."""
+"""The S rows in which processes are killed, race with each other, or inherit an open store."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from chaoskit.contracts.store_rows.forked import calls_in, child, die, dying_at,
 __all__ = ["KILLED"]
 
 POINTS = 8
-"""In one example a save dies at about this many of its calls; the next example takes their neighbours."""
+"""One example kills a save at about this many of its calls; the next example at their neighbours."""
 HUNG = 20
-"""Seconds after which a child that uses an inherited store hangs."""
+"""Seconds after which a child that uses an inherited store counts as hanging."""
 
 
 def fill(store: StoreSubject, key: str, count: int, size: int) -> None:
-    """Save the numbers from 1 to ``count``, each as a list of that length."""
+    """Save the numbers from 1 to ``count``, each as a list of ``size`` copies."""
     for n in range(1, count + 1):
         store.save(key, [n] * size)
 
 
 def in_child(adapter: StoreAdapter, place: str, work: Callable[[StoreSubject], object]) -> int | None:
-    """What ``work`` returns in a child that has opened the store; None if it died there."""
+    """The number that ``work`` returns in a child that has opened the store; None if the child died."""
 
     def run(write: int) -> None:
         with adapter.open(place) as store:
@@ -46,19 +46,19 @@ def in_child(adapter: StoreAdapter, place: str, work: Callable[[StoreSubject], o
 
 
 def found(adapter: StoreAdapter, place: str, key: str) -> Any:
-    """What a reader finds: the value, None if there is none, or the error of the reader."""
+    """What a reader finds: the value, None if there is none, or the reader's error."""
     with adapter.open(place) as store:
         try:
             return store.load(key)
         except KeyError:
             return None
-        # What cannot be loaded is not a value either.
+        # An error is kept as the finding: a record that cannot be loaded is neither value.
         except Exception as error:
             return error
 
 
 def old_or_new(adapter: StoreAdapter, example: tuple[int, int, int]) -> None:
-    """S1: wherever in a save the process is killed, a reader sees the old value or the new one, whole."""
+    """S1: wherever in a save a process is killed, a reader sees the complete old value or the new one."""
     before, size, shift = example
     old, new = [before] * size, [before + 1] * size
 
@@ -85,7 +85,7 @@ def old_or_new(adapter: StoreAdapter, example: tuple[int, int, int]) -> None:
 
 
 def acknowledged(adapter: StoreAdapter, example: tuple[int, int]) -> None:
-    """S2: what was acknowledged before a kill is there after it."""
+    """S2: a value that was acknowledged before a kill is there after it."""
     count, size = example
 
     def save(store: StoreSubject) -> None:
@@ -99,7 +99,7 @@ def acknowledged(adapter: StoreAdapter, example: tuple[int, int]) -> None:
 
 
 def steps_end_once(adapter: StoreAdapter, example: int) -> None:
-    """S3: a step whose process was killed runs again; one that is done does not; attempts are counted."""
+    """S3: a step whose process was killed runs again, a finished one does not; attempts are counted."""
     with adapter.place() as place:
         for _ in range(example):
 
@@ -127,7 +127,7 @@ def steps_end_once(adapter: StoreAdapter, example: int) -> None:
 
 
 def one_claims(adapter: StoreAdapter, example: int) -> None:
-    """S4: of several processes that claim each record at once exactly one gets it."""
+    """S4: if several processes claim each record at the same time, exactly one gets it."""
     keys = [f"job-{n}" for n in range(10)]
     with adapter.place() as place:
         with adapter.open(place) as store:
@@ -139,7 +139,7 @@ def one_claims(adapter: StoreAdapter, example: int) -> None:
                     if store.claim(key) is not None:
                         os.write(write, f"{key}\n".encode())
                 os.write(write, b"end\n")
-                # Alive until all have tried: what a dead one had is free again.
+                # Stay alive until all have tried: the claims of a dead process are free again.
                 signal.pause()
 
         with ExitStack() as running:
@@ -151,12 +151,12 @@ def one_claims(adapter: StoreAdapter, example: int) -> None:
 
 
 def carried_across(adapter: StoreAdapter, example: bool) -> None:
-    """S10: in a forked child an open store is refused or works; the parent's goes on as before."""
+    """S10: in a forked child an open store is refused or works; the parent's store goes on as before."""
     with adapter.place() as place, adapter.open(place) as store:
         store.save("before", "good")
 
         def use(write: int) -> None:
-            # One that waits for a thread or a lock that stayed behind would wait for ever.
+            # A store that waits for a thread or a lock of the parent would wait for ever.
             signal.alarm(HUNG)
             try:
                 store.save("child", "good")

@@ -1,7 +1,7 @@
-"""Forked children of the S rows: what they say to their parent, and that they die where it was chosen.
+"""Forked children of the S rows: what they report to their parent, and where they die.
 
-A child dies by its own hand, at the call that its parent names. A parent that kills it from outside meets it
-wherever the machine happens to be: on a busy one mostly between two writes, where no store is at fault.
+A child kills itself at a call that its parent chose. If the parent killed it from outside, it would die
+wherever it happens to be. On a busy machine that is mostly between two writes, where no store is at risk.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["calls_in", "child", "die", "dying_at", "lines"]
 
 @contextmanager
 def child(work: Callable[[int], object]) -> Iterator[tuple[int, int]]:
-    """A forked process that runs ``work(fd)``; its number, and where what it writes to ``fd`` is read.
+    """A forked process that runs ``work(fd)``. Yields its pid, and where what it writes to ``fd`` is read.
 
-    It is killed at the end of the block, if it has not ended. Without an error it ends with 0.
+    If it has not ended by the end of the block, it is killed. Its exit status is 0 if ``work`` did not raise.
     """
     read, write = os.pipe()
     with warnings.catch_warnings():
-        # CPython warns of forking beside threads: the child uses nothing that they could hold.
+        # CPython warns of forking beside threads. The child uses nothing that they could have locked.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if not pid:
@@ -48,7 +48,7 @@ def child(work: Callable[[int], object]) -> Iterator[tuple[int, int]]:
 
 
 def lines(read: int) -> Iterator[bytes]:
-    """What a child says, line by line, until it has ended."""
+    """The lines that a child writes, until it has ended."""
     rest = b""
     while text := os.read(read, 1 << 16):
         *whole, rest = (rest + text).split(b"\n")
@@ -56,20 +56,20 @@ def lines(read: int) -> Iterator[bytes]:
 
 
 def die() -> None:
-    """End this process by SIGKILL, here."""
+    """Kill this process by SIGKILL, here."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def calls_in(work: Callable[[], object]) -> int:
-    """Run ``work``; how many functions written in C its thread called.
+    """Run ``work``; return how many calls of functions written in C its thread made.
 
-    Python code reaches the outside world only through them, so between two of them nothing can change there.
+    Python code reaches the outside world only through them, so nothing can change there between two of them.
     """
     return _counting(work, None)
 
 
 def dying_at(call: int, work: Callable[[], object]) -> None:
-    """Run ``work`` and die before the call of that number, from 0 on, or after the last."""
+    """Run ``work`` and die before the call of that number, counted from 0, or after the last one."""
     _counting(work, call)
     die()
 
@@ -89,5 +89,5 @@ def _counting(work: Callable[[], object], last: int | None) -> int:
         work()
     finally:
         sys.setprofile(None)
-    # The call that takes the hook away is not of the work.
+    # The call that removes the hook is not part of the work.
     return count - 1

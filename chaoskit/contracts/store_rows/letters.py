@@ -1,4 +1,4 @@
-"""The S row about what failed for good."""
+"""The S row about work that failed for good."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from chaoskit.contracts.store_adapter import StoreAdapter, StoreSubject
 __all__ = ["LETTERS"]
 
 MANY = 20
-"""Redrives after which one that is limited must have refused."""
+"""The number of redrives among which a limited store must have refused one."""
 
 
 def kept_and_redriven(adapter: StoreAdapter, example: tuple[int, str]) -> None:
-    """S7: a dead letter keeps all; a redrive is idempotent and limited, and live ones are not blocked."""
+    """S7: a dead letter keeps everything; a redrive is idempotent and limited, and blocks no live run."""
     attempts, correlation = example
     with adapter.place() as place, adapter.open(place) as store:
         error = ValueError("what failed")
@@ -40,7 +40,7 @@ def kept_and_redriven(adapter: StoreAdapter, example: tuple[int, str]) -> None:
 
 def _refused(store: StoreSubject, id: str, error: Exception, payload: object, attempts: int) -> bool:
     for n in range(1, MANY + 1):
-        # It failed once more.
+        # The run failed once more.
         store.bury("run", error, payload, attempts + n, "")
         try:
             if not store.redrive(id):

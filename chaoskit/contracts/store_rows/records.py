@@ -1,4 +1,4 @@
-"""The S rows about one record: what may be saved, what is damaged, what fails half way."""
+"""The S rows about one record: values that may be saved, damage, and failures half way."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["RECORDS", "Executed"]
 
 
 class FailsInside(Exception):
-    """Raised by a row within a transaction."""
+    """Raised by a row inside a transaction."""
 
 
 class Executed:
-    """A pickle of it runs code when it is loaded. ``ran`` says that it did."""
+    """Loading a pickle of this class runs code, which adds to ``ran``."""
 
     ran: list[int] = []  # noqa: RUF012 - what a loaded pickle can reach
 
@@ -33,7 +33,7 @@ def _note() -> str:
 
 
 def trouble_passes(adapter: StoreAdapter, example: int) -> None:
-    """S5: while the store fails a step fails, and is not a result; what is unchanged is unchanged."""
+    """S5: while the store fails, a step fails and records no result; values stay as they are."""
     with adapter.place() as place, adapter.open(place) as store:
         store.save("k", "old")
         with adapter.busy(place):
@@ -56,7 +56,7 @@ def _demand_raises(call: Any, what: str) -> None:
 
 
 def same_or_refused(adapter: StoreAdapter, example: Any) -> None:
-    """S6: what is saved comes back equal and of the same types, or is refused and changes nothing."""
+    """S6: a saved value comes back equal and with the same types, or is refused and changes nothing."""
     with adapter.place() as place, adapter.open(place) as store:
         store.save("k", "old")
         try:
@@ -73,7 +73,7 @@ def _same(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     if type(one) is object:
-        return True  # equal only to itself, so what came back is as good as it can be
+        return True  # Equal only to itself, so no better result is possible.
     if isinstance(one, float) and math.isnan(one):
         return math.isnan(other)
     if isinstance(one, list | tuple):
@@ -86,7 +86,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def damage_is_seen(adapter: StoreAdapter, example: int) -> None:
-    """S8: a value that was changed behind the store is refused; those beside it are read."""
+    """S8: a value that was changed without the store is refused; its neighbours can be read."""
     keys = [f"k{n}" for n in range(3)]
     with adapter.place() as place:
         with adapter.open(place) as store:
@@ -111,7 +111,7 @@ def _demand_refused(store: StoreSubject, key: str) -> None:
 
 
 def nothing_executes(adapter: StoreAdapter, example: int) -> None:
-    """S9: whatever is stored, loading it runs no code of it."""
+    """S9: loading never runs stored code, whatever is stored."""
     stored = pickle.dumps(Executed(), protocol=example)
     with adapter.place() as place:
         with adapter.open(place) as store:
@@ -127,7 +127,7 @@ def nothing_executes(adapter: StoreAdapter, example: int) -> None:
 
 
 def all_or_nothing(adapter: StoreAdapter, example: tuple[int, bool]) -> None:
-    """S11: several writes that fail before their commit leave nothing, also after the next opening."""
+    """S11: several writes that fail before their commit leave nothing, even after the store is reopened."""
     count, reopened = example
     values = {f"k{n}": n for n in range(count)}
 
@@ -167,7 +167,7 @@ _LEAVES = st.one_of(
     *(st.just(object()), st.complex_numbers(max_magnitude=3), st.dates()),
 )
 _TRAPS = st.sampled_from([math.nan, -math.inf, 2**70, "\ud800", "a\0", "", {1: 1, "1": 2}, (1,), [b"\xff"]])
-"""What formats trip over, and chance rarely draws."""
+"""Values that formats often get wrong, and that random examples rarely contain."""
 _DRAWN = st.recursive(
     _LEAVES,
     lambda below: st.one_of(

@@ -1,1 +1,1 @@
-"""Circuit breaker: a pure state machine, its windows, thin shells, and a link for sharing state."""
+"""Circuit breaker: a pure state machine, its windows, thin shells, and a link that shares state."""

@@ -1,4 +1,4 @@
-"""The circuit breaker that users hold: a decorator, a call, a guarded block, and switches by hand."""
+"""The circuit breaker for users: a decorator, a call, a guarded block, and manual switches."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class BreakerGuard:
-    """One protected block, for ``with`` and ``async with``; entering asks, leaving tells.
+    """One protected block, for ``with`` and ``async with``; entering asks the breaker, leaving reports to it.
 
-    Entering raises ``BreakerOpen`` if the block may not run. A guard may be used again after its
-    block, not inside it: each block needs its own permit.
+    Entering raises ``BreakerOpen`` if the block may not run. A guard may be used again after its block, but
+    not inside it: each block needs its own permit.
     """
 
     __slots__ = ("_breaker", "_permit", "_started")
@@ -65,24 +65,24 @@ class BreakerGuard:
 
 
 class CircuitBreaker(Driver):
-    """Stops calling what keeps failing, and finds out by a few probes when it is well again.
+    """Stops calls to a service that keeps failing, and finds out by a few probes when it is well again.
 
-    A decorator for sync and async functions, ``call(fn, ...)`` for one call, ``with`` and ``async with``
-    for a block (``guard()`` is that block as an object); use one breaker for one thing that can fail, by as
-    many callers as like. The settings are the
-    fields of :class:`BreakerOptions`, as keyword arguments or as a record (with keyword arguments
-    replacing some of it).
+    Use it as a decorator for sync and async functions, as ``call(fn, ...)`` for one call, or with ``with``
+    and ``async with`` for a block (``guard()`` returns that block as an object). Use one breaker for each
+    service that can fail, with any number of callers. The settings are the fields of :class:`BreakerOptions`,
+    as keyword arguments or as a record (keyword arguments replace fields of it).
 
-    What counts as a failure: an ``Exception`` that is meant by ``on`` and not by ``ignore``, or a
-    value for which ``failed_result`` says yes. Any other error is neutral: it counts neither way and,
-    in half-open, gives the probe's place back. ``KeyboardInterrupt``, ``SystemExit`` and a cancelled
-    task are always neutral. The caller sees its own error or value, also from the call that trips.
+    A call counts as failed if it raises an ``Exception`` that ``on`` covers and ``ignore`` does not, or
+    returns a value for which ``failed_result`` is true. Any other error is neutral: it counts neither way
+    and, in half-open, gives the probe's place back. ``KeyboardInterrupt``, ``SystemExit`` and a cancelled
+    task are always neutral. The caller always gets its own error or value, even from the call that opens the
+    breaker.
 
-    A rejected call raises ``BreakerOpen``: ``retry_after`` says in how many seconds to try again, if
-    that is known. No other error is ever added.
+    A rejected call raises ``BreakerOpen``, whose ``retry_after`` is the number of seconds until the next try,
+    if that is known. The breaker adds no other error.
 
-    Threads and tasks may share it. After a fork the child goes on from the counts of the parent, each
-    for itself; ``shared`` (a :class:`BreakerLink`) joins processes.
+    Threads and tasks may share it. After a fork, the child continues with the parent's counts, separately
+    from it; ``shared`` (a :class:`BreakerLink`) joins processes.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class CircuitBreaker(Driver):
         return (shells.around_async if is_async(fn) else shells.around_sync)(self, fn)
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call ``fn(*args, **kwargs)`` protected; if it is async, the result is to be awaited as ever."""
+        """Call ``fn(*args, **kwargs)`` protected; if it is async, await the result as usual."""
         machine = self.machine
         permit = machine.fast
         if permit is None:
-            # The coroutine of an async function is rejected when it is awaited.
+            # An async function is rejected when its coroutine is awaited.
             if machine.shut and not is_async(fn):
                 self.turn_away()
             return cast(R, shells.call_measured(self, fn, args, kwargs))
@@ -165,7 +165,7 @@ class CircuitBreaker(Driver):
         return self.peek()
 
     def reset(self) -> None:
-        """Close and forget all counts, whatever the state; also ends forced open and disabled."""
+        """Close and forget all counts, in any state; also ends forced open and disabled."""
         self.steer(self.machine.reset)
 
     def force_open(self) -> None:

@@ -1,7 +1,7 @@
-"""A lock, a clock and listeners around the pure machine: what shells, guards and the link drive.
+"""A lock, a clock and listeners around the pure machine, used by shells, guards and the link.
 
-The lock is held for the machine's own steps only, never while a user's function, predicate or
-listener runs, and not at all by a healthy call that needs no measuring.
+The lock is held only for the machine's own steps, never while a user's function, predicate or listener runs,
+and not at all by a healthy call that needs no measuring.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.failures.taxonomy import BreakerOpen
 from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.loading import load_ahead
+from chaoskit.runtime.locks import let_go
 from chaoskit.runtime.observing.observers import Listener, emit, untold, wanted
 
 if TYPE_CHECKING:
@@ -26,15 +27,15 @@ if TYPE_CHECKING:
 
 Told: TypeAlias = Literal["BreakerChanged", "BreakerJudged", "BreakerRejected", "BreakerStoreFailed"]
 
-# Looked up once: a rejection costs little more than what is raised.
+# Looked up once: a rejection should cost little more than raising its error.
 _unread = BreakerOpen.__new__
 _OPEN = BreakerState.OPEN
 
 
 class Driver(Lasting):
-    """One breaker, as the shells see it: asked before a call, told after it.
+    """A breaker as the shells use it: asked before a call, told after it.
 
-    :class:`~chaoskit.runtime.CircuitBreaker` is this with the decorators on top.
+    :class:`~chaoskit.runtime.CircuitBreaker` adds the decorators.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Driver(Lasting):
             return self.machine.peek(self.now())
 
     def steer(self, move: Callable[[float], None]) -> None:
-        """Let ``move`` change the machine by hand, and tell the edges that it took."""
+        """Let ``move`` change the machine manually, and report the resulting edges."""
         now = self.now()
         with self._lock:
             move(now)
@@ -79,7 +80,7 @@ class Driver(Lasting):
     # -- around one call -------------------------------------------------------------------------
 
     def enter(self) -> tuple[Permit, float]:
-        """Return the permit for one call and the time it begins; raises ``BreakerOpen`` instead."""
+        """Return the permit for one call and its start time; raises ``BreakerOpen`` instead."""
         if self.machine.shut:
             self.turn_away()
         now = self.now()
@@ -89,9 +90,9 @@ class Driver(Lasting):
         return permit, now
 
     def turn_away(self) -> None:
-        """Reject a call of an open breaker, if nothing wants to hear of it; else leave it to :meth:`admit`.
+        """Reject a call of an open breaker, unless there are listeners: :meth:`admit` then does it.
 
-        Without the lock: what opens or closes the breaker at this very moment may as well come later.
+        Without the lock: a change of state at this very moment may as well come later.
 
         Raises:
             BreakerOpen: the call is rejected.
@@ -102,7 +103,7 @@ class Driver(Lasting):
             raise _unread(BreakerOpen, _told, self.name, _OPEN, left, self.last_failure, time())
 
     def returned(self, permit: Permit, value: Any, started: float) -> None:
-        """A call under ``permit`` returned ``value``: count it as good, or as failed if it says so."""
+        """A call under ``permit`` returned ``value``: count it, as failed if ``failed_result`` says so."""
         self.ended(permit, self._verdict.is_failed_result(value), started)
 
     def ended(self, permit: Permit, failed: bool, started: float) -> None:
@@ -116,10 +117,10 @@ class Driver(Lasting):
         self.tell_edges()
 
     def succeeded(self, permit: Permit, started: float) -> None:
-        """Count a call under ``permit`` as good. With a window, every healthy call comes through here."""
+        """Count a call under ``permit`` as good. If there is a window, every healthy call comes here."""
         now, lock, machine = self.now(), self._lock, self.machine
         try:
-            # A with statement around a lock costs as much as all the rest of the counting.
+            # A with statement for a lock costs as much as everything else in the counting.
             lock.acquire()
             machine.succeed(permit, now, now - started)
             lock.release()
@@ -135,12 +136,12 @@ class Driver(Lasting):
         now = self.now()
         with self._lock:
             if counted:
-                # Its class and no more: the error itself would keep the frames of the call alive.
+                # Keep only its class: the error itself would keep the frames of the call alive.
                 self.last_failure = type(error).__qualname__
                 self.machine.fail(permit, now, now - started)
             else:
                 self.machine.release(permit)
-        # Counted first, told afterwards: a Ctrl-C that strikes in a listener costs no probe its place.
+        # Count first, then report: if Ctrl-C comes in a listener, the probe's place is free already.
         if wanted(self.listeners):
             self._tell("BreakerJudged", at=now, error=error, counted=counted)
         self.tell_edges()
@@ -157,7 +158,7 @@ class Driver(Lasting):
         try:
             self.tell_edges()
         except BaseException:
-            # Ctrl-C in a listener: the call will not be made, so its place is free.
+            # Ctrl-C in a listener: the call will not be made, so free its place.
             if permit is not None:
                 self.release(permit)
             raise
@@ -176,7 +177,7 @@ class Driver(Lasting):
             self.machine.release(permit)
 
     def tell_edges(self) -> None:
-        """Tell every edge taken so far, by whichever thread gets here first; never under the lock."""
+        """Report all edges taken so far, in whichever thread comes first; never under the lock."""
         edges = self.machine.edges
         while edges:
             try:
@@ -190,7 +191,7 @@ class Driver(Lasting):
     def _tell(self, kind: Told, **fields: object) -> None:
         """Emit an event of this breaker."""
         try:
-            # Late: a breaker that stays closed has nothing to tell.
+            # Imported late: a breaker that stays closed has no events.
             from chaoskit.runtime.breaker import events
         except Exception as failure:
             untold(f"{kind} of {self.name}", failure)
@@ -200,28 +201,28 @@ class Driver(Lasting):
     # -- what the link and fork drive ------------------------------------------------------------
 
     def remaining(self, edge: Edge) -> float | None:
-        """Seconds of ``edge``'s open period that are left, or None if it opened nothing."""
+        """Seconds that are left of ``edge``'s open period, or None if it opened nothing."""
         return None if edge.open_for is None else max(0.0, edge.at + edge.open_for - self.now())
 
     def adopt(self, open_for: float | None) -> None:
-        """Take over what another process found: open for this many seconds more, or closed (None)."""
+        """Adopt the state that another process found: open for so many more seconds, or closed (None)."""
         if open_for is None:
             self.steer(self.machine.adopt_closed)
         elif open_for > 0:
             self.steer(lambda now: self.machine.adopt_open(now, open_for))
 
     def store_failed(self, action: str, error: Exception) -> None:
-        """Tell the listeners that the shared store raised ``error`` on ``action``."""
+        """Report to the listeners that the shared store raised ``error`` on ``action``."""
         self._tell("BreakerStoreFailed", at=self.now(), action=action, error=error)
 
     def _after_fork(self) -> None:
         self.machine.forget_calls()
         if self._link is not None:
-            # The link's thread did not come along.
+            # The link's thread does not exist in the child.
             self._cool_down()
 
     def _cool_down(self) -> None:
-        """Make the next call go the long way, where it starts the link's thread."""
+        """Make the next call take the slow path, which starts the link's thread."""
         self.machine.cold = True
         self.machine.fast = None
 
@@ -229,7 +230,7 @@ class Driver(Lasting):
 def _told(
     name: str, state: BreakerState, retry_in: float | None, last: str, at: float
 ) -> tuple[str, dict[str, Any]]:
-    """Message and fields of the error for a rejection at ``at``, seconds since the epoch."""
+    """The message and fields of the error for a rejection at ``at``, seconds since the epoch."""
     when = "it is not known when" if retry_in is None else f"a call may be let through in {retry_in:.3g} s"
     told = f"; the last failure was {last}" if last else ""
     context = {"breaker": name, "state": str(state), "last_failure": last}
@@ -238,11 +239,3 @@ def _told(
         "context": context,
         "at": at,
     }
-
-
-def let_go(lock: Any) -> None:
-    """Release ``lock`` if this thread has it: a Ctrl-C may strike on either side of acquire and release."""
-    try:
-        lock.release()
-    except RuntimeError:
-        pass

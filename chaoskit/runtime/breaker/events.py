@@ -1,4 +1,4 @@
-"""What a breaker tells its listeners."""
+"""The events of a breaker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chaoskit.runtime.observing.events import Event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerChanged(Event):
-    """An edge was taken. Each is told once; ``era`` counts them, should two threads tell theirs out of order.
+    """An edge was taken, reported once; ``era`` numbers them, since two threads may report out of order.
 
     ``open_for`` is the open period that begins, in seconds, or None.
     """
@@ -28,15 +28,15 @@ class BreakerChanged(Event):
 
     @property
     def log_level(self) -> int:
-        """A service that is given up is worth a warning; that it is well again is news."""
+        """A warning if the breaker opens; that the service is well again is only information."""
         return WARNING if self.after is BreakerState.OPEN else INFO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerRejected(Event):
-    """A call was not let through; with ``enforced`` false (observe-only) it would not have been.
+    """A call was rejected; with ``enforced`` False (observe-only) it was let through and only counted.
 
-    ``retry_in``: seconds until a call may be let through, or None if not known.
+    ``retry_in``: seconds until a call may be let through, or None if unknown.
     """
 
     name: ClassVar[str] = "breaker.rejected"
@@ -49,7 +49,7 @@ class BreakerRejected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerJudged(Event):
-    """A call raised ``error``, which counts as a failure or (``counted`` false) is neutral."""
+    """A call raised ``error``, which counts as a failure or (``counted`` False) is neutral."""
 
     name: ClassVar[str] = "breaker.judged"
 
@@ -60,7 +60,7 @@ class BreakerJudged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerStoreFailed(Event):
-    """The shared store raised ``error`` on ``action`` (publish or read); the breaker goes on by itself."""
+    """The shared store raised ``error`` on ``action`` (publish or read); the breaker goes on without it."""
 
     name: ClassVar[str] = "breaker.store_failed"
 

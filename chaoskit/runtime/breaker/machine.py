@@ -6,10 +6,10 @@
                        ▲                                      │
                        └────── a probe failed or hung ────────┘
 
-    FORCED_OPEN and DISABLED are entered by hand from anywhere and left by reset alone, to CLOSED.
+FORCED_OPEN and DISABLED are entered manually from any state, and left only by reset, to CLOSED.
 
-Time is an argument of every method, and moves the state only when the machine is asked something. The
-driver serialises the calls.
+Every method takes the time as an argument, and the state changes only when a method is called. The driver
+serialises the calls.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class BreakerState(enum.StrEnum):
 
 
 class BreakerReason(enum.StrEnum):
-    """What moved a breaker along an edge."""
+    """The causes that move a breaker along an edge."""
 
     FAILURES = "too many failures in a row"
     FAILURE_RATE = "failure rate reached"
@@ -48,7 +48,7 @@ class BreakerReason(enum.StrEnum):
     MANUAL = "by hand"
 
 
-# A person may force a breaker from wherever it is, and reset it from there.
+# A person may force a breaker from any state, and reset it from there.
 _BY_HAND = {
     (state, forced) for state in BreakerState for forced in (BreakerState.FORCED_OPEN, BreakerState.DISABLED)
 }
@@ -63,11 +63,11 @@ LEGAL: frozenset[tuple[BreakerState, BreakerState]] = frozenset(
         *_RESET,
     }
 ) - {(state, state) for state in BreakerState}
-"""Every edge that a breaker may take; ``(HALF_OPEN, CLOSED)`` is among the ways back to CLOSED."""
+"""All edges that a breaker may take; ``(HALF_OPEN, CLOSED)`` is one of the ways back to CLOSED."""
 
 
 class Edge(NamedTuple):
-    """One change of state. ``era`` counts them; ``open_for`` is the open period that begins, or None."""
+    """A change of state. ``era`` numbers them; ``open_for`` is the open period that begins, or None."""
 
     before: BreakerState
     after: BreakerState
@@ -78,21 +78,21 @@ class Edge(NamedTuple):
 
 
 class Permit:
-    """The right to one call (a probe) or to all calls of one closed era.
+    """The right to make one call (a probe), or all calls of one closed era.
 
-    Identity is all it has: an outcome is counted only under a permit that is still in force, so what
-    comes back from an earlier era finds nothing to change.
+    It has only its identity: an outcome counts only under a permit that is still in force, so a call that
+    returns from an earlier era changes nothing.
     """
 
     __slots__ = ()
 
 
 PASS = Permit()
-"""A permit of no era: the call goes through and its outcome counts nowhere."""
+"""A permit outside of all eras: the call goes through and its outcome is not counted."""
 
 
 class Machine:
-    """The state of one breaker. ``edges`` collects the changes until the driver takes them out."""
+    """The state of a breaker. ``edges`` collects the changes until the driver takes them out."""
 
     __slots__ = (
         "_good",
@@ -114,7 +114,7 @@ class Machine:
     )
 
     def __init__(self, options: BreakerOptions, *, unmeasured: bool = True) -> None:
-        """``unmeasured``: a healthy call may skip the machine, if no window needs it either."""
+        """``unmeasured``: a healthy call may skip the machine, provided that no window needs it."""
         self.options = options
         self.window = options.window()
         self.state = BreakerState.CLOSED
@@ -133,11 +133,10 @@ class Machine:
         self._probes: dict[Permit, float] = {}
         #: The permit of the closed era, or None. Outcomes under it are always counted.
         self.permit: Permit | None = None
-        #: The same if nothing is measured in this era, else None. Reading it (one
-        #: attribute, atomic) is all that a healthy call does before it runs, and reading ``streak``
-        #: all that it does after.
+        #: The same if nothing is measured in this era, else None. A healthy call reads only this before it
+        #: runs (one attribute, atomically), and only ``streak`` after it.
         self.fast: Permit | None = None
-        #: True if the next call has to go the long way, for a reason of the driver's.
+        #: True if the next call has to take the slow path, for a reason of the driver's.
         self.cold = False
         self._fresh()
 
@@ -156,7 +155,7 @@ class Machine:
 
     def peek(self, now: float) -> BreakerState:
         """The state that a call at ``now`` would meet. Changes nothing."""
-        # The same as _settle and its edges, without taking them: asking must not change what is asked about.
+        # Follows _settle and its edges without taking them: a question must not change the answer.
         state, reopen_at = self.state, self.reopen_at
         hung_at = self._hung_at()
         if hung_at is not None and now >= hung_at:
@@ -168,20 +167,20 @@ class Machine:
     def retry_in(self, now: float) -> float | None:
         """Seconds until a call may be let through again; None if that is not known.
 
-        Known in OPEN alone: in HALF_OPEN it is up to the probes, in FORCED_OPEN to a person.
+        It is known only in OPEN: in HALF_OPEN it depends on the probes, in FORCED_OPEN on a person.
         """
         return max(0.0, self.reopen_at - now) if self.state is BreakerState.OPEN else None
 
     # -- told after a call -----------------------------------------------------------------------
 
     def succeed(self, permit: Permit, now: float, took: float) -> None:
-        """A call under ``permit`` came back well after ``took`` seconds."""
+        """A call under ``permit`` succeeded after ``took`` seconds."""
         if permit is self.permit:
             self.streak = 0
             window = self.window
             if window is not None:
                 window.add(SLOW if took >= self._slow_after else 0, now)
-                # A window without a failure cannot reach a rate: the healthy call is spared the division.
+                # A window without failures cannot reach a rate: spare the healthy call the divisions.
                 if window.failures or window.slow:
                     self._judge(window, now)
         elif self._take_back(permit, now):
@@ -212,14 +211,14 @@ class Machine:
     # -- moved by hand, by another process, by a fork --------------------------------------------
 
     def reset(self, now: float) -> None:
-        """Close and forget all counts, from any state. An edge only if it was not closed."""
+        """Close and forget all counts, from any state. Takes an edge only if it was not closed."""
         if self.state is BreakerState.CLOSED:
             self._fresh()
         else:
             self._close(now, BreakerReason.MANUAL)
 
     def force(self, state: BreakerState, now: float) -> None:
-        """Enter FORCED_OPEN or DISABLED; being there already is no edge."""
+        """Enter FORCED_OPEN or DISABLED; takes no edge if that is the state already."""
         if self.state is not state:
             self._enter(state, BreakerReason.MANUAL, now, None)
 
@@ -231,14 +230,14 @@ class Machine:
             self._open_until(now, now + remaining, BreakerReason.SHARED)
 
     def adopt_closed(self, now: float) -> None:
-        """Another process found the other side well again."""
+        """Another process found that the service is well again."""
         if self.state in (BreakerState.OPEN, BreakerState.HALF_OPEN):
             self._close(now, BreakerReason.SHARED)
 
     def forget_calls(self) -> None:
-        """In a forked child the callers in flight are gone: free the places of their probes.
+        """In a forked child the callers in progress are gone: free the places of their probes.
 
-        The counts stay, and what the forking thread's own call still brings counts nowhere.
+        The counts stay; the outcome of the forking thread's own call is not counted.
         """
         self._probes.clear()
         if self.permit is not None:
@@ -247,32 +246,33 @@ class Machine:
     # -- inside ----------------------------------------------------------------------------------
 
     def _settle(self, now: float) -> None:
-        """Take the edges that time alone has brought about."""
+        """Take the edges that are due because of the time alone."""
         hung_at = self._hung_at()
         if hung_at is not None and now >= hung_at:
-            # Since it hung, not since it was noticed: a breaker that is rarely called would
-            # stay open too long.
+            # Counted from when it hung, not from when that was noticed: a rarely called breaker would stay
+            # open too long.
             self._open(now, BreakerReason.PROBE_HUNG, since=hung_at)
         if self.state is BreakerState.OPEN and now >= self.reopen_at:
             self._enter(BreakerState.HALF_OPEN, BreakerReason.PERIOD_OVER, now, None)
 
     def _hung_at(self) -> float | None:
-        # The dict keeps the order of admission: its first probe is the oldest.
+        # The dict keeps the order of admission, so its first probe is the oldest.
         for started in self._probes.values():
             return started + self.options.hang_limit
         return None
 
     def _probe(self, now: float) -> Permit | None:
-        # Good ones count as well: all probes must succeed, and no more than these are let through.
+        # Good probes count as well: all of them must succeed, and no more than these are let through.
         if self._good + len(self._probes) >= self.options.probes:
             return None
-        # Slots are empty, so an object without state; a number would need a counter that forks would share.
+        # An object without state, since slots are empty; a number would need a counter that forks would
+        # share.
         permit = Permit()
         self._probes[permit] = now
         return permit
 
     def _take_back(self, permit: Permit, now: float) -> bool:
-        """Return True if ``permit`` is a probe's, in force until ``now``. It no longer is afterwards."""
+        """Return True if ``permit`` belongs to a probe and was in force; it no longer is afterwards."""
         if permit not in self._probes:
             return False
         self._settle(now)
@@ -282,7 +282,7 @@ class Machine:
         options = self.options
         if window.calls < options.minimum_calls:
             return
-        # Divide rather than multiply: 0.07 * 100 is more than 7, but 7 / 100 is exactly 0.07.
+        # Divide, do not multiply: 0.07 * 100 is more than 7, but 7 / 100 is exactly 0.07.
         if options.failure_rate is not None and window.failures / window.calls >= options.failure_rate:
             self._open(now, BreakerReason.FAILURE_RATE)
         elif options.slow_rate is not None and window.slow / window.calls >= options.slow_rate:
@@ -305,7 +305,8 @@ class Machine:
         self._fresh()
 
     def _enter(self, state: BreakerState, reason: BreakerReason, now: float, open_for: float | None) -> None:
-        # Told later and outside of the lock: listeners run user code, which may call through this breaker.
+        # Reported later and outside of the lock: listeners run user code, which may call through this
+        # breaker.
         self.edges.append(Edge(self.state, state, reason, self.era + 1, now, open_for))
         self.era += 1
         self.state = state
@@ -315,7 +316,7 @@ class Machine:
         self._probes.clear()
 
     def _fresh(self) -> None:
-        """Begin a closed era with nothing counted."""
+        """Begin a closed era with all counts at zero."""
         self.streak = 0
         self._period = self.options.open_for
         if self.window is not None:

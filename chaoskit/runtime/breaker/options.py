@@ -1,4 +1,4 @@
-"""The settings of a breaker: one frozen record, checked as a whole when it is made."""
+"""The settings of a breaker: a frozen record, checked as a whole when it is made."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TypedDict
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow, Window
+from chaoskit.runtime.numbers import is_number
 
-# One byte for each call: a megabyte a breaker is what a mistake may cost.
+# One byte for each call, so a mistake costs at most a megabyte per breaker.
 _LARGEST_WINDOW = 1_000_000
 
-# What a file may say: ``5m``, ``20%``. A mark alone, since a program without a configuration loads no reader.
+# The units in a file: ``5m``, ``20%``. A plain mark, since programs without a configuration load no reader.
 _SECONDS, _SHARE = {"unit": "s"}, {"unit": "ratio"}
 
 
@@ -36,33 +37,33 @@ class BreakerSettings(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerOptions:
-    """When a breaker opens, how long it stays open, and how it comes back. Times are seconds.
+    """When a breaker opens, how long it stays open, and how it closes again. Times are in seconds.
 
-    It opens by whichever of these is given and comes first; at least one must be:
+    It opens by whichever of these rules applies first; at least one must be given:
 
     ``failures``
-        this many failures in a row, with no success between them;
+        so many failures in a row, without a success between them;
     ``failure_rate``
         this share (over 0, at most 1) of the calls in the window failed;
     ``slow_rate``
         this share of the calls in the window took ``slow_after`` or longer, failed or not.
 
-    A rate needs one window, ``window_calls`` or ``window_seconds``, and says nothing before
-    ``minimum_calls`` are in it.
+    A rate needs one window, ``window_calls`` or ``window_seconds``, and does not apply before
+    ``minimum_calls`` calls are in it.
 
-    ``open_for`` is the open period. After it, half-open: at most ``probes`` calls are let through and
-    all of them must succeed; the first failure (or slow call, if ``slow_after`` is given) opens again,
-    for ``growth`` times the period before, at most ``open_cap``. A probe that has not come back after
+    ``open_for`` is the open period. After it comes half-open: at most ``probes`` calls are let through and
+    all of them must succeed; the first failure (or slow call, if ``slow_after`` is given) opens the breaker
+    again, for ``growth`` times the previous period, at most ``open_cap``. A probe that has not returned after
     ``hang_limit`` counts as failed.
 
-    With ``observe_only`` everything is counted and reported, and no call is ever rejected.
+    With ``observe_only`` everything is counted and reported, but no call is ever rejected.
 
-    Raises ``UsageError`` for settings that cannot work, alone or together; zero and None are taken at
-    their word or refused, never replaced.
+    Raises ``UsageError`` for settings that cannot work, alone or together; zero and None are taken literally
+    or refused, never replaced.
     """
 
-    # Five in a row is the consecutive-failure default of Nygard's "Release It!" descendants; sixty
-    # seconds outlast the restart of a typical service.
+    # Five in a row is the default of the libraries that follow Nygard's "Release It!"; sixty seconds outlast
+    # the restart of a typical service.
     failures: int | None = 5
     open_for: float = field(default=60.0, metadata=_SECONDS)
     failure_rate: float | None = field(default=None, metadata=_SHARE)
@@ -86,11 +87,11 @@ class BreakerOptions:
 
     @property
     def by_rate(self) -> bool:
-        """Calls have to be measured and kept in a window."""
+        """True if calls have to be measured and kept in a window."""
         return self.failure_rate is not None or self.slow_rate is not None
 
     def window(self) -> Window | None:
-        """Return a new, empty window, or None if nothing is judged by a rate."""
+        """Return a new, empty window, or None if no rate is given."""
         if self.window_calls is not None:
             return CountWindow(self.window_calls)
         return None if self.window_seconds is None else TimeWindow(self.window_seconds)
@@ -109,7 +110,7 @@ class BreakerOptions:
     def _check_rates(self) -> None:
         for name in ("failure_rate", "slow_rate"):
             rate = getattr(self, name)
-            if rate is not None and not (_is_number(rate) and 0 < rate <= 1):
+            if rate is not None and not (is_number(rate) and 0 < rate <= 1):
                 raise wrong(name, rate, "a share over 0 and at most 1", "Use None to leave it out.")
 
     def _check_periods(self) -> None:
@@ -118,7 +119,7 @@ class BreakerOptions:
         for name in ("slow_after", "window_seconds", "open_cap"):
             if getattr(self, name) is not None:
                 _seconds(name, getattr(self, name), zero=name == "open_cap")
-        if not (_is_number(self.growth) and 1 <= self.growth < math.inf):
+        if not (is_number(self.growth) and 1 <= self.growth < math.inf):
             raise wrong("growth", self.growth, "a finite factor of 1 or more")
 
     def _check_together(self) -> None:
@@ -129,7 +130,7 @@ class BreakerOptions:
                 "a number, since no rate is given either",
                 "A breaker without a rule never opens.",
             )
-        # A window without a rate is refused, too: it would look like a rule, and never open anything.
+        # A window without a rate is refused, too: it would look like a rule but never open the breaker.
         windows = (self.window_calls is not None) + (self.window_seconds is not None)
         if windows != self.by_rate:
             raise wrong(
@@ -153,10 +154,6 @@ class BreakerOptions:
             raise wrong("open_cap", self.open_cap, f"at least open_for, {self.open_for}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _whole(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise wrong(name, value, "a whole number of 1 or more")
@@ -164,6 +161,6 @@ def _whole(name: str, value: object) -> None:
 
 def _seconds(name: str, value: object, *, zero: bool = False) -> None:
     if not (
-        isinstance(value, int | float) and _is_number(value) and 0 <= value < math.inf and (zero or value > 0)
+        isinstance(value, int | float) and is_number(value) and 0 <= value < math.inf and (zero or value > 0)
     ):
         raise wrong(name, value, f"finite seconds, {'zero or more' if zero else 'more than zero'}")

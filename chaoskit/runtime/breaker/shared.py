@@ -1,12 +1,12 @@
 """Breaker state shared between processes: the store's protocol, and the link that keeps I/O out of calls.
 
-No call ever waits for the store, healthy or not. Edges are noted in memory; one background thread of
-the link publishes them and reads what other processes published. A store that fails or hangs delays
-that thread alone: the breakers continue with what they see themselves.
+No call ever waits for the store. Edges are noted in memory; a background thread of the link publishes them
+and reads what other processes have published. A store that fails or hangs delays only that thread: the
+breakers go on with their own observations.
 
-Only "open, for so long" and "closed" are shared. Each process lets its own probes through, and what
-they find is published in turn. No wall clock is compared between machines: the store tells how long
-an open period still lasts, by its own clock.
+Only "open, for so long" and "closed" are shared. Each process lets its own probes through and publishes their
+result. Wall clocks are not compared between machines: the store tells how long an open period still lasts, by
+its own clock.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ logger = logging.getLogger("chaoskit")
 
 @dataclass(frozen=True, slots=True)
 class SharedRecord:
-    """What the store holds for one breaker name.
+    """The store's record for one breaker name.
 
-    ``open_for``: seconds that it stays open from now, by the store's clock; 0.0 if that is over,
-    None if closed. ``revision`` grows with every publication under this name. ``origin`` is the
+    ``open_for`` is the number of seconds that it stays open from now, by the store's clock; 0.0 if they are
+    over, None if it is closed. ``revision`` grows with every publication under this name. ``origin`` is the
     publisher.
     """
 
@@ -40,7 +40,7 @@ class SharedRecord:
 
 
 class BreakerStore(Protocol):
-    """Where breakers of one name meet. Called from the link's thread alone; any error is tolerated."""
+    """Where breakers with one name meet. Only the link's thread calls it; any error is tolerated."""
 
     def publish(self, breaker: str, open_for: float | None, origin: str) -> int:
         """Replace the record of ``breaker`` (None: closed); return its new revision. The last writer wins."""
@@ -50,15 +50,15 @@ class BreakerStore(Protocol):
 
 
 class Joined(Protocol):
-    """What the link asks of a breaker that has joined it."""
+    """What the link needs from a breaker that has joined it."""
 
     name: str
 
     def remaining(self, edge: Edge) -> float | None:
-        """Seconds of ``edge``'s open period that are left, or None if it opened nothing."""
+        """Seconds that are left of ``edge``'s open period, or None if it opened nothing."""
 
     def adopt(self, open_for: float | None) -> None:
-        """Take over what another process found: open for this many seconds more, or closed (None)."""
+        """Adopt the state that another process found: open for so many more seconds, or closed (None)."""
 
     def store_failed(self, action: str, error: Exception) -> None:
         """The store raised ``error`` on ``action``."""
@@ -67,10 +67,10 @@ class Joined(Protocol):
 class BreakerLink:
     """Joins breakers to a store. Give one link to all breakers of a process.
 
-    ``every`` is the interval, in seconds, at which other processes' edges are looked for, so news
-    travels within ``every`` plus the store's own time. The thread is a daemon, starts with the first
-    call through a joined breaker, and starts again in a forked child. Names must be unique per link.
-    Raises ``UsageError`` for an interval that is not positive.
+    The thread looks for other processes' edges every ``every`` seconds, so news travels within ``every`` plus
+    the store's own time. The thread is a daemon, starts with the first call through a joined breaker, and
+    starts again in a forked child. Names must be unique within a link. Raises ``UsageError`` for an interval
+    that is not positive.
     """
 
     def __init__(self, store: BreakerStore, *, every: float = 1.0) -> None:
@@ -79,7 +79,7 @@ class BreakerLink:
         self._store = store
         self._every = every
         self._lock = threading.RLock()
-        # Weak: to share a breaker must not keep it alive.
+        # Weak: sharing a breaker must not keep it alive.
         self._breakers: weakref.WeakValueDictionary[str, Joined] = weakref.WeakValueDictionary()
         self._pending: dict[str, Edge] = {}
         self._seen: dict[str, int] = {}
@@ -87,14 +87,14 @@ class BreakerLink:
         survive_fork(self)
 
     def _begin(self) -> None:
-        # A new one in each child: by its origin a publisher tells its own records apart.
+        # A new origin in each child: publishers recognise their own records by it.
         self._origin = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._wake = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def _after_fork(self) -> None:
-        # The parent publishes its own edges; the child is another publisher.
+        # The parent publishes its own edges; the child is a publisher, too.
         self._pending.clear()
         closed = self._closed
         self._begin()
@@ -109,7 +109,7 @@ class BreakerLink:
                 raise wrong("name", breaker.name, "a name that no other breaker of this link has")
 
     def start(self) -> None:
-        """Start the thread unless it runs; then the call costs one attribute."""
+        """Start the thread unless it runs; if it does, the call costs one attribute."""
         if self._thread is not None or self._closed:
             return
         with self._lock:
@@ -118,7 +118,7 @@ class BreakerLink:
                 try:
                     thread.start()
                 except RuntimeError as error:
-                    # No more threads to be had, or the interpreter is ending: the next edge tries again.
+                    # No thread is available, or the interpreter is ending: the next edge tries again.
                     logger.warning("breakers go on without their shared store: %s", error)
                 else:
                     self._thread = thread
@@ -127,7 +127,7 @@ class BreakerLink:
         """Remember the newest edge of ``breaker`` for publication; no I/O."""
         if edge.reason is not BreakerReason.SHARED and edge.after in (BreakerState.OPEN, BreakerState.CLOSED):
             with self._lock:
-                # The newest only: what the breaker was in between is of no use to other processes.
+                # Only the newest: states in between are useless to other processes.
                 self._pending[breaker.name] = edge
             self.start()
             self._wake.set()
@@ -135,14 +135,14 @@ class BreakerLink:
     # -- the thread ------------------------------------------------------------------------------
 
     def close(self, timeout: float = 5.0) -> None:
-        """Publish what is pending, if the store answers within ``timeout`` seconds, and end the thread."""
+        """Publish pending edges, if the store answers within ``timeout`` seconds, and end the thread."""
         self._closed = True
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout)
 
     def sync(self) -> None:
-        """One round: publish what is pending, then read for every breaker. Never raises for the store."""
+        """Publish pending edges, then read for every breaker. Never raises an error of the store."""
         for name, breaker in list(self._breakers.items()):
             self._publish(name, breaker)
             self._read(name, breaker)
@@ -150,7 +150,7 @@ class BreakerLink:
     def _run(self) -> None:
         wake = self._wake
         while True:
-            # Read first: what was noted before close is then published by this very round.
+            # Read before the round, which then publishes everything that was noted before close().
             closed = self._closed
             self.sync()
             if closed:
@@ -167,21 +167,21 @@ class BreakerLink:
             self._seen[name] = self._store.publish(name, breaker.remaining(edge), self._origin)
         except Exception as error:
             with self._lock:
-                # A newer edge makes this one pointless.
+                # A newer edge replaces this one.
                 self._pending.setdefault(name, edge)
             self._failed(breaker, "publish", error)
 
     def _read(self, name: str, breaker: Joined) -> None:
         try:
             record = self._store.read(name)
-            # Not after an edge of our own that the store has not got yet: it is older than that.
+            # Not if an edge of our own is still to be published: the store's record is older than that.
             if record is None or name in self._pending or record.revision == self._seen.get(name):
                 return
             self._seen[name] = record.revision
             if record.origin != self._origin:
                 breaker.adopt(record.open_for)
         except Exception as error:
-            # What is not a proper record is the store's failure too.
+            # An improper record counts as a failure of the store, too.
             self._failed(breaker, "read", error)
 
     def _failed(self, breaker: Joined, action: str, error: Exception) -> None:

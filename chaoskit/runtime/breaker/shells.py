@@ -1,18 +1,19 @@
 """The thin sync and async shells around one call: ask the breaker before, tell it after.
 
-The first branch of each is the healthy call of a breaker that measures nothing: one attribute read
-before, one after, no lock and no clock.
+The first branch of each is the healthy call of a breaker that measures nothing: one attribute read before,
+one after, no lock and no clock.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, cast
 
-from chaoskit.runtime.breaker.driver import Driver, let_go
+from chaoskit.runtime.breaker.driver import Driver
 from chaoskit.runtime.breaker.machine import Permit
 from chaoskit.runtime.calling.callables import RESULTS, finished, is_async, is_workless
+from chaoskit.runtime.locks import let_go
 
 
 def around_sync(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,7 +37,7 @@ def _around_unmeasured(breaker: Driver, fn: Callable[..., Any]) -> Callable[...,
         except BaseException as error:
             breaker.raised(permit, error, 0.0)
             raise
-        # A success ends a streak of failures, and a coroutine has not run yet; both are rare.
+        # Rare cases: a success that ends a streak of failures, and a coroutine, which has not run yet.
         if machine.streak or type(value) not in RESULTS:
             return back(breaker, permit, fn, value, 0.0)
         return value
@@ -47,7 +48,7 @@ def _around_unmeasured(breaker: Driver, fn: Callable[..., Any]) -> Callable[...,
 def _around_measured(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
     """The same for a breaker that measures every call.
 
-    :func:`measured` and ``Driver.succeeded`` without the calls of them, which are a tenth of what this adds.
+    It repeats :func:`measured` and ``Driver.succeeded``, because calling them is a tenth of what this adds.
     """
     machine, now, judges_results = breaker.machine, breaker.now, breaker.judges_results
 
@@ -67,7 +68,7 @@ def _around_measured(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., A
             raise
         if judges_results or type(value) not in RESULTS:
             return back(breaker, permit, fn, value, started)
-        # Not looked up once: a forked child has a new lock.
+        # Read each time: a forked child has a new lock.
         ended, lock = now(), breaker._lock
         try:
             lock.acquire()
@@ -107,12 +108,12 @@ def around_async(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def call_measured(breaker: Driver, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """One call the long way. For an async ``fn`` the permit is asked for when it is awaited, not now."""
+    """Make one call on the slow path. For an async ``fn`` the permit is requested when it is awaited."""
     return (measured_async if is_async(fn) else measured)(breaker, fn, args, kwargs)
 
 
 def measured(breaker: Driver, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """One sync call with its permit asked for and its time taken."""
+    """Make one sync call with a permit, and measure its time."""
     machine = breaker.machine
     started = breaker.now()
     # A closed breaker is entered without the lock: if the permit has just become void, so has the outcome.
@@ -131,28 +132,28 @@ def measured(breaker: Driver, fn: Callable[..., Any], args: Any, kwargs: Any) ->
 
 
 def back(breaker: Driver, permit: Permit, fn: Callable[..., Any], value: Any, started: float) -> Any:
-    """Count what sync ``fn`` returned. A coroutine has not run yet: its awaiting is counted instead.
+    """Count what sync ``fn`` returned. A coroutine has not run yet: awaiting it counts as a call.
 
     Raises:
-        UsageError: for other work that is still to be done. The permit is given back, uncounted.
+        UsageError: it returned other unfinished work. The permit is given back, uncounted.
     """
     if type(value) not in RESULTS and is_workless(value):
-        if isinstance(value, Coroutine):
-            return finish(breaker, permit, value, started)
         breaker.release(permit)
+        if isinstance(value, Coroutine):
+            return FollowedWork(breaker, value)
         finished("a circuit breaker", fn, value)
     breaker.returned(permit, value, started)
     return value
 
 
 async def measured_async(breaker: Driver, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """One async call with its permit asked for and its time taken."""
+    """Make one async call with a permit, and measure its time."""
     permit, started = breaker.enter()
     return await finish(breaker, permit, fn(*args, **kwargs), started)
 
 
 async def finish(breaker: Driver, permit: Permit, work: Any, started: float) -> Any:
-    """Await ``work``, begun under ``permit``, and count what comes of it."""
+    """Await ``work``, begun under ``permit``, and count its outcome."""
     try:
         value = await work
     except BaseException as error:
@@ -160,3 +161,57 @@ async def finish(breaker: Driver, permit: Permit, work: Any, started: float) -> 
         raise
     breaker.returned(permit, value, started)
     return value
+
+
+class FollowedWork(Coroutine[Any, Any, Any]):
+    """``work``, a coroutine that a plain function returned: its awaiting asks for a permit and is counted.
+
+    Not a coroutine function: what that makes does nothing when it is closed before its first step, as by a
+    strategy around the breaker that refuses it, and ``work`` would be left behind without being awaited.
+    """
+
+    def __init__(self, breaker: Driver, work: Coroutine[Any, Any, Any]) -> None:
+        self._breaker, self._work = breaker, work
+        # Made when it is driven: of one that is forgotten, Python names the user's coroutine and not this.
+        self._steps: Coroutine[Any, Any, Any] | None = None
+        # Tasks are shown by these.
+        self.__name__ = getattr(work, "__name__", type(work).__name__)
+        self.__qualname__ = getattr(work, "__qualname__", self.__name__)
+
+    def __repr__(self) -> str:
+        return f"<{self._work!r}, followed by a circuit breaker>"
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        # All of one that an await uses.
+        return cast("Generator[Any, Any, Any]", self)
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    def send(self, value: Any) -> Any:
+        return self._begun().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """As for any coroutine: before its first step, this ends it without a step of ``work``."""
+        if self._steps is None:
+            self._work.close()
+        return self._begun().throw(*error)
+
+    def close(self) -> None:
+        if self._steps is None:
+            self._work.close()
+        self._begun().close()
+
+    def _begun(self) -> Coroutine[Any, Any, Any]:
+        if self._steps is None:
+            self._steps = _followed(self._breaker, self._work)
+        return self._steps
+
+
+async def _followed(breaker: Driver, work: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        permit, started = breaker.enter()
+    except BaseException:
+        work.close()
+        raise
+    return await finish(breaker, permit, work, started)

@@ -1,4 +1,4 @@
-"""Which outcomes count: the settings ``on``, ``ignore`` and ``failed_result``, made into two questions."""
+"""Decides which outcomes count, by the settings ``on``, ``ignore`` and ``failed_result``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Errors: TypeAlias = "type[BaseException] | tuple[type[BaseException], ...] | Cal
 
 
 class Verdict:
-    """Tells failures from outcomes that say nothing about the other side."""
+    """Distinguishes failures from outcomes that say nothing about the other side."""
 
     __slots__ = ("_ignore", "_on", "failed_result")
 
     def __init__(self, on: Errors, ignore: Errors, failed_result: Callable[[Any], bool] | None) -> None:
-        # A question that raises errs on the side of protecting: what it was about counts.
+        # If a predicate raises, err on the side of protection: the outcome counts.
         self._on = matcher("on", on, if_it_raises=True)
         self._ignore = matcher("ignore", ignore, if_it_raises=False)
         synchronous("failed_result", failed_result)
@@ -27,14 +27,14 @@ class Verdict:
     def is_failure(self, error: BaseException) -> bool:
         """Return True if ``error`` counts. Ctrl-C, exit and a cancelled task (no ``Exception``) never do.
 
-        A group counts if one of the errors in it does.
+        A group counts if one of its errors does.
         """
         if not isinstance(error, Exception):
             return False
         return any(self._counts(leaf) for leaf in _leaves(error))
 
     def is_failed_result(self, value: Any) -> bool:
-        """Return True if a value that came back counts as a failure."""
+        """Return True if a returned value counts as a failure."""
         return self.failed_result is not None and asked(
             "failed_result", self.failed_result, value, if_it_raises=True
         )
@@ -46,10 +46,10 @@ class Verdict:
 def matcher(what: str, errors: Errors, *, if_it_raises: bool) -> Callable[[BaseException], bool]:
     """Return a predicate: does ``errors`` cover this error? Raises ``UsageError`` for anything else.
 
-    ``if_it_raises`` is the answer when a function given as ``errors`` raises.
+    ``if_it_raises`` is the answer if a function given as ``errors`` raises.
     """
     classes = errors if isinstance(errors, tuple) else (errors,)
-    # isinstance, not "type(c) is type": a class whose metaclass is another one is a class all the same.
+    # isinstance, not "type(c) is type": a class may have another metaclass.
     if all(isinstance(c, type) and issubclass(c, BaseException) for c in classes):
         return lambda error: any(_is_a(error, c) for c in classes)
     if callable(errors) and not isinstance(errors, type):
@@ -59,12 +59,12 @@ def matcher(what: str, errors: Errors, *, if_it_raises: bool) -> Callable[[BaseE
 
 
 def _is_a(error: BaseException, cls: Any) -> bool:
-    # As ``except`` does it: by inheritance alone, whatever the class's metaclass says of instances.
+    # Like ``except``: by inheritance alone, whatever the class's metaclass says about instances.
     return type.__instancecheck__(cls, error)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors in a group, or the error itself; ends also if a group contains itself."""
+    """The errors in a group, or the error itself; ends even if a group contains itself."""
     seen: set[int] = set()
     todo = [error]
     while todo:

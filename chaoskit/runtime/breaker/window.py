@@ -1,8 +1,8 @@
-"""Sliding windows: how many of the last calls failed or were slow, in memory bounded by the settings.
+"""Sliding windows: how many of the last calls failed or were slow, in memory that the settings bound.
 
-The two kinds and their trade are those of Resilience4j's ``FixedSizeSlidingWindowMetrics`` and
-``SlidingTimeWindowMetrics``: a ring of single outcomes, or a ring of partial sums. Both keep running
-totals, so that asking for a rate costs no pass over the ring.
+The two kinds, and their trade-off, are those of Resilience4j's ``FixedSizeSlidingWindowMetrics`` and
+``SlidingTimeWindowMetrics``: a ring of single outcomes, or a ring of partial sums. Both keep running totals,
+so that a rate does not need a pass over the ring.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import math
 from typing import Protocol
 
 BUCKETS = 10
-"""Partial sums of a time window: calls leave it within a tenth of its length."""
+"""The number of partial sums of a time window: calls leave it within a tenth of its length."""
 
 FAILED = 1
 SLOW = 2
-"""Bits of an outcome; a good and quick call is 0, a slow failure is both."""
+"""Bits of an outcome; a good, quick call is 0, a slow failure has both bits."""
 
 
 class Window(Protocol):
@@ -26,7 +26,7 @@ class Window(Protocol):
     slow: int
 
     def add(self, outcome: int, now: float) -> None:
-        """Count one outcome at ``now`` (monotonic seconds), and drop what has left the window."""
+        """Count one outcome at ``now`` (monotonic seconds), and drop those that have left the window."""
 
     def clear(self) -> None:
         """Forget everything."""
@@ -47,9 +47,9 @@ class CountWindow:
 
     def add(self, outcome: int, now: float) -> None:
         ring, at = self._ring, self._at
-        # A slot not yet used holds 0, which takes nothing off the totals.
+        # An unused slot holds 0, which takes nothing off the totals.
         gone = ring[at]
-        # Most outcomes are good and follow good ones: then there is nothing to write.
+        # Most outcomes are good and replace good ones: then there is nothing to write.
         if outcome != gone:
             ring[at] = outcome
             self.failures += (outcome & FAILED) - (gone & FAILED)
@@ -63,8 +63,8 @@ class CountWindow:
 class TimeWindow:
     """The calls of the last ``seconds``, as ten partial sums.
 
-    A call leaves between nine tenths of ``seconds`` and ``seconds`` after it came. A ``now`` earlier
-    than one seen before (threads read the clock, then wait for the lock) counts as that one.
+    A call leaves between nine tenths of ``seconds`` and ``seconds`` after it was counted. A ``now`` earlier
+    than a previous one (threads read the clock, then wait for the lock) is taken for that one.
     """
 
     __slots__ = ("_bucket", "_sums", "_tick", "_until", "_width", "calls", "failures", "slow")
@@ -81,7 +81,7 @@ class TimeWindow:
         self.calls = self.failures = self.slow = 0
 
     def add(self, outcome: int, now: float) -> None:
-        # One comparison for most calls: the bucket is worked out only when it changes.
+        # A single comparison for most calls: the bucket is computed only when it changes.
         if now >= self._until:
             self._advance(now // self._width)
         bucket = self._bucket
@@ -95,8 +95,8 @@ class TimeWindow:
 
     def _advance(self, tick: float) -> None:
         """Count under ``tick`` from now on; the buckets since the last one start from zero."""
-        # Floor division of floats stays a float: no clock reading is too large for it. But at a large
-        # one, a step back by one may be no step at all, hence the first branch.
+        # Floor division of floats stays a float, so no clock reading is too large for it. But with large
+        # floats a step back by one may change nothing, hence the first branch.
         passed = tick - self._tick
         stale = range(BUCKETS) if passed >= BUCKETS else range(int(tick - passed) + 1, int(tick) + 1)
         for number in stale:

@@ -19,17 +19,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Block(Generic[T]):
-    """What a function under :func:`block` returns: a context manager, and a decorator.
+    """The result of a function under :func:`block`: a context manager, and a decorator.
 
-    The decorators that ``contextlib.contextmanager`` gives away for nothing leave the block of a coroutine
-    function when the coroutine has been made, before it has run: they would protect nothing.
+    The decorators that ``contextlib.contextmanager`` provides leave the block of a coroutine function when
+    the coroutine has been made, before it has run: they would protect nothing.
     """
 
     __slots__ = ("_make", "_managers")
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
-        # A stack, so that one block may be entered again before it was left.
+        # A stack, so that a block may be entered again before it is left.
         self._managers: list[Any] = []
 
     def __enter__(self) -> T:
@@ -43,7 +43,7 @@ class Block(Generic[T]):
         return swallowed
 
     def __call__(self, fn: F) -> F:
-        """``fn`` with each of its calls in a block like this one, awaited inside it if ``fn`` is async."""
+        """``fn`` with each call in such a block; if ``fn`` is async, it is awaited inside the block."""
         return decorated("a block", fn, self._wrap)
 
     def _wrap(self, fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,7 +63,7 @@ class Block(Generic[T]):
 
 
 def block(fn: Callable[P, Iterator[T]]) -> Callable[P, Block[T]]:
-    """Like ``contextlib.contextmanager``; as a decorator it works for coroutine functions as well."""
+    """Like ``contextlib.contextmanager``, but as a decorator it works for coroutine functions as well."""
     manager = contextmanager(fn)
 
     @functools.wraps(fn)
@@ -74,10 +74,10 @@ def block(fn: Callable[P, Iterator[T]]) -> Callable[P, Block[T]]:
 
 
 class OpenBlocks(Generic[T]):
-    """What a strategy has to remember of the blocks that are in progress.
+    """Keeps the state of the blocks that are in progress for a strategy.
 
-    Apart for each task and thread, since one strategy serves them all, and as a stack, since a block may
-    stand in another one of the same strategy.
+    Separate for each task and thread, because they share the strategy, and a stack, because a block may be
+    inside another block of the same strategy.
     """
 
     __slots__ = ("_stacks", "_what")
@@ -87,14 +87,14 @@ class OpenBlocks(Generic[T]):
         self._stacks: dict[object, list[T]] = {}
 
     def push(self, one: T) -> None:
-        """A block begins here."""
+        """Note that a block begins here."""
         self._stacks.setdefault(here(), []).append(one)
 
     def pop(self) -> T:
-        """The block that began here last ends.
+        """End the block that began here last, and return its state.
 
         Raises:
-            UsageError: none did; it was entered by another task or thread.
+            UsageError: there is none; the block was entered by another task or thread.
         """
         stack = self._stacks.get(place := here())
         if not stack:
@@ -109,7 +109,7 @@ class OpenBlocks(Generic[T]):
 
 
 class NoBlock:
-    """What stands around a function and cannot stand around a block: ``with`` is refused, and why."""
+    """The base of strategies that cannot protect a block: ``with`` is refused, with the reason."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Bulkhead: at most a given number of calls at once, so that one slow service cannot take every thread."""
+"""Bulkhead: limits the number of concurrent calls, so that one slow service cannot occupy every thread."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import BulkheadFull
 from chaoskit.runtime.forks import Lasting, survive_fork
+from chaoskit.runtime.locks import let_go
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 from chaoskit.runtime.running.shutdown_records import ShuttingDown
@@ -30,7 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkheadRejected(Event):
-    """A call found no place, after waiting ``waited`` seconds in the queue (0.0 if that was full too)."""
+    """A call found no place after waiting ``waited`` seconds in the queue (0.0 if that was full too)."""
 
     name: ClassVar[str] = "bulkhead.rejected"
 
@@ -40,11 +42,11 @@ class BulkheadRejected(Event):
 
 
 Place: TypeAlias = list[bool]
-"""True in it while a caller holds a place; it changes under the bulkhead's lock only."""
+"""Contains True while a caller holds a place; changed only under the bulkhead's lock."""
 
 
 class _Waiter:
-    """One caller in the queue; the call that hands its place over notes it in ``place``."""
+    """A caller in the queue; the call that hands its place over notes that in ``place``."""
 
     __slots__ = ("place", "wake")
 
@@ -56,16 +58,16 @@ class _Waiter:
 class Bulkhead(Lasting):
     """Lets ``limit`` calls run at the same time; ``queue`` more wait for a place, in order of arrival.
 
-    Without a queue (the default) a call that finds no place is rejected at once with ``BulkheadFull``.
-    In the queue it waits ``max_wait`` seconds at most (no limit by default), and never past the
-    deadline in force. A wait that is interrupted or cancelled leaves the queue and loses no place. Setting
-    ``wake``, such as ``shutdown.wake``, ends every wait within 50 ms: ``ShuttingDown``.
+    Without a queue (the default), a call that finds no place is rejected at once with ``BulkheadFull``. In
+    the queue it waits at most ``max_wait`` seconds (no limit by default), and never past the deadline in
+    force. If a wait is interrupted or cancelled, the call leaves the queue and no place is lost. Setting
+    ``wake``, such as ``shutdown.wake``, ends every wait within 50 ms with ``ShuttingDown``.
 
-    Decorator for sync and async functions, ``call(fn, ...)``, or ``with`` and ``async with`` around a block,
-    which holds one place. Threads and tasks of any event loop may share it. A function that calls itself
-    through its own bulkhead takes two places, and with ``limit`` such calls at once would wait for each
-    other: give ``max_wait`` then. In a forked child all places are free. Raises ``UsageError`` for limits
-    that cannot be.
+    Use it as a decorator for sync and async functions, as ``call(fn, ...)``, or with ``with`` and ``async
+    with`` around a block, which holds one place. Threads and tasks of any event loop may share it. A function
+    that calls itself through its own bulkhead takes two places, and ``limit`` such calls at once would wait
+    for each other: set ``max_wait`` then. In a forked child all places are free. Raises ``UsageError`` for
+    impossible limits.
     """
 
     def __init__(
@@ -81,16 +83,16 @@ class Bulkhead(Lasting):
     ) -> None:
         _whole("limit", limit, 1)
         _whole("queue", queue, 0)
-        if not max_wait >= 0:
+        if not (is_number(max_wait) and max_wait >= 0):
             raise wrong("max_wait", max_wait, "zero or more seconds, or infinity")
         self.name = name
         self.limit = limit
         self.listeners = synchronous_all("listener", listeners)
         self._queue = queue
-        self._max_wait = max_wait
+        self._max_wait = float(max_wait)
         self._wake = wake
         self._clock = clock
-        # Reentrant, because a signal handler may make a call while its own thread holds it.
+        # Reentrant: a signal handler may make a call while its own thread holds the lock.
         self._lock = threading.RLock()
         self._free = limit
         self._waiters: deque[_Waiter] = deque()
@@ -104,7 +106,7 @@ class Bulkhead(Lasting):
         return protect("a bulkhead", fn, self._run, self._arun)
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call ``fn`` once a place is free; if it is async, the result is to be awaited as ever."""
+        """Call ``fn`` once a place is free; if it is async, await the result as usual."""
         if is_async(fn):
             return cast(R, self._arun(fn, args, kwargs))
         return cast(R, finished("a bulkhead", fn, self._run(fn, args, kwargs)))
@@ -142,13 +144,19 @@ class Bulkhead(Lasting):
         return len(self._waiters)
 
     def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        # What a signal handler raises may strike between any two calls: the place is noted where it is taken.
-        place = [False]
+        # A signal handler's exception may come between any two calls: the place is noted where it is taken,
+        # and the lock is taken within the try, unlike in a with statement from CPython 3.14 on.
+        place, lock = [False], self._lock
         try:
-            with self._lock:  # _take_place, without its call
+            try:  # _take_place, without its call
+                lock.acquire()
                 if self._free > 0:
                     self._free -= 1
                     place[0] = True
+                lock.release()
+            except BaseException:
+                let_go(lock)
+                raise
             if not place[0]:
                 self._enter(place)
             # Merging an empty dict costs as much as the lock.
@@ -157,7 +165,8 @@ class Bulkhead(Lasting):
             try:
                 self._leave(place)
             except BaseException:
-                # Struck on the way in; what was given back already is not given back twice.
+                # An exception came on the way in; a place that was given back already is not given back
+                # twice.
                 self._leave(place)
                 raise
 
@@ -170,33 +179,40 @@ class Bulkhead(Lasting):
             self._leave(place)
 
     def _take_place(self, place: Place) -> bool:
-        # Asked first: nearly every call finds a place, and needs nothing that a wait would need.
-        with self._lock:
+        # Tried first: nearly every call finds a place, and needs none of what a wait needs.
+        lock = self._lock
+        try:
+            lock.acquire()
             if self._free > 0:
                 self._free -= 1
                 place[0] = True
+            lock.release()
+        except BaseException:
+            let_go(lock)
+            raise
         return place[0]
 
     def _enter(self, place: Place) -> None:
-        """Take a place, waiting for it if need be. If this raises, the caller gives back what it holds."""
+        """Take a place, waiting if necessary. If this raises, the caller gives back what it holds."""
         if self._take_place(place):
             return
-        # One event for each waiter: a condition for all would wake every one of them for a single place.
+        # An event for each waiter: a shared condition would wake all of them for a single place.
         event = threading.Event()
-        waiter = self._place_or_queue(event.set, place)
-        if waiter is None:
-            return
-        patience = self._patience()
-        stop, forget = self._listen(event.set)
+        waiter = _Waiter(event.set, place)
         try:
-            # A thread cannot wait for more than TIMEOUT_MAX (292 years on Linux): as good as for ever.
-            self._clock.sleep(min(patience, threading.TIMEOUT_MAX), event)
+            if self._place_or_queue(waiter):
+                return
+            patience = self._patience()
+            stop, forget = self._listen(event.set)
+            try:
+                # No thread can wait longer than TIMEOUT_MAX (292 years on Linux): as good as for ever.
+                self._clock.sleep(min(patience, threading.TIMEOUT_MAX), event)
+            finally:
+                forget()
+            self._granted_or_rejected(waiter, patience, stop.is_set())
         except BaseException:
             self._give_up(waiter)
             raise
-        finally:
-            forget()
-        self._granted_or_rejected(waiter, patience, stop.is_set())
 
     async def _aenter(self, place: Place) -> None:
         if self._queue:
@@ -211,26 +227,27 @@ class Bulkhead(Lasting):
 
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
-        # The place may be freed in another thread, where setting an asyncio event wakes no one.
-        waiter = self._place_or_queue(lambda: loop.call_soon_threadsafe(event.set), place)
-        if waiter is None:
-            return
-        patience = self._patience()
-        stop, forget = self._listen(lambda: loop.call_soon_threadsafe(event.set))
+        # The place may be freed in another thread, where setting an asyncio event would wake nothing.
+        waiter = _Waiter(lambda: loop.call_soon_threadsafe(event.set), place)
         try:
-            async with timer(None if patience == math.inf else patience, self._clock):
-                await event.wait()
-        except TimeoutError:
-            pass
+            if self._place_or_queue(waiter):
+                return
+            patience = self._patience()
+            stop, forget = self._listen(lambda: loop.call_soon_threadsafe(event.set))
+            try:
+                async with timer(None if patience == math.inf else patience, self._clock):
+                    await event.wait()
+            except TimeoutError:
+                pass
+            finally:
+                forget()
+            self._granted_or_rejected(waiter, patience, stop.is_set())
         except BaseException:
             self._give_up(waiter)
             raise
-        finally:
-            forget()
-        self._granted_or_rejected(waiter, patience, stop.is_set())
 
     def _listen(self, waker: Callable[[], object]) -> tuple[Stop, Callable[[], None]]:
-        """A signal for one wait that is set with ``wake`` and then calls ``waker``; and what ends that."""
+        """A signal for one wait, which is set with ``wake`` and calls ``waker``; and how to cancel it."""
         stop = Stop()
         stop.tell(waker)
         return stop, (lambda: None) if self._wake is None else watched(self._wake, stop)
@@ -239,59 +256,80 @@ class Bulkhead(Lasting):
         left = remaining()
         return self._max_wait if left is None else min(self._max_wait, left)
 
-    def _place_or_queue(self, wake: Callable[[], object], place: Place) -> _Waiter | None:
-        """Take a place (None) or one in the queue; raises ``BulkheadFull`` if there is neither."""
-        with self._lock:
+    def _place_or_queue(self, waiter: _Waiter) -> bool:
+        """Take a place (True) or one in the queue (False); raises ``BulkheadFull`` if there is neither."""
+        lock, is_full = self._lock, False
+        try:
+            lock.acquire()
             if self._free > 0:
                 self._free -= 1
-                place[0] = True
-                return None
-            if len(self._waiters) < self._queue:
-                waiter = _Waiter(wake, place)
+                waiter.place[0] = True
+            elif len(self._waiters) < self._queue:
                 self._waiters.append(waiter)
-                return waiter
-        raise self._rejection(0.0)
+            else:
+                is_full = True
+            lock.release()
+        except BaseException:
+            let_go(lock)
+            raise
+        if is_full:
+            raise self._rejection(0.0)
+        return waiter.place[0]
 
     def _granted_or_rejected(self, waiter: _Waiter, waited: float, woken: bool) -> None:
-        """The wait is over: either a place was granted, perhaps at the last moment, or there is none."""
-        with self._lock:
-            if waiter.place[0]:
-                return
-            self._waiters.remove(waiter)
+        """The wait is over: a place was granted, perhaps at the last moment, or there is none."""
+        if self._give_up(waiter):
+            return
         if woken:
             raise ShuttingDown(f"{self.name}: the wait for a place was ended by its wake signal")
         raise self._rejection(waited)
 
-    def _give_up(self, waiter: _Waiter) -> None:
-        # The place may have come while the caller was being interrupted: it passes it on as it leaves.
-        with self._lock:
-            if not waiter.place[0]:
+    def _give_up(self, waiter: _Waiter) -> bool:
+        """Leave the queue; True if a place has come before that, which its caller has to give back."""
+        lock = self._lock
+        try:
+            lock.acquire()
+            if not waiter.place[0] and waiter in self._waiters:
                 self._waiters.remove(waiter)
+            lock.release()
+        except BaseException:
+            let_go(lock)
+            raise
+        return waiter.place[0]
 
     def _leave(self, place: Place) -> None:
-        """Hand the place to the first in the queue, or free it; nothing if this caller holds none."""
-        with self._lock:
-            if not place[0]:
-                return
-            while self._waiters:
-                waiter = self._waiters[0]
-                # Handed over directly: were the place freed first, a call that arrives now
-                # would overtake the queue. Without a call in between, so that nothing can strike there.
-                del self._waiters[0]
-                waiter.place[0], place[0] = True, False
-                try:
-                    waiter.wake()
-                except RuntimeError:
-                    # Its event loop was closed under it, so there is no caller left to take the place.
-                    waiter.place[0], place[0] = False, True
-                    continue
-                except BaseException:
-                    waiter.wake()
-                    raise
-                return
-            # Not above the limit: see _after_fork.
-            self._free = free if (free := self._free + 1) < self.limit else self.limit
-            place[0] = False
+        """Hand the place to the first in the queue, or free it; do nothing if this caller holds none."""
+        lock = self._lock
+        try:
+            lock.acquire()
+            if place[0] and not (self._waiters and self._hand_over(place)):
+                # Not above the limit: see _after_fork.
+                self._free = free if (free := self._free + 1) < self.limit else self.limit
+                place[0] = False
+            lock.release()
+        except BaseException:
+            let_go(lock)
+            raise
+
+    def _hand_over(self, place: Place) -> bool:
+        """Give ``place`` to the first in the queue that can take it; False if none can."""
+        while self._waiters:
+            waiter = self._waiters[0]
+            # Directly: were the place freed first, a call that arrives now would overtake the queue.
+            # There is no call in between, so no signal handler can interrupt it.
+            del self._waiters[0]
+            waiter.place[0], place[0] = True, False
+            try:
+                waiter.wake()
+            except RuntimeError:
+                # The waiter's event loop was closed, so there is no caller left to take the place.
+                waiter.place[0], place[0] = False, True
+                continue
+            except BaseException:
+                waiter.wake()
+                raise
+            return True
+        return False
 
     def _rejection(self, waited: float) -> BulkheadFull:
         if wanted(self.listeners):
@@ -307,8 +345,8 @@ class Bulkhead(Lasting):
         )
 
     def _after_fork(self) -> None:
-        # The parent's callers are not here. One that is (the forking thread) gives back one place too
-        # many when it leaves, hence the min() there.
+        # The parent's callers do not exist here. The forking thread itself may, and gives back one place too
+        # many when it leaves, hence the limit there.
         self._free = self.limit
         self._waiters.clear()
 

@@ -1,8 +1,8 @@
-"""What a callable is: decided in one place for every strategy, hook, predicate and job.
+"""The kinds of callables: decided in one place for every strategy, hook, predicate and job.
 
-Nothing is accepted and then not run. A function that gives a coroutine is refused where no event loop will
-await it. One that turns out to give work instead of a result (a lambda around an async function, a function
-that returns a generator, a task or a future) is refused when that work comes.
+No function is accepted and then not run. A function that returns a coroutine is refused if no event loop will
+await it. One that turns out to return unfinished work instead of a result (a lambda around an async function,
+a function that returns a generator, a task or a future) is refused when it does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import functools
 import inspect
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, TypeVar, cast
 
 from chaoskit.core.errors import wrong
@@ -45,7 +44,7 @@ _CO_COROUTINE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
 
 
 class CallableKind(enum.Enum):
-    """What calling it does: the work, or making something that will do the work when it is driven."""
+    """What calling it does: the work, or making an object that does the work when it is driven."""
 
     SYNC = "a synchronous function"
     ASYNC = "an async function"
@@ -57,20 +56,20 @@ class CallableKind(enum.Enum):
 
 
 LAZY = frozenset({CallableKind.GENERATOR, CallableKind.ASYNC_GENERATOR})
-"""Kinds whose call does no work, with or without an event loop."""
+"""Kinds whose calls do no work, with or without an event loop."""
 
 
 RESULTS: set[type] = {type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset}
-"""Classes whose instances are known to be results: one look-up is all that a call pays for the question.
+"""Classes whose instances are known to be results, so that a call pays for one look-up only.
 
-Others join as they are seen, if they live as long as their module: see :func:`is_workless`.
+Classes are added as they are seen, if they live as long as their module: see :func:`is_workless`.
 """
 
 
 def is_async(fn: Callable[..., Any]) -> bool:
-    """True if calling ``fn`` gives a coroutine; sees through methods, partials and objects with a call."""
+    """Return True if calling ``fn`` returns a coroutine, also for methods, partials and callable objects."""
     try:
-        # Plain functions and bound methods, which is nearly all there is: no cost worth caching.
+        # Plain functions and bound methods, which are nearly all: too cheap to be worth caching.
         if fn.__code__.co_flags & _CO_COROUTINE:
             return True
     except AttributeError:
@@ -79,8 +78,8 @@ def is_async(fn: Callable[..., Any]) -> bool:
 
 
 def kind_of(fn: object) -> CallableKind:
-    """The kind of ``fn``, by what is known before it is called."""
-    # Before callable(): since Python 3.10 a staticmethod object can be called, and its kind would be lost.
+    """The kind of ``fn``, by what is known before a call."""
+    # Before callable(): since Python 3.10 staticmethod objects are callable, and their kind would be lost.
     if isinstance(fn, staticmethod | classmethod | property):
         return CallableKind.METHOD
     if not callable(fn):
@@ -96,12 +95,12 @@ def kind_of(fn: object) -> CallableKind:
 
 
 def protectable(what: str, fn: object) -> None:
-    """Refuse what ``what`` (a strategy's name) cannot protect: non-callables and generator functions.
+    """Refuse a function that the strategy ``what`` cannot protect: a non-callable or a generator function.
 
-    The call of a generator function does no work yet, so a strategy around it would protect nothing.
+    Calling a generator function does no work yet, so a strategy around the call would protect nothing.
 
     Raises:
-        UsageError: for one of these.
+        UsageError: ``fn`` is one of these.
     """
     kind = kind_of(fn)
     if kind is CallableKind.NOT_CALLABLE or kind is CallableKind.METHOD:
@@ -121,11 +120,11 @@ def protectable(what: str, fn: object) -> None:
 def decorated(what: str, fn: F, wrap: Callable[[Any], Any]) -> F:
     """``fn`` with the decorator ``wrap`` around it, which gets plain functions only.
 
-    A static or class method is wrapped inside, so that it binds as before. A class is refused: in its
-    place would stand a function, and ``isinstance`` and inheritance would break far from here.
+    A static or class method is wrapped inside, so that it binds as before. A class is refused: a function
+    would take its place, and ``isinstance`` and inheritance would break far from here.
 
     Raises:
-        UsageError: for a class, and for what :func:`protectable` refuses.
+        UsageError: ``fn`` is a class, or :func:`protectable` refuses it.
     """
     if isinstance(fn, staticmethod | classmethod):
         return cast(F, type(fn)(decorated(what, fn.__func__, wrap)))
@@ -159,19 +158,19 @@ def protect(what: str, fn: F, run: Run, arun: Callable[..., Awaitable[Any]]) -> 
 
 
 def is_workless(value: object) -> bool:
-    """True if ``value`` is work that is still to be done: a coroutine, generator, task or future.
+    """Return True if ``value`` is unfinished work: a coroutine, generator, task or future.
 
-    Compiled coroutines and generators, and subclasses of futures, count as well. What merely can be awaited
-    does not: a client or a table may be that, and usable as it stands.
+    Compiled coroutines and generators, and subclasses of futures, count as well. Other awaitables do not: a
+    client or a table may be awaitable, and usable as it is.
     """
     kind = type(value)
     if kind in RESULTS:
         return False
-    # By their methods, and asked of the class: what an object's __getattr__ gives is no sign.
+    # By the methods of the class: an object's __getattr__ may provide anything.
     if issubclass(kind, Coroutine | Generator | AsyncGenerator) or _is_future(kind):
         return True
     home = sys.modules.get(kind.__module__)
-    # A class that was made in a function, or by a mock for one object, must not live for our sake.
+    # Classes that were made in a function, or by a mock for one object, must not be kept alive here.
     if getattr(home, kind.__qualname__, None) is kind:
         RESULTS.add(kind)
     return False
@@ -181,8 +180,8 @@ def finished(what: str, fn: Callable[..., Any], value: Any) -> Any:
     """Return ``value``, the result of sync ``fn``.
 
     Raises:
-        UsageError: for work that has not been done yet. It is closed or cancelled first, since no caller
-            ever gets it.
+        UsageError: ``value`` is unfinished work. It is closed or cancelled first, since no caller ever gets
+            it.
     """
     if type(value) in RESULTS or not is_workless(value):
         return value
@@ -202,9 +201,9 @@ def finished(what: str, fn: Callable[..., Any], value: Any) -> Any:
 
 
 def drop(value: Any) -> None:
-    """Let go of ``value``, work that its caller will never get: it is closed, or cancelled where it runs.
+    """Dispose of ``value``, unfinished work that its caller will never get: close it, or cancel it.
 
-    Left open, a coroutine would warn that it was never awaited, at some later place.
+    An open coroutine would warn at some later place that it was never awaited.
     """
     if isinstance(value, Coroutine | Generator):
         value.close()
@@ -213,7 +212,7 @@ def drop(value: Any) -> None:
 
 
 def _is_future(kind: type) -> bool:
-    """True for the futures of asyncio, by the mark that ``asyncio.isfuture`` looks for, and of concurrent."""
+    """Return True for futures of asyncio, by the mark of ``asyncio.isfuture``, and of concurrent.futures."""
     return any(
         "_asyncio_future_blocking" in vars(base)
         or (base.__name__ == "Future" and base.__module__ == "concurrent.futures._base")
@@ -227,10 +226,10 @@ def _is_future(kind: type) -> bool:
 def synchronous(what: str, fn: object, *, optional: bool = True) -> None:
     """Refuse ``fn`` as ``what`` unless calling it does the work; None passes if it is ``optional``.
 
-    What calls it does not await. A coroutine would be true whatever it answers, and its work never done.
+    Its result is not awaited: a coroutine would be true whatever it returns, and its work never done.
 
     Raises:
-        UsageError: for an async or generator function, and for what cannot be called.
+        UsageError: ``fn`` is an async or generator function, or not callable.
     """
     if fn is None and optional:
         return
@@ -242,7 +241,7 @@ def synchronous(what: str, fn: object, *, optional: bool = True) -> None:
 
 
 def synchronous_all(what: str, fns: Iterable[T]) -> tuple[T, ...]:
-    """``fns`` as a tuple, each a function that :func:`synchronous` lets pass."""
+    """``fns`` as a tuple, each checked by :func:`synchronous`."""
     found = tuple(fns)
     for fn in found:
         synchronous(what, fn, optional=False)
@@ -250,19 +249,18 @@ def synchronous_all(what: str, fns: Iterable[T]) -> tuple[T, ...]:
 
 
 def called(what: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Call ``fn`` as ``what``, for what :func:`synchronous` cannot know beforehand.
+    """Call ``fn`` as ``what``, and check what :func:`synchronous` cannot know in advance.
 
     A lambda around an async function looks like any other until it is called. A task or future passes: it
-    runs by itself, as a listener may wish; where it stands for an answer, see :func:`answered`.
+    runs by itself, as a listener may intend; where it would stand for an answer, see :func:`answered`.
 
     Raises:
-        UsageError: for a coroutine or generator as its result, which is closed first.
+        UsageError: the result is a coroutine or generator, which is closed first.
     """
     value = fn(*args, **kwargs)
-    if isinstance(value, CoroutineType | GeneratorType):
-        value.close()
-    elif not isinstance(value, AsyncGeneratorType):
+    if type(value) in RESULTS or not is_workless(value) or _is_future(type(value)):
         return value
+    drop(value)
     raise wrong(
         what, fn, "a synchronous function", f"It returned a {type(value).__name__}, which does no work yet."
     )
@@ -274,9 +272,9 @@ def answered(what: str, fn: Callable[..., Any], *args: Any) -> bool:
 
 
 def asked(what: str, fn: Callable[..., Any], about: Any, *, if_it_raises: bool) -> bool:
-    """:func:`answered`; a predicate that raises is reported, and ``if_it_raises`` is the answer.
+    """Like :func:`answered`, but a predicate that raises is reported, and the answer is ``if_it_raises``.
 
-    Its error must not take the place of the call's outcome, which is what the caller has to see.
+    Its error must not replace the outcome of the call, which the caller has to see.
     """
     try:
         return answered(what, fn, about)
@@ -292,8 +290,8 @@ def asked(what: str, fn: Callable[..., Any], about: Any, *, if_it_raises: bool) 
 
 
 def _faces(fn: Any) -> tuple[Any, ...]:
-    """``fn`` and, for an object with a call of its class, that call."""
-    # A partial is not a function itself; what it calls decides.
+    """``fn`` and, for a callable object, the ``__call__`` of its class."""
+    # A partial is not a function itself; the function inside decides.
     while isinstance(fn, functools.partial):
         fn = fn.func
     if inspect.isroutine(fn) or inspect.isclass(fn):

@@ -1,4 +1,4 @@
-"""What a fallback chain chooses among, and what it tells of its choice."""
+"""The candidates of a fallback chain, its choices, and its events."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Why(enum.StrEnum):
 class Candidate(Generic[T]):
     """One way to get the value; ``get`` is called with the arguments of the call, sync or async.
 
-    ``available`` is asked first; raising means no. The candidate is valid from ``valid_from`` up to,
-    not including, ``valid_until`` (seconds since the epoch; None: no bound). ``quality`` of the value,
-    a number or a function of it, must reach the chain's ``minimum_quality``. One of ``last_resort``, such
-    as a constant, is tried when there is no last known good value either, and never kept as one.
+    ``available`` is asked first; an exception means no. The candidate is valid from ``valid_from`` up to, but
+    not including, ``valid_until`` (seconds since the epoch; None: no bound). ``quality`` of the value, a
+    number or a function of it, must reach the chain's ``minimum_quality``. A candidate with ``last_resort``,
+    such as a constant, is tried only if there is no last known good value either, and is never kept as one.
 
-    Raises ``UsageError`` for functions that cannot be asked, for times that are not numbers, and for an
-    interval that ends before it begins.
+    Raises ``UsageError`` for functions of the wrong kind, for times that are not numbers, and for an interval
+    that ends before it begins.
     """
 
     name: str
@@ -67,10 +67,10 @@ class Candidate(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class LastGood:
-    """Keep the last acceptable value, for ``max_age`` seconds, and offer it when all candidates fail.
+    """Keep the last acceptable value for ``max_age`` seconds, and offer it when all candidates fail.
 
-    A value is only offered for the call it was made for: ``key`` makes something hashable of the
-    arguments. Without ``key`` all calls must be without arguments. ``size`` values are kept at most. Raises
+    A value is only offered to calls like the one that it was made for: ``key`` makes a hashable value of the
+    arguments. Without ``key``, calls must have no arguments. At most ``size`` values are kept. Raises
     ``UsageError`` for an age or a size that is not above zero.
     """
 
@@ -88,7 +88,7 @@ class LastGood:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """One candidate that was not chosen: ``detail`` is for people, ``error`` what it raised, if it did."""
+    """A candidate that was not chosen: ``detail`` is for people, ``error`` is what it raised, if it did."""
 
     candidate: str
     why: Why
@@ -101,10 +101,10 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Choice(Generic[T]):
-    """The value, where it is from, and what was rejected before it.
+    """The value, its candidate, and what was rejected before it.
 
-    ``quality`` is None if the candidate has none; ``age`` is the age in seconds of a last known good
-    value, and None for a fresh one.
+    ``quality`` is None if the candidate has none; ``age`` is the age in seconds of a last known good value,
+    and None for a fresh one.
     """
 
     value: T

@@ -1,7 +1,7 @@
 """Fallback chain: the first candidate that is available, valid now and good enough; else the last good one.
 
-A candidate is a function that makes the value (call another service, read a cache, look up a
-calibrator), with what is known of it beforehand. Every rejection is recorded with its reason.
+A candidate is a function that makes the value (calls another service, reads a cache, looks up a calibrator),
+together with what is known of it in advance. Every rejection is recorded with its reason.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FallbackChain(Lasting, NoBlock, Generic[T]):
-    """Tries candidates in order and gives the first acceptable value.
+    """Tries candidates in order and returns the first acceptable value.
 
-    ``choose(...)`` (``achoose`` if a candidate may be async) gives the :class:`Choice`, ``call(...)``
-    the value alone. As a decorator it puts the function before the candidates, as the first one.
+    ``choose(...)`` (``achoose`` if a candidate may be async) returns the :class:`Choice`, ``call(...)`` only
+    the value. As a decorator it puts the function before the candidates, as the first one.
 
-    Errors that are instances of ``on`` reject a candidate; others come through, as do ``BaseException``
-    such as Ctrl-C. If nothing is acceptable ``NoCandidate`` is raised: its context has all rejections,
-    its cause is the last error among them. Candidates whose quality is not known are refused if a
-    ``minimum_quality`` is asked for. Raises ``UsageError`` if two candidates have one name,
-    and for bounds, errors and a ``last_good`` of the wrong kind.
+    Errors that are instances of ``on`` reject a candidate; others pass through, as do ``BaseException`` such
+    as Ctrl-C. If nothing is acceptable, ``NoCandidate`` is raised: its context has all rejections, its cause
+    is the last error among them. If there is a ``minimum_quality``, candidates of unknown quality are
+    refused. Raises ``UsageError`` if two candidates have one name, and for bounds, errors and a ``last_good``
+    of the wrong kind.
     """
 
     _no_block = (
@@ -131,7 +131,7 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
                 except self._on as error:
                     choosing.reject(candidate.name, Why.FAILED, repr(error), error)
                     continue
-                # Outside of the try: that a candidate turns out to be async is no reason to fall back.
+                # Outside of the try: an async candidate is a mistake, and no reason to fall back.
                 if choosing.accepts(candidate, finished("a candidate", candidate.get, value)):
                     break
             return choosing.end()
@@ -142,7 +142,8 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
             for candidate in choosing.due():
                 try:
                     value = candidate.get(*args, **kwargs)
-                    # By the value, not by the function: a lambda around an async function is async as well.
+                    # Look at the value, not at the function: a lambda around an async function is async as
+                    # well.
                     if awaited := inspect.isawaitable(value):
                         value = await value
                 except self._on as error:
@@ -166,7 +167,7 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
                 )
 
     def _behind(self, fn: Callable[..., Any]) -> FallbackChain[T]:
-        # A new chain for each function, since what is kept as last good belongs to one function.
+        # A new chain for each function, because last good values belong to one function.
         first: Candidate[T] = Candidate(getattr(fn, "__qualname__", repr(fn)), fn)
         return FallbackChain(
             first,
@@ -190,12 +191,13 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
             found = called("key", keep.key, *args, **kwargs)
             try:
                 hash(found)
-            # Here, before any candidate was called: what it made would be lost with this error.
+            # Checked before any candidate is called: its result would be lost with this error.
             except TypeError as error:
                 hint = f"It says: {error}. A tuple instead of a list will do."
                 raise wrong("what the key of last_good gave", found, "something hashable", hint) from None
             return cast(Hashable, found)
-        # Not the arguments themselves as the key: they need not be hashable, and would be kept alive.
+        # The arguments themselves would not do as the key: they need not be hashable, and would be kept
+        # alive.
         if args or kwargs:
             raise wrong(
                 "the key of last_good",
@@ -213,7 +215,7 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
             return
         with self._lock:
             self._kept[key] = (self._clock.monotonic(), choice)
-            # The newest last: the one dropped is the one that has not been renewed for longest.
+            # The newest last, so that the value that was not renewed for the longest time is dropped.
             self._kept.move_to_end(key)
             if len(self._kept) > keep.size:
                 self._kept.popitem(last=False)
@@ -225,11 +227,11 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
         return None if kept is None else (self._clock.monotonic() - kept[0], kept[1])
 
     def _after_fork(self) -> None:
-        """Nothing to do: what is kept is as good in the child."""
+        """Do nothing: what is kept is as good in the child."""
 
 
 def _check_errors(on: object) -> None:
-    """Refuse what no ``except`` takes: that would be found when the first candidate fails, in its place."""
+    """Refuse what ``except`` cannot take: its error would replace that of the first candidate that fails."""
     kinds = on if isinstance(on, tuple) else (on,)
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
@@ -249,8 +251,8 @@ class _Choosing(Generic[T]):
         return self
 
     def __exit__(self, *exc: object) -> None:
-        # Each error's traceback holds a frame that holds this object: let go of the errors, or the
-        # arguments of the call would live until the garbage collector comes round.
+        # Each error's traceback holds a frame that holds this object: without this, the arguments of the call
+        # would live until the next garbage collection.
         self.rejections.clear()
 
     def due(self) -> Iterator[Candidate[T]]:
@@ -265,7 +267,7 @@ class _Choosing(Generic[T]):
                     yield candidate
 
     def _admits(self, candidate: Candidate[T]) -> bool:
-        # The wall clock, since validity is given in dates; ages are measured on the monotonic one.
+        # The wall clock, because validity is given in dates; ages use the monotonic clock.
         now = self.chain._clock.time()
         if candidate.valid_from is not None and now < candidate.valid_from:
             return self.reject(candidate.name, Why.NOT_YET_VALID, f"in {candidate.valid_from - now:.0f} s")
@@ -292,13 +294,13 @@ class _Choosing(Generic[T]):
         if poor:
             return self.reject(candidate.name, Why.TOO_POOR, f"{quality}, at least {minimum} is needed")
         self.choice = Choice(value, candidate.name, quality)
-        # A last resort is at hand at any time; kept, it would stand before the others.
+        # A last resort is always at hand; if it were kept, it would be offered before the others.
         if not candidate.last_resort:
             self.chain._remember(self.key, self.choice)
         return True
 
     def reject(self, name: str, why: Why, detail: str = "", error: BaseException | None = None) -> bool:
-        """Record a rejection; False, for the caller to return."""
+        """Record a rejection; return False, for the caller to return."""
         self.rejections.append(Rejection(name, why, detail, error))
         chain = self.chain
         if wanted(chain.listeners):
@@ -314,7 +316,7 @@ class _Choosing(Generic[T]):
         return False
 
     def end(self) -> Choice[T]:
-        """The choice made, or the last known good one; raises ``NoCandidate``."""
+        """Return the choice that was made, or the last known good one; raises ``NoCandidate``."""
         choice = self.choice
         if choice is None:
             raise self._nothing()

@@ -1,4 +1,4 @@
-"""One limiter, bulkhead or breaker for each key, such as a customer or host, made when first needed."""
+"""A limiter, bulkhead or breaker for each key, such as a customer or host, made when it is first needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class CallsThrough(Protocol):
-    """What can stand around a call: a rate limiter, bulkhead, breaker, timeout or deadline."""
+    """A strategy around calls: a rate limiter, bulkhead, breaker, timeout or deadline."""
 
     def call(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any: ...
 
@@ -28,17 +28,17 @@ S = TypeVar("S", bound=CallsThrough)
 
 
 class PerKey(Lasting, NoBlock, Generic[S]):
-    """Limits for each key apart: ``of(key)`` is the key's own, made by ``make(key)`` when first asked for.
+    """Separate limits for each key: ``of(key)`` is that of the key, made by ``make(key)`` on first use.
 
-    As a decorator, for sync and async functions, it takes the key from the arguments by ``key``. At most
-    ``size`` strategies are kept. Of more, the one that was not asked for the longest goes and begins afresh
-    when it comes back; a bulkhead with calls in it stays.
+    As a decorator, for sync and async functions, it gets the key from the arguments by ``key``. At most
+    ``size`` strategies are kept. Beyond that, the least recently used one is dropped, and starts afresh when
+    its key comes back; a bulkhead with calls in progress stays.
 
-    Threads and tasks may share it. ``make`` may ask for other keys; where two calls come first for a key at
-    once it may be called twice, and one result is kept.
+    Threads and tasks may share it. ``make`` may ask for other keys; if two calls ask for a new key at the
+    same time, it may be called twice, and one result is kept.
 
     Raises:
-        UsageError: for a ``size`` below 1, and for functions that are async or cannot be called.
+        UsageError: ``size`` is below 1, or a function is async or not callable.
     """
 
     _no_block = (
@@ -71,10 +71,10 @@ class PerKey(Lasting, NoBlock, Generic[S]):
             if found is not None:
                 self._strategies.move_to_end(key)
                 return found
-        # Outside of the lock: it is the user's, may ask for another key, and a fork waits for the lock.
+        # Outside of the lock: ``make`` is user code, may ask for another key, and a fork waits for the lock.
         made = called("make", self._make, key)
         with self._lock:
-            # Of two calls that come first for a key at once, both get what the quicker one made.
+            # If two calls make a strategy for one key at the same time, both get the first one.
             found = self._strategies.setdefault(key, made)
             self._strategies.move_to_end(key)
             self._forget()
@@ -84,7 +84,7 @@ class PerKey(Lasting, NoBlock, Generic[S]):
         """``fn`` with each call under the strategy of its key.
 
         Raises:
-            UsageError: without ``key``, and for what cannot be protected.
+            UsageError: there is no ``key``, or ``fn`` cannot be protected.
         """
         if self._key is None:
             raise wrong("key", None, "a function of the arguments", "PerKey(make, key=lambda user: user.id)")
@@ -106,10 +106,10 @@ class PerKey(Lasting, NoBlock, Generic[S]):
         return acall if is_async(fn) else call
 
     def _after_fork(self) -> None:
-        """The strategies take care of themselves."""
+        """Do nothing: the strategies handle forks themselves."""
 
     def _forget(self) -> None:
-        # The newest is kept in any case: it is about to be used.
+        # The newest is always kept: it is about to be used.
         for key in list(self._strategies)[:-1]:
             if len(self._strategies) <= self._size:
                 return

@@ -1,4 +1,4 @@
-"""Which event loop runs here. Waiting works on trio as well; cutting, queueing and tasks are asyncio's."""
+"""Finds out which event loop runs. Waits work on trio as well; time limits, queues and tasks need asyncio."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["here", "needs_asyncio", "runs_asyncio", "trio"]
 
 
 def runs_asyncio() -> bool:
-    """True in a coroutine that asyncio drives (or a loop that stands in for it, like uvloop's)."""
-    # A program that has not loaded asyncio is in none of its loops, and need not load it to be told so.
+    """Return True in a coroutine that asyncio (or a replacement of its loop, such as uvloop) drives."""
+    # If asyncio is not loaded, none of its loops runs, and it need not be loaded to find out.
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
 
@@ -25,7 +25,7 @@ def trio() -> Any:
 
 
 def here() -> object:
-    """What runs this code: the task of the event loop, else the thread."""
+    """The task of the event loop that runs this code, else the thread."""
     if runs_asyncio():
         task = sys.modules["asyncio"].current_task()
         return threading.get_ident() if task is None else task
@@ -34,10 +34,10 @@ def here() -> object:
 
 
 def needs_asyncio(what: str, *, to_wait: bool = False) -> None:
-    """Raise ``UsageError`` unless asyncio runs here: ``what`` cannot do its part on another loop.
+    """Raise ``UsageError`` unless asyncio runs here: ``what`` does not work on another loop.
 
-    To be called before the user's function is, so that no call has begun that could not be finished. If
-    the loop is needed only ``to_wait``, a coroutine that no loop drives passes: it may have no need to.
+    Call it before the user's function, so that no call begins that could not be finished. If the loop is
+    needed only ``to_wait``, a coroutine that no loop drives passes: it may not have to wait.
     """
     if not runs_asyncio() and not (to_wait and trio() is None):
         loop = "trio" if trio() is not None else "none that is known"

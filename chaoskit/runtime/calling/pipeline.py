@@ -7,7 +7,7 @@ From the outside in, with the reason for each place::
     retry         repeats what is inside, so that each attempt asks again
     rate limiter  counts attempts, since these are what the other side sees
     bulkhead      a place is taken for one attempt, not during the waits between them
-    breaker       judges what comes from the other side; rejections by our own limits are none of it
+    breaker       judges what comes from the other side; rejections by our own limits do not count
     timeout       cuts one attempt; the breaker sees it as a failure
     the call
 """
@@ -33,7 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 ORDER = ("fallback", "deadline", "retry", "rate_limiter", "bulkhead", "breaker", "timeout")
 """From the outside in."""
 
-# Few pipelines have more than a handful; one whose functions are made in a loop must not fill the memory.
+# Few pipelines have more functions; one that gets new functions in a loop must not fill the memory.
 _PREPARED = 64
 
 
@@ -45,13 +45,13 @@ class Strategy(Protocol):
 
 
 class Pipeline:
-    """Composes strategies in the order of :data:`ORDER`, whatever the order in which they are given.
+    """Combines strategies in the order of :data:`ORDER`, in whatever order they are given.
 
-    Each place takes one strategy, ours or any other decorator; ``deadline`` takes seconds as well.
-    Leave out what is not wanted. ``print(pipeline)`` shows the order. Decorator for sync and async
-    functions, ``call(fn, ...)``, or ``with`` and ``async with`` around a block; a strategy that a block
-    cannot have, such as a retry, refuses it and says why.
-    Raises ``UsageError`` for a strategy that cannot be called.
+    Each place takes one strategy, ours or any other decorator; ``deadline`` also takes seconds. All are
+    optional. ``print(pipeline)`` shows the order. Use it as a decorator for sync and async functions, as
+    ``call(fn, ...)``, or with ``with`` and ``async with`` around a block; a strategy that cannot protect a
+    block, such as a retry, refuses it and says why. Raises ``UsageError`` for a strategy that is not
+    callable.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Pipeline:
         breaker: Strategy | None = None,
         timeout: Strategy | None = None,
     ) -> None:
-        # Only this place takes a number: for the others it would not say what is counted.
+        # Only this place takes a number; elsewhere its meaning would not be clear.
         if isinstance(deadline, int | float):
             deadline = Deadline(deadline)
         given = (fallback, deadline, retry, rate_limiter, bulkhead, breaker, timeout)
@@ -88,7 +88,7 @@ class Pipeline:
         with ExitStack() as stack:
             for _, strategy in self.strategies:
                 stack.enter_context(cast(Any, strategy))
-            # Only now: should one of them refuse, the others are left at once.
+            # Only now: if one of them refuses, the others are left at once.
             self._entered.push(stack.pop_all())
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
@@ -110,13 +110,13 @@ class Pipeline:
         return decorated("a pipeline", fn, self._protected)
 
     def _protected(self, fn: Any) -> Any:
-        # The innermost first: each decorator wraps what those inside it have made.
+        # The innermost first: each decorator wraps the result of those inside it.
         for _, strategy in reversed(self.strategies):
             fn = strategy(fn)
         return fn
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call ``fn`` protected; if it is async, the result is to be awaited as ever."""
+        """Call ``fn`` protected; if it is async, await the result as usual."""
         ready = self._prepared.get(fn) if type(fn) is FunctionType else None
         if ready is not None:
             prepared: R = ready(*args, **kwargs)
@@ -129,7 +129,7 @@ class Pipeline:
         return self._kept(fn, around, cast(R, finished("a pipeline", fn, value)))
 
     def _kept(self, fn: Callable[..., Any], around: Callable[..., Any], value: R) -> R:
-        """``value``; to protect a function costs as much as ten calls, so that is done once for each.
+        """Return ``value``, and keep ``around``: protecting a function costs as much as ten calls.
 
         Not for functions made in functions, nor for objects: what they hold would live as long as this does.
         """

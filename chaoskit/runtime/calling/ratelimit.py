@@ -1,4 +1,4 @@
-"""Rate limiter: at most a given number of calls per second, with a burst; the others wait or are rejected."""
+"""Rate limiter: a given number of calls per second, with a burst; other calls wait or are rejected."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import Throttled
 from chaoskit.runtime.forks import Lasting, survive_fork
+from chaoskit.runtime.locks import let_go
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 from chaoskit.runtime.running.shutdown_records import ShuttingDown
@@ -24,13 +26,13 @@ __all__ = ["Bucket", "RateLimit", "RateLimiter", "RateWaited"]
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
-# When the bucket would be full again, before and after a turn was taken of it.
+# When the bucket would be full again, before and after a turn was taken from it.
 Ticket = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateWaited(Event):
-    """A call waits ``wait`` seconds for its turn or (``rejected``) would have had to, and may not."""
+    """A call waits ``wait`` seconds for its turn, or (``rejected``) would have to but must not."""
 
     name: ClassVar[str] = "ratelimit.waited"
 
@@ -43,7 +45,7 @@ class RateWaited(Event):
 class RateLimit:
     """One rate: ``calls`` in each ``per`` seconds, evenly, and ``burst`` at once after a pause.
 
-    Raises ``UsageError`` for a rate that cannot be.
+    Raises ``UsageError`` for an impossible rate.
     """
 
     calls: float
@@ -53,7 +55,7 @@ class RateLimit:
     def __post_init__(self) -> None:
         _positive("calls", self.calls)
         _positive("per", self.per)
-        if not isinstance(self.burst, int) or isinstance(self.burst, bool) or self.burst < 1:
+        if not isinstance(self.burst, int) or not is_number(self.burst) or self.burst < 1:
             raise wrong("burst", self.burst, "a whole number of 1 or more")
 
     def __str__(self) -> str:
@@ -63,9 +65,9 @@ class RateLimit:
 class Bucket:
     """The decision alone: when the next call may go, in constant memory; no clock, no lock.
 
-    The Generic Cell Rate Algorithm (ITU-T I.371, annex A) in its virtual-scheduling form: one number,
-    the time at which the bucket would be full again. In any period of ``t`` seconds at most
-    ``burst + t / interval`` calls go.
+    It is the Generic Cell Rate Algorithm (ITU-T I.371, annex A) in its virtual-scheduling form: one number,
+    the time at which the bucket would be full again. In any period of ``t`` seconds at most ``burst + t /
+    interval`` calls go.
     """
 
     __slots__ = ("_full_at", "_interval", "_slack")
@@ -74,7 +76,7 @@ class Bucket:
         self._interval = interval
         # One less than the burst: the first call of a burst needs no slack.
         self._slack = interval * (burst - 1)
-        # The bucket begins full: the first calls of a program need not wait.
+        # The bucket starts full: the first calls of a program need not wait.
         self._full_at = -math.inf
 
     def wait(self, now: float) -> float:
@@ -82,17 +84,17 @@ class Bucket:
         return max(0.0, self._full_at - self._slack - now)
 
     def reserve(self, at: float) -> Ticket:
-        """Let a call go ``at`` a moment, not before the one that :meth:`wait` names."""
+        """Let a call go at the moment ``at``, which must not be before the one from :meth:`wait`."""
         before = self._full_at
-        # Idle time is not saved up beyond the burst.
+        # Idle time beyond the burst is not saved up.
         self._full_at = max(before, at) + self._interval
         return before, self._full_at
 
     def give_back(self, ticket: Ticket) -> None:
         """Undo :meth:`reserve` for a call that did not go.
 
-        Only the newest can be undone: later ones have their turns already, and moving the next call
-        ahead of them would let two go at the same time.
+        Only the newest can be undone: later calls have their turns already, and moving the next call ahead of
+        them would let two go at the same time.
         """
         before, after = ticket
         if after == self._full_at:
@@ -102,18 +104,18 @@ class Bucket:
 class RateLimiter(Lasting):
     """Lets ``calls`` go in each ``per`` seconds, evenly, and ``burst`` at once after a pause.
 
-    ``also`` names further rates that hold at the same time: ten a second, and a thousand an hour. A call that
+    ``also`` has further rates that apply at the same time: ten a second, and a thousand an hour. A call that
     one of them rejects uses up none.
 
-    A call whose turn comes later waits for it, in the order of arrival, but no longer than
-    ``max_wait`` seconds (0 by default: it never waits) nor past the deadline in force; one that would
-    have to is rejected at once with ``Throttled``, whose ``retry_after`` says how long it would have
-    been. A wait that is interrupted gives the turn back if no later call has one. Setting ``wake``, such as
-    ``shutdown.wake``, ends every wait within 50 ms: ``ShuttingDown``.
+    A call whose turn comes later waits for it, in the order of arrival, but no longer than ``max_wait``
+    seconds (0 by default: it never waits) nor past the deadline in force. One that would have to is rejected
+    at once with ``Throttled``, whose ``retry_after`` is the wait that it would have needed. If a wait is
+    interrupted, the turn is given back unless a later call has one. Setting ``wake``, such as
+    ``shutdown.wake``, ends every wait within 50 ms with ``ShuttingDown``.
 
-    Decorator for sync and async functions, ``call(fn, ...)``, or ``with`` and ``async with`` around a block,
-    which waits for its turn first. Threads and tasks may share it; a
-    forked child goes on by itself, with the same limit again. Raises ``UsageError`` for rates that cannot be.
+    Use it as a decorator for sync and async functions, as ``call(fn, ...)``, or with ``with`` and ``async
+    with`` around a block, which waits for its turn first. Threads and tasks may share it; a forked child has
+    the same limit to itself. Raises ``UsageError`` for impossible rates.
     """
 
     def __init__(
@@ -133,12 +135,12 @@ class RateLimiter(Lasting):
         for rate in rates:
             if not isinstance(rate, RateLimit):
                 raise wrong("a rate in also", rate, "a RateLimit", "RateLimit(1000, per=3600.0, burst=50)")
-        if not max_wait >= 0:
+        if not (is_number(max_wait) and max_wait >= 0):
             raise wrong("max_wait", max_wait, "zero or more seconds")
         self.name = name
         self.listeners = synchronous_all("listener", listeners)
         self._clock = clock
-        self._max_wait = max_wait
+        self._max_wait = float(max_wait)
         self._wake = wake
         self._buckets = tuple(Bucket(rate.per / rate.calls, rate.burst) for rate in rates)
         self._lock = threading.RLock()
@@ -153,7 +155,7 @@ class RateLimiter(Lasting):
         return protect("a rate limiter", fn, self._run, self._arun)
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call ``fn`` when its turn comes; if it is async, the result is to be awaited as ever."""
+        """Call ``fn`` when its turn comes; if it is async, await the result as usual."""
         if is_async(fn):
             return cast(R, self._arun(fn, args, kwargs))
         return cast(R, finished("a rate limiter", fn, self._run(fn, args, kwargs)))
@@ -200,13 +202,20 @@ class RateLimiter(Lasting):
     def _take(self) -> tuple[float, tuple[Ticket, ...]]:
         left = remaining()
         patience = self._max_wait if left is None else min(self._max_wait, left)
-        with self._lock:
+        lock = self._lock
+        try:
+            # Not by a with statement: from CPython 3.14 on a signal handler may raise between its two steps.
+            lock.acquire()
             # Read under the lock: turns are given in the order of these readings.
             now = self._clock.monotonic()
             wait = max([bucket.wait(now) for bucket in self._buckets])
-            # All or none: a turn taken of one rate for a call that another rejects would be lost.
+            # All or none: a turn taken from one rate for a call that another rate rejects would be lost.
             late = wait > patience
             tickets = () if late else tuple([bucket.reserve(now + wait) for bucket in self._buckets])
+            lock.release()
+        except BaseException:
+            let_go(lock)
+            raise
         if wait > 0 and wanted(self.listeners):
             event = RateWaited(at=now, limiter=self.name, wait=wait, rejected=late)
             emit(self.listeners, event)
@@ -224,14 +233,20 @@ class RateLimiter(Lasting):
             raise ShuttingDown(f"{self.name}: the wait for a turn was ended by its wake signal")
 
     def _give_back(self, tickets: tuple[Ticket, ...]) -> None:
-        with self._lock:
+        lock = self._lock
+        try:
+            lock.acquire()
             for bucket, ticket in zip(self._buckets, tickets, strict=True):
                 bucket.give_back(ticket)
+            lock.release()
+        except BaseException:
+            let_go(lock)
+            raise
 
     def _after_fork(self) -> None:
-        """Nothing to do: turns given to the parent's callers are at most a pause for the child."""
+        """Do nothing: turns of the parent's callers are at most a pause for the child."""
 
 
 def _positive(name: str, value: float) -> None:
-    if isinstance(value, bool) or not (isinstance(value, int | float) and 0 < value < math.inf):
+    if not (isinstance(value, int | float) and is_number(value) and 0 < value < math.inf):
         raise wrong(name, value, "a finite number, more than zero")

@@ -1,4 +1,4 @@
-"""What to do about a failure, by its kind: try again, do it in another way, leave it out, or give up."""
+"""Answers a failure by its kind: try again, use an alternative, leave the item out, or give up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class RecoveryStep(enum.StrEnum):
-    """What is done about a failure."""
+    """The answer to a failure."""
 
     RETRY = "retry"
     ALTERNATIVE = "alternative"
@@ -41,7 +41,7 @@ DEFAULT_STEPS: Steps = {
     Category.RECOVERABLE: RecoveryStep.ALTERNATIVE,
     Category.VALIDATION: RecoveryStep.SKIP,
 }
-"""What each category means by itself; the others are given up."""
+"""The default answer to each category; the others are given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,13 @@ class RecoveredCall:
 
     @property
     def skipped(self) -> bool:
-        """There is no value: the item was left out."""
+        """True if there is no value because the item was left out."""
         return self.step is RecoveryStep.SKIP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryApplied(Event):
-    """A failure was answered by ``step``, since it is of ``category`` by ``rule``."""
+    """A failure was answered by ``step``, since ``rule`` put it into ``category``."""
 
     name: ClassVar[str] = "recovery.applied"
     level: ClassVar[int | None] = logging.WARNING
@@ -73,20 +73,20 @@ class RecoveryApplied(Event):
 
 
 class Recovery(NoBlock):
-    """One object that says what follows each kind of failure, and does it.
+    """Decides what follows each kind of failure, and does it.
 
-    ``by`` maps a category, or a class of the taxonomy (the nearest counts), to a step. What it leaves out is
-    answered by what the category means: transient and resource are tried again by ``policy``, recoverable
-    goes to ``alternative``, validation is left out, and all else is given up, which raises the error.
-    ``then`` is the step after the last attempt. Without an ``alternative`` that step gives up.
+    ``by`` maps a category, or a class of the taxonomy (the nearest counts), to a step. The defaults for the
+    rest follow the category: transient and resource are tried again by ``policy``, recoverable goes to
+    ``alternative``, validation is left out, and all others are given up, which raises the error. ``then`` is
+    the step after the last attempt. Without an ``alternative`` that step gives up.
 
     ``run(fn, ...)`` returns a :class:`RecoveredCall`; ``call(fn, ...)`` and the decorator return its value,
-    and ``skipped`` for what was left out. All take sync and async functions. The alternative gets the
-    arguments of the call; what it raises is raised, with the first error as its context.
+    or ``skipped`` if the item was left out. All take sync and async functions. The alternative gets the
+    arguments of the call; its own errors are raised, with the first error as their context.
 
     Raises:
-        UsageError: for a step that cannot be. An error that looks like an attack is neither tried again nor
-            left out.
+        UsageError: a step is impossible. An error that looks like an attack is neither tried again nor left
+            out.
     """
 
     _no_block = (
@@ -117,7 +117,7 @@ class Recovery(NoBlock):
         self.name = name
         self.listeners = synchronous_all("listener", listeners)
         self._alternative, self._skipped, self._classifier = alternative, skipped, classifier
-        # What is tried again is decided here; how often and after which waits, by the policy.
+        # Whether to try again is decided here; how often and after which waits, by the policy.
         self._policy = retry(policy or RetryPolicy(on=TRANSIENT_ERRORS), on=self._is_retried, but_not=None)
 
     def __repr__(self) -> str:
@@ -140,13 +140,13 @@ class Recovery(NoBlock):
         return aprotected if is_async(fn) else protected
 
     def call(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """The value of :meth:`run`, or ``skipped``; if ``fn`` is async, it is to be awaited as ever."""
+        """The value of :meth:`run`, or ``skipped``; if ``fn`` is async, await the result as usual."""
         if is_async(fn):
             return self._acall(fn, args, kwargs)
         return self._value(self.run(fn, *args, **kwargs))
 
     def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call ``fn`` and return how that ended; a :class:`RecoveredCall`, to be awaited if it is async."""
+        """Call ``fn`` and return how it ended, a :class:`RecoveredCall`; to be awaited if ``fn`` is async."""
         protectable("a recovery", fn)
         if is_async(fn):
             return self._arun(fn, args, kwargs)
@@ -173,7 +173,7 @@ class Recovery(NoBlock):
             if step is not RecoveryStep.ALTERNATIVE or self._alternative is None:
                 raise
             value = self._alternative(*args, **kwargs)
-            # By the value, not by the function: a lambda around an async function is async as well.
+            # Look at the value, not at the function: a lambda around an async function is async as well.
             if inspect.isawaitable(value):
                 return RecoveredCall(await value, step, error)
             return RecoveredCall(finished("a recovery", self._alternative, value), step, error)
@@ -182,7 +182,7 @@ class Recovery(NoBlock):
         return self._value(await self._arun(fn, args, kwargs))
 
     def step_for(self, error: BaseException) -> RecoveryStep:
-        """What would be done about ``error``, before its attempts are used up."""
+        """The answer to ``error`` before its attempts are used up."""
         return self._decided(self._classifier.classify(error))
 
     def _value(self, how: RecoveredCall) -> Any:
@@ -197,7 +197,7 @@ class Recovery(NoBlock):
         return self.step_for(error) is RecoveryStep.RETRY
 
     def _answer(self, error: BaseException) -> RecoveryStep:
-        """The step that follows the last attempt; told to those that listen."""
+        """The step that follows the last attempt; also emitted as an event."""
         decision = self._classifier.classify(error)
         step = self._decided(decision)
         if step is RecoveryStep.RETRY:

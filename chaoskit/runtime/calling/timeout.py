@@ -1,7 +1,7 @@
 """Timeout of one call, and total deadline of everything inside a call.
 
-An async call is cut by cancellation. A sync call cannot be cut: Python has no safe way to stop a
-thread. It can be left behind in its thread, if the user allows it and says for how many.
+An async call is cut off by cancellation. A sync call cannot be cut off, since Python has no safe way to stop
+a thread; it can be left behind in its thread, if the user allows it and says for how many threads.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, BulkheadFull, DeadlineExceeded
 from chaoskit.runtime.forks import Lasting, survive_fork
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 
@@ -33,9 +34,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedOut(Event):
-    """A call was cut, or (``abandoned``) left behind in its thread, after ``seconds``.
+    """A call was cut off, or (``abandoned``) left behind in its thread, after ``seconds``.
 
-    With ``total`` it was the deadline in force that ran out, not the timeout of this call.
+    With ``total``, the deadline in force ran out, not the timeout of this call.
     """
 
     name: ClassVar[str] = "timeout.expired"
@@ -46,20 +47,20 @@ class TimedOut(Event):
 
 
 class Timeout(Lasting):
-    """Gives a call ``seconds``, then raises ``AttemptTimedOut`` (``DeadlineExceeded`` if the total is over).
+    """Gives a call ``seconds``, then raises ``AttemptTimedOut``, or ``DeadlineExceeded`` at the deadline.
 
-    An async function is cancelled and awaited: what it does in ``finally`` is done before the error
-    comes, and a cancellation from outside stays one. Inside the call the time left is the deadline in
-    force (:mod:`chaoskit.runtime.deadlines`), for whatever in there can be told how long to wait.
+    An async function is cancelled and awaited: its ``finally`` blocks are done before the error comes, and a
+    cancellation from outside stays a cancellation. Inside the call the time limit is the deadline in force
+    (:mod:`chaoskit.runtime.deadlines`), for any code that can be told how long to wait.
 
-    A sync function is refused, unless ``abandon`` is given: the number of threads that may be left
-    running at most. It then runs in a thread with the caller's context variables; when the time is
-    over the caller goes on and the thread stays behind until the function comes back by itself. As each
-    call may have to be left behind, ``abandon`` calls may run at a time, those left behind included;
-    further ones are rejected with ``BulkheadFull``.
+    A sync function is refused unless ``abandon`` is given: the most threads that may be left running. It then
+    runs in a thread with the caller's context variables; when the time is over, the caller goes on and the
+    thread stays behind until the function returns by itself. As each call may have to be left behind, at most
+    ``abandon`` calls run at a time, including those left behind; further ones are rejected with
+    ``BulkheadFull``.
 
-    ``async with`` cuts a block in the same way. ``with`` is refused: nothing can cut a synchronous block, nor
-    can it be left behind. Time is that of ``clock``, a virtual one included.
+    ``async with`` cuts off a block in the same way. ``with`` is refused, since a synchronous block can
+    neither be cut off nor left behind. Time is measured by ``clock``, even by a virtual one.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Timeout(Lasting):
         return protect("a timeout", fn, self._run, self._arun)
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call ``fn`` with a time limit; if it is async, the result is to be awaited as ever."""
+        """Call ``fn`` with a time limit; if it is async, await the result as usual."""
         if is_async(fn):
             return cast(R, self._arun(fn, args, kwargs))
         self._check_kind(fn)
@@ -152,13 +153,14 @@ class Timeout(Lasting):
         end = self._clock.monotonic() + seconds
         try:
             with total.deadline(seconds, clock=self._clock):
-                # The thread copies the context as it starts, and with it the deadline that has just been set.
+                # The thread copies the context when it is made, including the deadline that has just been
+                # set.
                 work = _Work(fn, args, kwargs, self._came_back)
         except BaseException:
             self._came_back(left_behind=False)
             raise
         alarm = getattr(self._clock, "alarm", None)
-        # A virtual clock says itself when the time is over; else it is waited for.
+        # A virtual clock calls back when the time is over; with a real one, wait for it.
         forget = None if alarm is None else alarm(end, work.done.set)
         work.done.wait(seconds if forget is None else None)
         if forget is not None:
@@ -168,13 +170,13 @@ class Timeout(Lasting):
         return work.outcome()
 
     def _limit(self) -> tuple[float, bool]:
-        """The seconds that this call has, and whether that is because the total is running out."""
+        """The seconds for this call, and True if the deadline in force decides about them."""
         left = total.remaining()
         # Which of the two it is decides the error: an attempt may be retried, the total may not.
         return (self.seconds, False) if left is None or left >= self.seconds else (left, True)
 
     def _leave_behind(self, work: _Work) -> bool:
-        """Count the thread of ``work`` as left behind; False if it came back at the last moment."""
+        """Count the thread of ``work`` as left behind; return False if it returned at the last moment."""
         with self._lock:
             if not work.leave_behind():
                 return False
@@ -183,7 +185,7 @@ class Timeout(Lasting):
 
     def _came_back(self, left_behind: bool) -> None:
         with self._lock:
-            # Not below zero: a fork has reset the count, and the thread that forked still comes back once.
+            # Not below zero: a fork resets the count, and the forking thread's call still returns once.
             self._running = max(0, self._running - 1)
             if left_behind:
                 self._abandoned = max(0, self._abandoned - 1)
@@ -201,7 +203,7 @@ class Timeout(Lasting):
 
 
 class _Work:
-    """One sync call in a daemon thread, which need not be joined."""
+    """A sync call in a daemon thread, which need not be joined."""
 
     __slots__ = ("_ended", "_error", "_left", "_lock", "_on_return", "_value", "done")
 
@@ -213,9 +215,9 @@ class _Work:
         self._value: Any = None
         self._error: BaseException | None = None
         self._on_return = on_return
-        # Which of the two comes first is decided under the lock; the other then has no effect.
+        # The lock decides which of the two comes first; the other has no effect.
         self._ended = self._left = False
-        # A new thread begins with an empty context: without this, the correlation id would be lost.
+        # A new thread starts with an empty context: without this, the correlation id would be lost.
         context = contextvars.copy_context()
         thread = threading.Thread(
             target=context.run, args=(self._do, fn, args, kwargs), name="chaoskit-timeout", daemon=True
@@ -229,13 +231,13 @@ class _Work:
             self._error = error
         with self._lock:
             self._ended = True
-        # Before the caller goes on: its next call must find the place free. Not under the lock, since the
-        # timeout's own is taken in there, and around ours elsewhere.
+        # Before the caller goes on: its next call must find the place free. Not under this lock: the
+        # timeout's own is taken in there, and elsewhere in the opposite order.
         self._on_return(self._left)
         self.done.set()
 
     def leave_behind(self) -> bool:
-        """Go on without the call; False if it has come back already."""
+        """Go on without the call; return False if it has returned already."""
         with self._lock:
             if self._ended:
                 return False
@@ -243,7 +245,7 @@ class _Work:
             return True
 
     def outcome(self) -> Any:
-        """Return or raise what the call did; the error is let go, so that it holds no argument alive."""
+        """Return or raise the call's outcome; the error is released, so that it keeps no argument alive."""
         error, self._error = self._error, None
         if error is None:
             return self._value
@@ -254,13 +256,13 @@ class _Work:
 
 
 class Deadline:
-    """Gives everything inside a call ``seconds`` in total, waits and retries included.
+    """Gives everything inside a call ``seconds`` in total, including waits and retries.
 
-    It is the deadline in force for what asks for it: retries, limiters, timeouts, the user's code. An
-    async call is cut when it is over; a sync one is not. Either raises ``DeadlineExceeded`` from the
-    place that noticed. An outer deadline that is earlier stays in force.
+    It is the deadline in force for all code that asks: retries, limiters, timeouts, the user's code. An async
+    call is cut off when it is over; a sync one is not. Either raises ``DeadlineExceeded`` from the place that
+    notices. An earlier outer deadline stays in force.
 
-    Decorator, ``call(fn, ...)``, or ``with`` and ``async with`` around a block. Time is that of ``clock``.
+    Decorator, ``call(fn, ...)``, or ``with`` and ``async with`` around a block. ``clock`` measures the time.
     """
 
     def __init__(
@@ -282,7 +284,7 @@ class Deadline:
         return protect("a deadline", fn, self._run, self._arun)
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call ``fn`` with a total deadline; if it is async, the result is to be awaited as ever."""
+        """Call ``fn`` with a total deadline; if it is async, await the result as usual."""
         if is_async(fn):
             return cast(R, self._arun(fn, args, kwargs))
         return cast(R, finished("a deadline", fn, self._run(fn, args, kwargs)))
@@ -314,7 +316,7 @@ class Deadline:
     def _cut(self) -> _CutBlock:
         needs_asyncio("a deadline")
         left = total.remaining()
-        # What is left of an outer one may be measured on another clock; the seconds are the same.
+        # An outer deadline may use another clock, but the seconds that are left are the same.
         seconds = self.seconds if left is None else min(self.seconds, left)
         return _CutBlock(seconds, self._clock, lambda: _exceeded(seconds))
 
@@ -328,7 +330,7 @@ class _CutBlock:
         self._seconds, self._clock, self._expired = seconds, clock, expired
 
     async def __aenter__(self) -> None:
-        # asyncio costs 35 ms that a program without an event loop does not pay.
+        # asyncio takes 35 ms to import, which a program without an event loop should not pay.
         from chaoskit.runtime.timers import timer
 
         self._timer = timer(self._seconds, self._clock)
@@ -339,7 +341,7 @@ class _CutBlock:
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._within.__exit__(None, None, None)
         try:
-            # A TimeoutError of the block's own does not come from here: it goes its way.
+            # A TimeoutError of the block itself did not come from here, and passes on.
             await self._timer.__aexit__(kind, error, trace)
         except TimeoutError as late:
             raise self._expired() from late
@@ -350,6 +352,5 @@ def _exceeded(seconds: float) -> DeadlineExceeded:
 
 
 def _check_seconds(seconds: float) -> None:
-    # bool is an int, so that Timeout(True) would pass for one second.
-    if isinstance(seconds, bool) or not (isinstance(seconds, int | float) and 0 < seconds < math.inf):
+    if not (isinstance(seconds, int | float) and is_number(seconds) and 0 < seconds < math.inf):
         raise wrong("seconds", seconds, "finite seconds, more than zero")

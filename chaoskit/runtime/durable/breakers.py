@@ -1,8 +1,8 @@
-"""Breakers that meet in a store: what one process has found, the others need not find again.
+"""Breakers that share their state through a store: what one process finds down, all leave alone.
 
-The link does all the I/O in its own thread, and a store that fails or hangs leaves each process with what
-it sees itself. What is kept is when an open period ends, by the clock of the store, so that no two clocks
-are ever compared.
+A breaker's link does all the I/O in its own thread. While the store fails or hangs, each process relies on
+what it sees itself. The record holds the time at which an open period ends, by the clock of the store, so
+that no two machines' clocks are ever compared.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ BREAKER = Kind("breaker")
 
 
 class StoredBreakers:
-    """The state of breakers by name, in a store: give it to a :class:`BreakerLink`, one for each process.
+    """The state of breakers by name, in a store. Give it to a :class:`BreakerLink`, one in each process.
 
-    A process that closes a breaker must have seen its newest opening: what it knows is of an earlier era
-    otherwise, and changes nothing; it takes over the opening instead. Open a store that is used across a
-    fork with ``on_fork="reopen"``: else the breakers of the child go on by themselves.
+    A process can close a breaker only if it has seen the newest opening. One that has not is out of date: its
+    closing changes nothing, and it takes over the opening. Open a store that is used across a fork with
+    ``on_fork="reopen"``; otherwise the breakers of the child go on without the store.
     """
 
     def __init__(self, store: Storage) -> None:
@@ -28,17 +28,20 @@ class StoredBreakers:
         self._seen: dict[str, int] = {}
 
     def publish(self, breaker: str, open_for: float | None, origin: str) -> int:
-        """Replace the record of ``breaker`` (None: closed); the revision that this process has seen then.
+        """Record that ``breaker`` is open for ``open_for`` seconds from now, or closed (None).
+
+        ``origin`` names the process that found it. Returns the revision of the record afterwards; an older
+        one than the record's own if the closing was out of date.
 
         Raises:
-            ResilienceError: the store could not do it; the link goes on without.
+            ResilienceError: the store could not do it; the link goes on without it.
         """
         seen = self._seen.get(breaker, 0)
 
         def work(tx: Tx) -> int:
             found = tx.get(BREAKER, breaker)
             if found is not None and open_for is None and self._overtaken(found, seen, tx.now):
-                # Not the revision that is there: so the link takes it for news, and adopts it.
+                # An old revision on purpose: the link sees the record's as news, and adopts it.
                 return seen
             value = {"until": None if open_for is None else tx.now + open_for, "origin": origin}
             tx.put(BREAKER, breaker, value, status="closed" if open_for is None else "open")
@@ -52,7 +55,7 @@ class StoredBreakers:
         """The record of ``breaker``, or None if none was ever published.
 
         Raises:
-            ResilienceError: the store could not be read; the link goes on without.
+            ResilienceError: the store could not be read; the link goes on without it.
         """
         found = self._store.get(BREAKER, breaker)
         if found is None:
@@ -63,7 +66,10 @@ class StoredBreakers:
         return SharedRecord(left, found.version, found.value["origin"])
 
     def states(self) -> dict[str, float | None]:
-        """For an operator: by name, the seconds that a breaker stays open from now; None if it is closed."""
+        """By name, the seconds for which a breaker stays open from now, or None if it is closed.
+
+        For operators: no breaker acts on it.
+        """
         now = self._store.now()
         found: dict[str, float | None] = {}
         after = None
@@ -77,5 +83,6 @@ class StoredBreakers:
                 return found
 
     def _overtaken(self, found: Record, seen: int, now: float) -> bool:
+        """True if another process has opened the breaker since, for a period that is not over."""
         until = found.value["until"]
         return found.version > seen and until is not None and until > now

@@ -1,12 +1,12 @@
 """The names of the crashes that a write survives, once its call has returned.
 
-=================  ========================================================================
-``power-loss``     the power goes, the kernel panics. Everything is synced. The default
-``process-crash``  the process is killed, the kernel lives on. Nothing is synced
-``memory``         none of that is promised: for what may be computed again
-=================  ========================================================================
+=================  ============================================================================
+``power-loss``     the power fails, or the kernel panics. Everything is synced. The default
+``process-crash``  the process is killed, and the kernel lives on. Nothing is synced
+``memory``         neither is survived for certain: for data that can be computed again
+=================  ============================================================================
 
-A weaker level never costs atomicity: at each of them a reader sees the old content or the new.
+Atomicity does not depend on the level: at each of them a reader sees the old content or the new.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Durability: TypeAlias = Literal["power-loss", "process-crash", "memory"]
 
 LEVELS: tuple[Durability, ...] = get_args(Durability)
 
-# Written once, here: a program that says nothing about durability gets what it believes that it has.
+# Written once, here: a program that does not name a level assumes the strongest, so it gets that one.
 DEFAULT_DURABILITY: Durability = "power-loss"
 
 
 def check_durability(level: str) -> Durability:
-    """The level of this name.
+    """Return ``level``, checked.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: it is not one of the three names.
     """
     for known in LEVELS:
         if level == known:

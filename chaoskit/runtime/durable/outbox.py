@@ -1,7 +1,7 @@
-"""The outbox: a message is written in the transaction of what it tells, and sent afterwards.
+"""The outbox: a message is written in the same transaction as the change it reports, and sent afterwards.
 
-Sending inside of a transaction sends what may be rolled back; sending after it loses the message of a
-process that is killed in between. A row in the same transaction does neither. It is sent at least once:
+Sending within a transaction may report a change that is rolled back. Sending after it loses the message if
+the process is killed in between. A row in the same transaction avoids both. A message is sent at least once;
 the receiver makes that exactly once by calling :meth:`Outbox.once` in the transaction of its result.
 """
 
@@ -21,20 +21,21 @@ __all__ = ["OUTBOX", "OutboxMessage", "Outbox"]
 OUTBOX = Kind("outbox")
 SEEN = Kind("seen")
 LEASE = 300.0
-"""Seconds after which a relay on another machine that says nothing is taken for dead."""
+"""Seconds after which a relay on another machine counts as dead if it has not settled its messages."""
 LONGEST = 300.0
-"""Seconds between two attempts at most."""
+"""The longest wait between two attempts, in seconds."""
 KEEP = 30 * 86400.0
-"""Seconds for which sent messages and the keys of :meth:`Outbox.once` are remembered, unless told."""
+"""Seconds for which sent messages and the keys of :meth:`Outbox.once` are kept by default."""
 
 logger = logging.getLogger("chaoskit")
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxMessage:
-    """What is to be sent. ``key`` is its identity: a receiver that has seen it drops it.
+    """A message to be sent. ``key`` is its identity: a receiver that has seen the key drops the message.
 
-    ``attempts`` counts the sends before this one; ``error`` is what became of the last of them.
+    ``created`` is in seconds since the epoch. ``attempts`` counts the sends before this one, and ``error`` is
+    the message of the last one that failed.
     """
 
     topic: str
@@ -52,23 +53,23 @@ class Outbox:
         self._store = checked(store)
 
     def put(self, topic: str, payload: Any, *, key: str, tx: Tx) -> bool:
-        """Have the message sent if, and only if, ``tx`` commits; False if that key is there already.
+        """Send the message if, and only if, ``tx`` commits; False if a message with that key exists already.
 
         Raises:
-            CheckpointError: the payload cannot be kept.
+            CheckpointError: the store cannot hold the payload.
         """
         # ``add``, so that writing the same message again in a repeated transaction changes nothing.
         return tx.add(OUTBOX, key, {"topic": topic, "payload": payload}, status="pending", due=tx.now)
 
     def relay(self, send: Callable[[OutboxMessage], object], *, limit: int = 100) -> int:
-        """Call ``send`` for up to ``limit`` messages that are due; how many it took.
+        """Call ``send`` for up to ``limit`` messages that are due; return how many it accepted.
 
-        Several relays may run at once: each message is given to one of them. A message whose ``send`` raises
-        is logged, stays, and is due again after 1 s, then 2, 4 … 300; the others go on. One whose relay is
-        killed is sent again, so ``send`` may see a key twice.
+        Several relays may run at once: each message goes to one of them. A message whose ``send`` raises is
+        logged and stays in the store; it is due again after 1 s, then 2, 4 … 300. The others are sent all the
+        same. A message whose relay is killed is sent again, so ``send`` may see a key twice.
 
         Raises:
-            UsageError: ``send`` is not a function, or an async one: its call would send nothing.
+            UsageError: ``send`` is not a function, or an async one, whose call would send nothing.
         """
         synchronous("send", send, optional=False)
         # Claimed first and sent outside: a send may take seconds, and no other write must wait for it.
@@ -86,12 +87,12 @@ class Outbox:
                 else:
                     sent.append(record)
         finally:
-            # Also after Ctrl-C: what was sent is noted, and what was not is free again.
+            # After Ctrl-C too: note the messages that were sent, and release the others.
             self._store.write(lambda tx: _settle(tx, claimed, sent, failed))
         return len(sent)
 
     def pending(self) -> Iterator[OutboxMessage]:
-        """What has not been sent, by key. No read is held open between two pages."""
+        """The messages that have not been sent, by key. No read is held open between two pages."""
         after = None
         while True:
             page = self._store.find(OUTBOX, live=True, after=after)
@@ -101,18 +102,18 @@ class Outbox:
                 return
 
     def once(self, key: str, *, tx: Tx) -> bool:
-        """True the first time that a transaction with this ``key`` commits; False ever after.
+        """True the first time that a transaction with this ``key`` commits; False from then on.
 
-        Call it in the transaction of the result: then a message that arrives twice has one effect.
+        Call it in the transaction of the result, so that a message that arrives twice has one effect.
         """
         return tx.add(SEEN, key, None, status="seen")
 
     def purge(self, *, keep: float = KEEP) -> int:
-        """Forget what was sent, and the keys of ``once``, more than ``keep`` seconds ago; how many.
+        """Forget messages sent and keys of ``once`` noted more than ``keep`` seconds ago; return how many.
 
-        ``keep`` must be longer than a message can be on its way: a key that is forgotten counts as new.
+        ``keep`` must be longer than a message can be on its way: a forgotten key counts as new.
         """
-        # Both at once: a key is needed for as long as its message may still arrive.
+        # Both with one limit: a key is needed for as long as its message may still arrive.
         before = self._store.now() - keep
         gone = 0
         for kind, status in ((OUTBOX, "sent"), (SEEN, "seen")):
@@ -127,7 +128,7 @@ class Outbox:
 
 
 def _settle(tx: Tx, claimed: list[Record], sent: list[Record], failed: dict[str, str]) -> None:
-    # Under the fence: a relay that was overtaken must not mark as sent what another one is sending.
+    # With the fence: a relay that was overtaken must not mark as sent what another relay is sending.
     done = {record.key for record in sent}
     for record in claimed:
         if record.key in done:

@@ -1,7 +1,7 @@
-"""Which process made something, and whether that process still lives.
+"""Which process made something, and whether that process is still alive.
 
-A process number alone is given to another process sooner or later, and means nothing beside another
-kernel. So an owner is three things: the world in which its number counts (one boot of one kernel, one
+Sooner or later a process number is given to another process, and on another kernel it means nothing. So an
+owner is identified by three things: the world in which its number counts (one boot of one kernel, one
 namespace of processes), the number, and the time at which the process started.
 """
 
@@ -19,10 +19,10 @@ __all__ = ["Owner", "lives", "this_owner"]
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, told apart from every other one, at any time, on any machine.
+    """The identity of a process, distinct from that of any other, at any time, on any machine.
 
     ``world`` is 8 hexadecimal digits; ``started`` is in ticks since boot, or 0 where the system does not
-    say.
+    report it.
     """
 
     world: str
@@ -30,13 +30,13 @@ class Owner:
     started: int
 
     def __str__(self) -> str:
-        # One run of decimal digits of one length: whatever compares the names of two processes sees one
-        # number that differs, and not several parts that agree by accident.
+        # One run of digits of fixed length. A tool that compares the file names of two runs, as the harness
+        # does, sees one number that differs, and not several parts of which some agree by accident.
         return f"{int(self.world, 16):010d}{self.pid:010d}{self.started:015d}"
 
     @classmethod
     def parse(cls, text: str) -> Owner | None:
-        """The owner that ``str`` has written; None if the text is nothing of the kind."""
+        """The owner that ``str`` wrote as ``text``; None if ``str`` cannot have written it."""
         found = re.fullmatch(r"([0-9]{10})([0-9]{10})([0-9]{15})", text)
         return cls(f"{int(found[1]):08x}", int(found[2]), int(found[3])) if found else None
 
@@ -46,17 +46,17 @@ def this_owner() -> Owner:
     return _owner(os.getpid())
 
 
-@functools.lru_cache(maxsize=2)  # By number, since a fork carries the cache along.
+@functools.lru_cache(maxsize=2)  # By number, since a forked child inherits the cache.
 def _owner(pid: int) -> Owner:
     return Owner(_world(), pid, _started(pid) or 0)
 
 
 def lives(owner: Owner) -> bool | None:
-    """Say whether the process still runs; None for one of another world, which cannot be asked from here.
+    """Return True if the process still runs, and None if it belongs to another world, which hides that.
 
     A process that has ended counts as dead even before its parent has collected it. Where the system does not
-    tell when a process started, one with the same number counts as the same: so nothing is taken from the
-    living.
+    report when a process started, any process with the same number counts as the owner: better to keep what
+    belongs to a dead process than to take it from a living one.
     """
     if owner.world != _world():
         return None
@@ -69,11 +69,12 @@ def lives(owner: Owner) -> bool | None:
 @functools.cache
 def _world() -> str:
     facts = [sys.platform]
+    # Hashed, since all of it together is too long for a file name.
     try:
-        # Two containers on one kernel share the boot, not the numbers of their processes.
+        # Two containers on one kernel have the same boot, but number their processes separately.
         facts += [_text("/proc/sys/kernel/random/boot_id"), os.readlink("/proc/self/ns/pid")]
     except OSError:
-        import platform  # Loads much, and is needed only where there is no /proc.
+        import platform  # Imports much, and is needed only where there is no /proc.
 
         facts.append(platform.node())
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:8]
@@ -85,13 +86,16 @@ def _text(path: str) -> str:
 
 
 def _started(pid: int) -> int | None:
-    """When a process started; -1 if it has ended, None if there is no telling. proc_pid_stat(5)."""
+    """When a process started, in ticks since boot; -1 if it has ended, None if that cannot be found out.
+
+    The fields are those of proc_pid_stat(5).
+    """
     try:
         # The second field is the name, in parentheses, and may hold anything.
         fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
         return -1 if fields[0] in "ZX" else int(fields[19])
     except (OSError, ValueError, IndexError):
-        # It may be hidden from this user (hidepid), so this proves nothing.
+        # Not a proof of its end: the process may be hidden from this user (hidepid).
         return None
 
 
@@ -103,12 +107,12 @@ def _exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
-        pass  # It is there, and another user's.
+        pass  # It exists, and belongs to another user.
     return True
 
 
 def _exists_on_windows(pid: int) -> bool:
-    # os.kill would end it there, with any signal. OpenProcess: PROCESS_QUERY_LIMITED_INFORMATION.
+    # Not os.kill, which ends the process there, with any signal. 0x1000: PROCESS_QUERY_LIMITED_INFORMATION.
     import ctypes
 
     kernel = ctypes.windll.kernel32  # type: ignore[attr-defined, unused-ignore]

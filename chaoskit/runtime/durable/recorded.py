@@ -1,4 +1,4 @@
-"""Errors as they are kept in records: plain text without secrets, never a pickled object."""
+"""Errors in the form in which records keep them: plain text without secrets, never a pickled object."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from chaoskit.runtime.retrying.history import shown
 __all__ = ["fingerprint", "record_error"]
 
 MESSAGE, TRACEBACK, CHAIN = 1_000, 8_000, 5
-"""Characters of a message and of a traceback, and errors of a chain, that are kept."""
+"""At most so many characters of a message and of a traceback, and so many causes, are kept."""
 
-# What differs between two failures of one cause: addresses, counts, times, names made of digits.
+# Where two failures with the same cause differ: addresses, counts, times, generated names.
 _VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
 def record_error(error: BaseException) -> dict[str, Any]:
-    """Type, message, chain of causes and traceback of ``error``, bounded, redacted, and fit for a record.
+    """Type, message, causes and traceback of ``error`` as JSON values: of limited length, and redacted.
 
     Raises:
-        UsageError: it is not an exception.
+        UsageError: ``error`` is not an exception.
     """
     if not isinstance(error, BaseException):
         raise wrong("error", error, "an exception", "Wrap a text: RuntimeError(text).")
-    # Text, not the object: unpickling would run what is stored, and frames would keep everything alive.
+    # Text, not the object: unpickling may run code that was stored, and frames keep every local alive.
     text = "".join(traceback.format_exception(error))
     return {
         "type": type(error).__qualname__,
@@ -37,18 +37,18 @@ def record_error(error: BaseException) -> dict[str, Any]:
             {"type": type(cause).__qualname__, "message": _clean(shown(cause), MESSAGE)}
             for cause in _causes(error)
         ],
-        # The end of a traceback tells most.
+        # The end of a traceback, where the error was raised, says most.
         "traceback": _clean(text[-TRACEBACK:], TRACEBACK),
     }
 
 
 def fingerprint(error: Mapping[str, Any]) -> str:
-    """Equal for two recorded errors that have the same cause, as well as text can tell."""
+    """A text that is equal for two recorded errors with the same cause, to judge by their messages."""
     return f"{error.get('type', '')}: {_VARYING.sub('#', str(error.get('message', '')))}"
 
 
 def _clean(text: str, most: int) -> str:
-    # Neither NUL nor half of a surrogate pair may stand in a record, and a failure must be recordable.
+    # A record can hold neither a NUL nor half of a surrogate pair, and every failure must be recordable.
     plain = text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
     return redact_text(plain)[:most]
 

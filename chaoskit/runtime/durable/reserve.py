@@ -1,4 +1,4 @@
-"""Space that is laid by for the moment in which the disk is full."""
+"""Disk space set aside for the moment when the disk is full."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["Reserve"]
 
 
 class Reserve:
-    """A file that takes up ``size`` bytes until they are needed."""
+    """A file that occupies ``size`` bytes until they are needed. A size of 0 reserves nothing."""
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._size = size
 
     def lay_by(self) -> None:
-        """Make the file if it is not there; without success on a disk that is full already."""
+        """Create the file if it does not exist. On a disk that is full already this does nothing."""
         if not self._size or self._path.exists():
             return
         with contextlib.suppress(OSError):
@@ -25,7 +25,7 @@ class Reserve:
             try:
                 _fill(descriptor, self._size)
             except OSError:
-                # Part of it is of no use to anyone, and others may need it.
+                # A part of the reserve helps us little, and other programs may need the space.
                 os.unlink(self._path)
                 raise
             finally:
@@ -33,11 +33,11 @@ class Reserve:
 
     @property
     def there(self) -> bool:
-        """True if the space is laid by."""
+        """True if the space is reserved."""
         return self._path.exists()
 
     def give_up(self) -> bool:
-        """Remove the file, so that its space can be used; False if it was gone already."""
+        """Remove the file, so that its space can be used; False if there is none that can be removed."""
         try:
             os.unlink(self._path)
         except OSError:
@@ -49,6 +49,6 @@ def _fill(descriptor: int, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
         return
-    # A file of the right size alone may take up nothing.
+    # Written out: a file that was only extended to its size may occupy no blocks.
     while size:
         size -= os.write(descriptor, bytes(min(size, 1 << 20)))

@@ -1,7 +1,7 @@
-"""The retry context of a run, kept in a store: attempts of today and of last night count together.
+"""The retry context of a run, kept in a store: attempts of all processes count together.
 
-A policy forgets with its process. A run that is started again by a queue, an operator or a machine that
-came back would begin with all of its attempts, and a run that brings its worker down would never end.
+A policy forgets everything when its process ends. A run that a queue, an operator or a reboot starts again
+would then have all of its attempts again, and a run that kills its worker would be repeated for ever.
 """
 
 from __future__ import annotations
@@ -20,23 +20,26 @@ __all__ = ["AttemptsUsedUp", "StoredRetries"]
 
 RETRIES = Kind("retries")
 KEEP = 90 * 86400.0
-"""Seconds for which the context of a run is kept after its last change, unless told."""
+"""Seconds for which the context of a run is kept after its last change, by default."""
 LOST = "WorkerLost"
-"""The type of an attempt that was started and has left nothing: its process was killed."""
+"""The type recorded for an attempt that was started and never finished: its process was killed."""
 
 
 class AttemptsUsedUp(PermanentError):
-    """All attempts of the run were made, in this process or in those before it."""
+    """All attempts of the run were made, in this process or in earlier ones."""
 
-    default_hint = "Look at the context of the run; forget it when the cause is mended."
+    default_hint = "Look at the context of the run, and forget it when the cause is fixed."
 
 
 class StoredRetries:
-    """The attempts of each run of ``pipeline``, of which each has ``attempts``.
+    """Counts the attempts of each run of ``pipeline``; every run may have ``attempts`` of them.
 
-    Each attempt is counted before it starts: one that is killed was made. Nothing here keeps two processes
-    from running one run at once; claims do (:class:`Checkpoints`). Raises UsageError for less than one
-    attempt.
+    An attempt counts from its start, so that one whose process is killed counts too. The context of a run
+    may be purged ``keep`` seconds after its last change. This class does not prevent two processes from
+    running the same run at once; claims do (:class:`Checkpoints`).
+
+    Raises:
+        UsageError: ``attempts`` is less than 1.
     """
 
     def __init__(
@@ -48,13 +51,14 @@ class StoredRetries:
 
     @contextmanager
     def attempt(self, run_id: str, *, wait: float | None = None) -> Iterator[int]:
-        """The next attempt of the run, by its number; a failure of the block is recorded, and raised.
+        """Count an attempt of the run, and yield its number, from 1. A failure of the block is recorded.
 
-        When the block ends without one the context of the run is closed, and it begins at 1 again. ``wait``
-        is how long the caller will wait before it tries again, for those who look.
+        A block that ends without an error closes the context of the run: its next attempt is number 1 again.
+        ``wait`` is how many seconds the caller will wait before the next attempt. It is only recorded.
 
         Raises:
-            AttemptsUsedUp: none is left; nothing was started.
+            AttemptsUsedUp: no attempt is left; the block did not run.
+            Exception: what the block raises.
         """
         number = self._store.write(lambda tx: self._start(tx, run_id))
         if number is None:
@@ -64,7 +68,7 @@ class StoredRetries:
             )
         try:
             yield number
-        # An interrupted attempt was made as well, and says what ended it.
+        # BaseException: an attempt that was interrupted counts too, and the record says what ended it.
         except BaseException as error:
             told = record_error(error)
             self._store.write(lambda tx: self._failed(tx, run_id, number, told, wait), urgent=True)
@@ -72,7 +76,7 @@ class StoredRetries:
         self._store.write(lambda tx: self._done(tx, run_id, number))
 
     def context(self, run_id: str) -> RetryContext | None:
-        """The failures of the run and whether it is exhausted; None if none of its attempts is on record."""
+        """The failures of the run and whether its attempts are used up; None if none is on record."""
         record = self._store.get(RETRIES, run_id, scope=self._pipeline)
         return None if record is None else _context(record)
 
@@ -81,7 +85,7 @@ class StoredRetries:
         return self._store.write(lambda tx: tx.delete(RETRIES, run_id, scope=self._pipeline))
 
     def purge(self) -> int:
-        """Forget the runs that have not changed for ``keep`` seconds; how many."""
+        """Forget the runs that have not changed for ``keep`` seconds; return how many."""
         before = self._store.now() - self._keep
         return self._store.write(lambda tx: tx.purge(RETRIES, scope=self._pipeline, updated_before=before))
 
@@ -91,7 +95,7 @@ class StoredRetries:
         if record is not None and record.status != "done":
             value = dict(record.value)
         if value["running"]:
-            # It was started and has left nothing. What is known of it belongs to the history.
+            # It was started and never finished. The history says so.
             lost = {"type": LOST, "message": "the worker ended without a result"}
             value = _with(value, value["attempts"], lost, tx.now, None)
         spent = value["attempts"] >= self._attempts
@@ -102,7 +106,7 @@ class StoredRetries:
 
     def _failed(self, tx: Tx, run_id: str, number: int, told: Mapping[str, Any], wait: float | None) -> None:
         record = tx.get(RETRIES, run_id, scope=self._pipeline)
-        # Forgotten meanwhile, or another one's: a late end changes nothing.
+        # Forgotten meanwhile, or a later attempt has begun: an end that comes late changes nothing.
         if record is None or record.value["attempts"] != number or not record.value["running"]:
             return
         last = number >= self._attempts
@@ -121,7 +125,7 @@ class StoredRetries:
 def _with(
     value: Mapping[str, Any], attempt: int, told: Mapping[str, Any], at: float, wait: float | None
 ) -> dict[str, Any]:
-    """The value with one more failure, of which the newest are kept."""
+    """The value with one more failure. Only the newest ones are kept."""
     failure = {
         "attempt": attempt,
         "type": told["type"],

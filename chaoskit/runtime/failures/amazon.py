@@ -47,7 +47,7 @@ ANSWERS = (
             "ConcurrentModification",
             "ConcurrentModificationException",
         ),
-        why="another change of the same thing is under way; botocore repeats the first three",
+        why="another change of the same resource is in progress; botocore repeats the first three",
     ),
     Rule(
         name="aws.timeout",
@@ -67,7 +67,7 @@ ANSWERS = (
             "IDPCommunicationError",
             "IncompleteBody",
         ),
-        why="trouble of the service, or of the way to it; the S3 and STS pages say to repeat",
+        why="trouble with the service, or on the way to it; the S3 and STS pages say to repeat",
     ),
     Rule(
         name="aws.capacity",
@@ -93,7 +93,7 @@ ANSWERS = (
             "XAmzContentChecksumMismatch",
             "InvalidPart",
         ),
-        why="what arrived is not what was sent",
+        why="the data that arrived is not what was sent",
     ),
     Rule(
         name="aws.expired",
@@ -136,7 +136,7 @@ ANSWERS = (
             "AllAccessDisabled",
             "KMS.DisabledException",
         ),
-        why="the credentials are right and may not do it",
+        why="the credentials are right, but do not allow it",
     ),
     Rule(
         name="aws.wrong-place",
@@ -147,7 +147,7 @@ ANSWERS = (
             "AuthorizationHeaderMalformed",
             "IllegalLocationConstraintException",
         ),
-        why="the bucket or the region is another",
+        why="the bucket or the region is wrong",
     ),
     Rule(
         name="aws.invalid",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from chaoskit.core.errors import ChaoskitError
+from chaoskit.runtime.clock import utc
 
 __all__ = [
     "TRANSIENT_ERRORS",
@@ -107,7 +108,7 @@ class ResilienceError(ChaoskitError):
             "stage": self.stage,
             "operation": self.operation,
             "retry_count": self.retry_count,
-            "at": _utc(self.at),
+            "at": utc(self.at),
             "context": {str(key): _plain(value) for key, value in self.context.items()},
             "causes": _causes(self),
         }
@@ -269,12 +270,6 @@ class AlsoTimeout(ResilienceError, TimeoutError):
 
     def __str__(self) -> str:
         return self.message
-
-
-def _utc(seconds: float) -> str:
-    # In UTC, so that reports of several machines can be ordered.
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{int(seconds % 1 * 1000):03d}Z"
 
 
 def picklable(value: object) -> object:

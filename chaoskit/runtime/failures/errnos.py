@@ -187,7 +187,7 @@ _OF_BOTH = (
             *("EAGAIN", "EINTR", "EBUSY", "ETXTBSY", "EDEADLK", "EDEADLOCK", "ENOLCK"),
             *("ERESTART", "EXFULL", "EBADE", "EWOULDBLOCK"),
         ),
-        why="another has it for now, a signal came, or locks are short",
+        why="it is in use for now, a signal came, or there are no locks left",
     ),
     Rule(
         name="owner-died",

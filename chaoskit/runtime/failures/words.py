@@ -213,7 +213,7 @@ _STATE = (
         r"|pull access denied"
         r"|unknown module '|unable to locate package|relation \S+ does not exist|unknown filesystem type"
         r"|exec format error|function not implemented|curl: \([1-4]\)",
-        why="what is asked for is not there, or another has its place",
+        why="what is asked for does not exist, or its place is taken",
     ),
 )
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.blocks import block
-from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.clock import Clock, SystemClock, utc
 from chaoskit.runtime.context import current
 from chaoskit.runtime.redact import DEFAULT, Redactor
 
@@ -86,7 +86,7 @@ class ErrorDetails:
             return written
         now = self._clock.time()
         # The format comes first, so that a reader can check it without parsing the rest.
-        record = {"format": FORMAT, "time": _utc(now), **_process(self._redactor)}
+        record = {"format": FORMAT, "time": utc(now, 6), **_process(self._redactor)}
         record["context"] = self._redactor.plain(_context())
         record["errors"] = describe_error(error, self._redactor)
         path = self.options.directory / self._name(now, error)
@@ -279,7 +279,3 @@ def _mark(error: BaseException, path: Path) -> None:
         setattr(error, _MARK, path)
     except Exception:
         pass  # an error with slots is written again by an outer capture, which is better than not at all
-
-
-def _utc(now: float) -> str:
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1e6):06d}Z"

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import IO, Any
 
+from chaoskit.runtime.clock import utc
 from chaoskit.runtime.closing import ClosedOnExit
 from chaoskit.runtime.context import Context, current
 from chaoskit.runtime.observing.events import Event
@@ -64,7 +65,7 @@ class JsonFormatter(logging.Formatter):
     def to_dict(self, record: logging.LogRecord) -> dict[str, Any]:
         """The content of the line, in order."""
         line: dict[str, Any] = {
-            "time": _utc(record.created, record.msecs),
+            "time": utc(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": _encodable(self._redactor.text(_message(record))),
@@ -240,7 +241,3 @@ def _short(value: Any) -> str:
 
 def _one_line(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def _utc(created: float, msecs: float) -> str:
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(created))}.{int(msecs):03d}Z"

@@ -10,6 +10,7 @@ from sys import modules
 from types import CoroutineType, coroutine
 from typing import Any
 
+from chaoskit.runtime.calling.callables import finished
 from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.deadlines import CURRENT, NEVER, Scope
@@ -145,6 +146,8 @@ async def async_pause(rules: RetryRules, course: Course, error: BaseException) -
             repaired = rules.repair(error)
             if isinstance(repaired, Awaitable):
                 await repaired
+            else:
+                finished("a retry as its repair", rules.repair, repaired)
     return course.reason is None
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.numbers import is_number
 
 __all__ = [
     "EQUAL",
@@ -73,7 +74,7 @@ class Jitter:
     high: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.high < math.inf:
+        if not (is_number(self.low) and is_number(self.high) and 0 <= self.low <= self.high < math.inf):
             raise wrong("jitter", (self.low, self.high), "two factors, 0 <= low <= high")
 
     def around(self, wait: float, cap: float) -> tuple[float, float]:
@@ -89,7 +90,7 @@ EQUAL = Jitter(0.5, 1.0)
 
 def band(share: float) -> Jitter:
     """Jitter of plus and minus ``share`` (0 to 1, otherwise ``UsageError``): ``band(0.2)`` is ±20 %."""
-    if not 0 <= share <= 1:
+    if not (is_number(share) and 0 <= share <= 1):
         raise wrong("share", share, "0 to 1, as in band(0.2) for plus and minus 20 %")
     return Jitter(1 - share, 1 + share)
 

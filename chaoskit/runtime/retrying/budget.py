@@ -17,6 +17,7 @@ from collections.abc import Callable
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.numbers import is_number
 
 __all__ = ["RetryBudget"]
 
@@ -50,13 +51,13 @@ class RetryBudget:
         cap: int = 1000,
         clock: Clock | None = None,
     ) -> None:
-        if not 0 <= floor <= cap:
+        if not (is_number(floor) and is_number(cap) and 0 <= floor <= cap):
             raise wrong("floor", floor, f"0 to the cap, {cap!r} retries a window")
-        if not 0 <= ratio < math.inf:
+        if not (is_number(ratio) and 0 <= ratio < math.inf):
             raise wrong("ratio", ratio, "0 or more retries for each request")
-        if not 0 < window < math.inf:
+        if not (is_number(window) and 0 < window < math.inf):
             raise wrong("window", window, "more than 0 seconds")
-        self.floor, self.ratio, self.window, self.cap = floor, ratio, window, cap
+        self.floor, self.ratio, self.window, self.cap = floor, float(ratio), float(window), cap
         self._clock = clock or SystemClock()
         self._width = window / _SLOTS
         self._lock = threading.RLock()

@@ -79,8 +79,7 @@ class RetryPolicy(RetryRules, NoBlock):
         ``"give-up"`` at once.
     retry_after_spread
         A share of the requested wait to add at random, so that clients that were sent away together do not
-        come back
-        together: 0.1 adds up to a tenth.
+        come back together: 0.1 adds up to a tenth.
     repair
         A step before each further attempt, called with the error (log in again, reconnect). It may be a
         coroutine function for async calls. If it fails, the call ends with the attempt's error.

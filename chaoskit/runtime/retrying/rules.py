@@ -19,6 +19,7 @@ from chaoskit.runtime.failures.classifier import DEFAULT, Classifier, Decision
 from chaoskit.runtime.failures.symptoms import leaves
 from chaoskit.runtime.failures.taxonomy import Category, ResilienceError
 from chaoskit.runtime.loading import load_ahead
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.observing.observers import Listener
 from chaoskit.runtime.retrying.backoff import EQUAL, LONGEST_WAIT, SYSTEM, Backoff, Chance, Exponential
 from chaoskit.runtime.retrying.budget import RetryBudget
@@ -199,12 +200,12 @@ class RetryRules:
         _check_count("quiet", self.quiet, least=0)
         _check_seconds("deadline", self.deadline)
         _check_seconds("attempt_timeout", self.attempt_timeout)
-        if isinstance(self.retry_after_cap, bool) or not 0 <= self.retry_after_cap <= LONGEST_WAIT:
+        if not (is_number(self.retry_after_cap) and 0 <= self.retry_after_cap <= LONGEST_WAIT):
             raise wrong("retry_after_cap", self.retry_after_cap, f"0 to {LONGEST_WAIT:.0f} seconds")
 
         if self.retry_after_above_cap not in ("wait", "give-up"):
             raise wrong("retry_after_above_cap", self.retry_after_above_cap, "'wait' or 'give-up'")
-        if isinstance(self.retry_after_spread, bool) or not 0 <= self.retry_after_spread <= 1:
+        if not (is_number(self.retry_after_spread) and 0 <= self.retry_after_spread <= 1):
             raise wrong("retry_after_spread", self.retry_after_spread, "a share from 0 to 1")
 
     def _check_parts(self) -> None:

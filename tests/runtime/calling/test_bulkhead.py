@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import Bulkhead, Stop
-from chaoskit.runtime.calling.bulkhead import BulkheadRejected
+from chaoskit.runtime.calling.bulkhead import BulkheadRejected, _Waiter
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.deadlines import deadline
 from chaoskit.runtime.failures.taxonomy import BulkheadFull
@@ -186,7 +186,7 @@ def test_a_closed_loop_in_the_queue_is_passed_over() -> None:
         raise RuntimeError("Event loop is closed")
 
     def inner() -> None:
-        bulkhead._place_or_queue(dead, [False])
+        bulkhead._place_or_queue(_Waiter(dead, [False]))
 
     bulkhead.call(inner)
     assert (bulkhead.in_use, bulkhead.waiting) == (0, 0)
@@ -314,7 +314,7 @@ def test_a_signal_forgets_a_wait_that_is_over() -> None:
 def test_a_place_that_comes_free_before_the_wait_begins_is_counted() -> None:
     """Between the look for a place and the place in the queue another call may leave: its place is taken."""
     bulkhead = Bulkhead(1, queue=1)
-    assert bulkhead._place_or_queue(lambda: None, [False]) is None
+    assert bulkhead._place_or_queue(_Waiter(lambda: None, [False]))
     assert bulkhead.in_use == 1
     bulkhead._leave([True])
     assert bulkhead.in_use == 0
@@ -354,10 +354,48 @@ def test_a_waiter_whose_loop_is_closed_is_passed_over_and_the_next_one_served() 
     bulkhead = Bulkhead(2, queue=2)
     with bulkhead:
         with bulkhead:
-            bulkhead._place_or_queue(closed, [False])
-            bulkhead._place_or_queue(lambda: woken.append("next"), [False])
+            bulkhead._place_or_queue(_Waiter(closed, [False]))
+            bulkhead._place_or_queue(_Waiter(lambda: woken.append("next"), [False]))
         assert (woken, bulkhead.in_use, bulkhead.waiting) == (["next"], 2, 0)
         bulkhead._leave([True])
         with bulkhead:
-            bulkhead._place_or_queue(closed, [False])
+            bulkhead._place_or_queue(_Waiter(closed, [False]))
         assert (bulkhead.in_use, bulkhead.waiting) == (1, 0)
+
+
+def test_a_block_that_is_struck_as_its_place_comes_gives_it_back() -> None:
+    """Ctrl-C in the wait of a ``with``, in the moment in which the place is handed over."""
+
+    class Struck(VirtualClock):
+        def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
+            bulkhead.__exit__()
+            raise KeyboardInterrupt
+
+    bulkhead = Bulkhead(1, queue=1, clock=Struck())
+    bulkhead.__enter__()
+    with pytest.raises(KeyboardInterrupt), bulkhead:
+        pass
+    assert (bulkhead.in_use, bulkhead.waiting) == (0, 0)
+
+
+def test_an_async_block_that_is_cancelled_as_its_place_comes_gives_it_back() -> None:
+    """And one that is turned away gives back nothing, since it has nothing."""
+
+    async def block() -> None:
+        async with bulkhead:
+            pytest.fail("there was no place")
+
+    async def main() -> None:
+        async with bulkhead:
+            task = asyncio.create_task(block())
+            await asyncio.sleep(0)
+            with pytest.raises(BulkheadFull):
+                await block()
+            assert (bulkhead.in_use, bulkhead.waiting) == (1, 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    bulkhead = Bulkhead(1, queue=1)
+    asyncio.run(main())
+    assert (bulkhead.in_use, bulkhead.waiting) == (0, 0)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import socket
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,15 +25,20 @@ from chaoskit.contracts.virtual import run
 from chaoskit.runtime import (
     Bulkhead,
     Candidate,
+    Category,
     CircuitBreaker,
     Deadline,
     FallbackChain,
+    PerKey,
     Pipeline,
     RateLimiter,
+    Recovery,
+    RecoveryStep,
     RetryBudget,
     Timeout,
     VirtualClock,
     deadline,
+    hedge,
     remaining,
     retry,
 )
@@ -46,6 +52,10 @@ TICK = 0.01
 
 # Which part of a program runs: tasks of a group run in no promised order, so each has a trace to itself.
 BRANCH: contextvars.ContextVar[tuple[int, ...]] = contextvars.ContextVar("branch", default=())
+DEPTH: contextvars.ContextVar[int] = contextvars.ContextVar("depth", default=0)
+
+# Tasks that begin within the call that makes them: from CPython 3.12 on.
+EAGER = getattr(asyncio, "eager_task_factory", None)
 
 
 @dataclass
@@ -65,9 +75,11 @@ class World:
     def suspend(self) -> None:
         """To be called right before each await that suspends."""
         self.suspensions += not BRANCH.get()
-        if self.suspensions in self.cancel_at and not BRANCH.get():
+        if not BRANCH.get():
             assert self.task is not None
-            asyncio.get_running_loop().call_soon(self.task.cancel)
+            # As often as it is named: the second one finds the first not delivered yet.
+            for _ in range(self.cancel_at.count(self.suspensions)):
+                asyncio.get_running_loop().call_soon(self.task.cancel)
 
     def seconds(self, ticks: int) -> float:
         """A duration that no other has: which of two timers of one moment comes first is left to chance."""
@@ -199,6 +211,67 @@ async def do_generated(world: World, items: int, body: Program) -> None:
                 break
 
 
+async def do_driven(world: World, steps: tuple[str, ...], body: Program) -> None:
+    """An async generator that is sent to, thrown into and closed by hand, and suspends at each of these."""
+
+    async def generator() -> AsyncGenerator[str, str]:
+        given = "begun"
+        try:
+            while True:
+                try:
+                    given = yield given
+                except LookupError as error:
+                    world.log("thrown in", shown(error))
+                    given = "handled"
+                await execute(body, world)
+        finally:
+            world.log("driven generator ends", shown(sys.exc_info()[1]))
+            world.suspend()
+            await asyncio.sleep(0)
+
+    driven = generator()
+    try:
+        world.log("first", await anext(driven))
+        for step in steps:
+            if step == "send":
+                world.log("sent", await driven.asend("sent"))
+            elif step == "throw":
+                world.log("thrown", await driven.athrow(LookupError("in")))
+            else:
+                await driven.aclose()
+    except StopAsyncIteration:
+        world.log("exhausted")
+    finally:
+        await driven.aclose()
+
+
+async def do_shielded(world: World, body: Program) -> None:
+    """What is shielded goes on when its waiter is cancelled, which then waits for it after all."""
+    work = asyncio.ensure_future(branch(world, 9, body))
+    try:
+        world.suspend()
+        await asyncio.shield(work)
+    finally:
+        world.log("shield", work.done(), shown(sys.exc_info()[1]))
+        while not work.done():
+            try:
+                world.suspend()
+                await asyncio.wait([work])
+            except asyncio.CancelledError:
+                world.log("cancelled at the shield")
+        world.log("shielded", work.cancelled() or shown(work.exception()))
+
+
+async def do_variable(world: World, body: Program) -> None:
+    """A variable of the context: set, seen after every suspension, and reset where it was set."""
+    token = DEPTH.set(DEPTH.get() + 1)
+    try:
+        await execute(body, world)
+    finally:
+        world.log("variable", DEPTH.get())
+        DEPTH.reset(token)
+
+
 async def do_cancels_itself(world: World) -> None:
     asyncio.current_task().cancel()  # type: ignore[union-attr]
     world.suspend()
@@ -229,6 +302,23 @@ def in_loop(coroutine: Coroutine) -> Coroutine:
     return call
 
 
+def in_async_block(strategy: Any) -> Callable[[Coroutine], Coroutine]:
+    def around(coroutine: Coroutine) -> Coroutine:
+        async def call(world: World) -> Any:
+            async with strategy:
+                return await coroutine(world)
+
+        return call
+
+    return around
+
+
+def followed(coroutine: Coroutine) -> Coroutine:
+    """Behind a plain function, so that the breaker follows what it returns."""
+    return CircuitBreaker(failures=1000)(lambda world: coroutine(world))
+
+
+GIVES_UP: dict[Any, RecoveryStep] = dict.fromkeys(Category, RecoveryStep.GIVE_UP)
 NEVER = Candidate("never", lambda world: pytest.fail("nothing was to fall back on"))
 
 STRATEGIES: dict[str, Callable[[], Callable[[Coroutine], Coroutine]]] = {
@@ -249,6 +339,20 @@ STRATEGIES: dict[str, Callable[[], Callable[[Coroutine], Coroutine]]] = {
     "timeout": lambda: Timeout(AGES),
     "breaker": lambda: CircuitBreaker(failures=1000),
     "breaker, window": lambda: CircuitBreaker(failures=None, failure_rate=1.0, window_calls=1000),
+    "breaker, followed": lambda: followed,
+    "breaker in a deadline": lambda: lambda fn: Deadline(AGES)(CircuitBreaker(failures=1000)(fn)),
+    "recovery": lambda: Recovery(by=GIVES_UP),
+    "per key": lambda: PerKey(lambda key: Timeout(AGES), key=lambda world: 1),
+    "deadline around each call": lambda: deadline(AGES),
+    "blocks of all kinds": lambda: in_async_block(
+        Pipeline(
+            deadline=AGES,
+            rate_limiter=RateLimiter(1e6, burst=1000),
+            bulkhead=Bulkhead(1, queue=1),
+            breaker=CircuitBreaker(failures=1000),
+            timeout=Timeout(AGES),
+        )
+    ),
     "bulkhead": lambda: Bulkhead(1),
     "limiter": lambda: RateLimiter(1e6, burst=1000),
     "fallback": lambda: FallbackChain(NEVER, on=ZeroDivisionError),
@@ -265,7 +369,12 @@ STRATEGIES: dict[str, Callable[[], Callable[[Coroutine], Coroutine]]] = {
 
 
 def trace(
-    program: Program, cancel_at: tuple[int, ...], strategy: Callable[[Coroutine], Coroutine]
+    program: Program,
+    cancel_at: tuple[int, ...],
+    strategy: Callable[[Coroutine], Coroutine],
+    *,
+    within: int | None = None,
+    eager: bool = False,
 ) -> tuple[Any, ...]:
     """What ``program`` saw, how its task ended, and whether a deadline stayed behind."""
     world = World(cancel_at)
@@ -278,11 +387,15 @@ def trace(
         left: list[Any] = []
 
         async def task() -> Any:
+            world.task = asyncio.current_task()
             try:
-                return await strategy(coroutine)(world)
+                async with asyncio.timeout(None if within is None else within * TICK + 5e-6):
+                    return await strategy(coroutine)(world)
             finally:
-                left.append(remaining())
+                left.append((remaining(), DEPTH.get()))
 
+        if eager:
+            asyncio.get_running_loop().set_task_factory(EAGER)
         world.task = asyncio.create_task(task())
         await asyncio.wait([world.task])
         ended = (
@@ -306,6 +419,13 @@ def nested(inner: st.SearchStrategy[Program]) -> st.SearchStrategy[Program]:
         st.tuples(st.just("waited_for"), ticks, inner),
         st.tuples(st.just("together"), inner, inner),
         st.tuples(st.just("generated"), st.integers(0, 3), inner),
+        st.tuples(
+            st.just("driven"),
+            st.lists(st.sampled_from(["send", "throw", "close"]), max_size=3).map(tuple),
+            inner,
+        ),
+        st.tuples(st.just("shielded"), inner),
+        st.tuples(st.just("variable"), inner),
     )
 
 
@@ -327,21 +447,41 @@ POLL = ("handled", ("limited", 1, ("sleep", 3)), NOTHING)
 WAIT = ("handled", ("waited_for", 1, ("sleep", 3)), NOTHING)
 CLEANUP = ("cleaned", ("sleep", 3), ("sequence", ("sleep", 1), ("sleep", 1)))
 
+calm_example = functools.partial(example, within=None, eager=False)
+
 
 @pytest.mark.parametrize("name", STRATEGIES)
-@given(program=PROGRAMS, cancel_at=st.lists(st.integers(1, 6), max_size=3).map(tuple))
-@example(program=("sequence", FAIL_AND_GO_ON, FAIL_AND_GO_ON, FAIL_AND_GO_ON), cancel_at=())
-@example(program=("sequence", POLL, POLL, POLL), cancel_at=())
-@example(program=("sequence", WAIT, WAIT, WAIT), cancel_at=())
-@example(program=CLEANUP, cancel_at=(1, 2))
-@example(program=("resource", ("resource", ("fails", 1))), cancel_at=(2, 3))
-@example(program=("generated", 1, ("handled", ("fails", 0), ("fails", 0))), cancel_at=())
-@example(program=("together", ("fails", 0), CLEANUP), cancel_at=(2,))
+@given(
+    program=PROGRAMS,
+    cancel_at=st.lists(st.integers(1, 6), max_size=3).map(tuple),
+    within=st.none() | st.integers(0, 6),
+    eager=st.booleans() if EAGER else st.just(False),
+)
+@example(
+    program=("sequence", FAIL_AND_GO_ON, FAIL_AND_GO_ON, FAIL_AND_GO_ON),
+    cancel_at=(),
+    within=None,
+    eager=False,
+)
+@calm_example(program=("sequence", POLL, POLL, POLL), cancel_at=())
+@calm_example(program=("sequence", WAIT, WAIT, WAIT), cancel_at=())
+@calm_example(program=CLEANUP, cancel_at=(1, 2))
+@calm_example(program=("resource", ("resource", ("fails", 1))), cancel_at=(2, 3))
+@example(
+    program=("generated", 1, ("handled", ("fails", 0), ("fails", 0))), cancel_at=(), within=None, eager=False
+)
+@calm_example(program=("together", ("fails", 0), CLEANUP), cancel_at=(2,))
+@calm_example(program=("driven", ("throw", "send"), ("sleep", 0)), cancel_at=(2, 2))
+@example(program=("shielded", ("sleep", 2)), cancel_at=(1, 2), within=1, eager=False)
+@example(
+    program=("variable", ("handled", ("fails", 0), POLL)), cancel_at=(1,), within=None, eager=bool(EAGER)
+)
 def test_a_strategy_changes_nothing_that_a_coroutine_sees(
-    name: str, program: Program, cancel_at: tuple[int, ...]
+    name: str, program: Program, cancel_at: tuple[int, ...], within: int | None, eager: bool
 ) -> None:
     """Handlers, clean-ups, generators and groups run in the same order, on the same errors."""
-    assert trace(program, cancel_at, STRATEGIES[name]()) == trace(program, cancel_at, bare)
+    seen = trace(program, cancel_at, STRATEGIES[name](), within=within, eager=eager)
+    assert seen == trace(program, cancel_at, bare, within=within, eager=eager)
 
 
 class Forgetful:
@@ -443,3 +583,12 @@ def test_a_time_out_of_the_coroutine_in_the_moment_of_the_cut_is_its_error(strat
 
     with pytest.raises(TimeoutError, match=r"^mine$"):
         run(VirtualClock(), lambda: strategy(coroutine)(World(())))
+
+
+@pytest.mark.parametrize("cancels", [(), (2,), (2, 2)])
+def test_a_hedge_changes_nothing_that_its_only_call_sees(cancels: tuple[int, ...]) -> None:
+    """It is a task of its own; errors, time-outs and cancellations reach it all the same."""
+    program = ("sequence", FAIL_AND_GO_ON, POLL, ("generated", 1, ("sleep", 1)), CLEANUP)
+    hedged = trace(program, cancels, hedge(after=AGES))
+    plain = trace(program, cancels, bare)
+    assert hedged[:2] == plain[:2]

@@ -96,9 +96,8 @@ WORK: dict[str, Callable[[], Any]] = {
     "future of a pool": concurrent.futures.Future,
     "future of a library": Later,
 }
-# A breaker counts what is awaited when it is awaited, and the pipeline has one.
-AWAITED = {"step of an async generator"}
-FOLLOWS = ("breaker", "pipeline")
+# A breaker follows what is awaited, and counts it then.
+FOLLOWED = ("breaker", "step of an async generator")
 
 
 async def given(work: str) -> list[Any]:
@@ -112,7 +111,9 @@ async def given(work: str) -> list[Any]:
     unprotected = []
     for name, make in STRATEGIES.items():
         for how, call in (("decorated", lambda s: s(plain)()), ("called", lambda s: s.call(plain))):
-            if (how == "called" and name not in CALLED) or (name.startswith(FOLLOWS) and work in AWAITED):
+            if (how == "called" and name not in CALLED) or (
+                name.startswith(FOLLOWED[0]) and work == FOLLOWED[1]
+            ):
                 continue
             # In a thread of its own there is no loop to make a task in.
             if name == "timeout" and "future of a p" not in work and "generator" not in work:

@@ -129,7 +129,7 @@ def test_a_log_without_checksum_would_take_zeroes_for_records(
 def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
     """A file that is not a log is not written to."""
     (tmp_path / "log").write_bytes(content)
-    with pytest.raises(RecordCorrupt, match="does not begin as an append log"):
+    with pytest.raises(RecordCorrupt, match="does not begin with the head of an append log"):
         AppendLog(tmp_path / "log")
     assert (tmp_path / "log").read_bytes() == content
 

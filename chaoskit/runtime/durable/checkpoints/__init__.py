@@ -1,4 +1,4 @@
-"""Checkpoints: what was done, what is being done and by which worker, and what is to be done."""
+"""Checkpoints: which steps are done, which are being done and by which worker, and which are left to do."""
 
 from chaoskit.runtime.durable.checkpoints.batch import CheckpointBatch
 from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints

@@ -1,4 +1,4 @@
-"""What became of a write whose answer was lost: the store is asked before the caller sees an error."""
+"""Writes whose answer is lost: the store is asked what became of them before the caller sees an error."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["claimed_by", "settle"]
 
 
 def settle(store: Storage, work: Callable[[Tx], bool], *, urgent: bool = False) -> bool:
-    """Write; what ``work`` returned. Where the answer was lost the store is asked, and True if it is there.
+    """Write, and return the result of ``work``. If the answer is lost but the write was committed: True.
 
     Raises:
-        ResilienceError: the store's. After ``OutcomeUnknown`` it was not committed, or not even that could
-            be found out.
+        ResilienceError: the store's. With ``OutcomeUnknown`` the write was not committed, or the store could
+            not be asked.
     """
     try:
         return store.write(work, urgent=urgent)
@@ -29,7 +29,7 @@ def settle(store: Storage, work: Callable[[Tx], bool], *, urgent: bool = False) 
 
 
 def claimed_by(store: Storage, kind: Kind, operation_id: str) -> list[ClaimedRecord]:
-    """What one committed write has claimed. Without it the claims would be held as long as the process."""
+    """The claims that one committed write has made. If they were forgotten, this process would hold them."""
     held: list[ClaimedRecord] = []
     after = None
     while True:

@@ -1,6 +1,6 @@
 """Many short steps with few commits: each commit records the results of a window and claims the next one.
 
-At the level ``power-loss`` a step by itself costs two syncs; here ``window`` steps share one.
+At ``power-loss`` a single step costs two syncs. In a batch, ``window`` steps share one.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ __all__ = ["CheckpointBatch"]
 
 
 class CheckpointBatch:
-    """Claims of many keys, by windows. Iterate over it, and end each claim as usual::
+    """Claims of many keys, a window at a time. Iterate over it, and end each claim as usual::
 
         with checkpoints.batch(keys) as batch:
             for claim in batch:
                 with claim:
                     claim.complete(work(claim.key))
 
-    What ``complete`` and ``fail`` record is durable after the next ``flush()``, the end of the window or
-    the end of the block, not before: what was not flushed when the process was killed runs again, and the
-    attempt has been counted. Keys that cannot be claimed are passed over. ``lost`` lists the keys whose
-    claims another worker had taken over when their result came.
+    The results that ``complete`` and ``fail`` record become durable with the next ``flush()``, or at the end
+    of the window or of the block. If the process is killed before that, the steps run again, and their
+    attempts count. Keys that cannot be claimed are left out. ``lost`` lists the keys whose claims had passed
+    to another worker before their result was recorded.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class CheckpointBatch:
         scope: str,
         window: int,
     ) -> None:
-        """Use ``Checkpoints.batch``. Raises UsageError for a window below 1, or one text as the keys."""
-        # A text is a sequence, too: each of its characters would be claimed.
+        """Use ``Checkpoints.batch``. Raises UsageError for a window below 1, or for a single text as keys."""
+        # A text is a sequence too, and each of its characters would be claimed.
         if isinstance(keys, str):
             raise wrong("keys", keys, "several keys in a list", f"For a single one: [{keys!r}].")
         if window < 1:
             raise wrong("window", window, "at least 1")
         self._terms, self._renewal, self._scope, self._window = terms, renewal, scope, window
-        # A key that stands twice would be claimed twice in one window, and the second claim would be refused.
+        # Each key once: in one window a second claim of the same key would be refused.
         self._keys = list(dict.fromkeys(keys))
         self._ready: list[Claim] = []
         self._ends: list[tuple[Claim, End]] = []
@@ -73,8 +73,8 @@ class CheckpointBatch:
         """Return when every result so far is durable.
 
         Raises:
-            LeaseLost: other workers had taken some over; the results of the others are recorded.
-            ResilienceError: the store's; the results are kept for another try.
+            LeaseLost: some claims had passed to other workers; the results of the others are recorded.
+            ResilienceError: the store's. The results are kept for another attempt.
         """
         lost = len(self.lost)
         if self._ends:
@@ -94,7 +94,7 @@ class CheckpointBatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # What was claimed and never handed out is free for others at once.
+        # Claims that were never handed out are released at once, so that others can take them.
         for claim in self._ready:
             claim.release()
         self._ready.clear()
@@ -107,10 +107,10 @@ class CheckpointBatch:
             error.add_note(f"Results of the batch were not recorded: {trouble}")
 
     def _commit(self, *, claiming: bool) -> None:
-        """Record what has ended and, in the same transaction, claim the next window."""
+        """Record the results and, in the same transaction, claim the next window."""
         ends, terms = list(self._ends), self._terms
-        # Results and claims in one commit is what makes it cheap: one sync for a window where two for each
-        # step were needed. It is also safe: results and claims are of different keys.
+        # Results and claims share a commit, which makes a batch cheap: one sync for a window, not two for
+        # each step. It is also safe, since the results are of other keys than the claims.
         keys = self._keys[: self._window] if claiming else []
         scope, new = self._scope, CheckpointContent(correlation_id=correlation_id())
         text = new.encoded()
@@ -120,7 +120,7 @@ class CheckpointBatch:
             return kept, start_each(tx, terms, keys, scope, new, text)
 
         kept, held = self._write(work, ends)
-        # Only now, when it is certain: after an error the same results are there for the next flush.
+        # Only now, since after an error the results must still be there for the next flush.
         del self._ends[: len(ends)]
         del self._keys[: len(keys)]
         for (claim, _), valid in zip(ends, kept, strict=True):
@@ -139,8 +139,8 @@ class CheckpointBatch:
             if not was_committed(store, unknown):
                 raise
             id = str(unknown.operation_id)
-            # The answers were lost with the commit's, but the records have kept by which operation they
-            # were written.
+            # The results of ``work`` were lost with the answer. But each record names the operation that
+            # wrote it last.
             records = [store.get(kind, claim.key, scope=claim.scope) for claim, _ in ends]
             kept = [record is not None and record.operation_id == id for record in records]
             return kept, claimed_by(store, kind, id)
@@ -149,7 +149,7 @@ class CheckpointBatch:
         self._ends.append((claim, end))
 
     def _give_back(self) -> None:
-        """Free what could not be recorded: else this process would hold it as long as it lives."""
+        """Release the claims whose results could not be recorded; otherwise this process would hold them."""
         terms = self._terms
         for claim, _ in self._ends:
             with suppress(ResilienceError):

@@ -49,16 +49,16 @@ from chaoskit.runtime.failures.stored import LeaseLost, OutcomeUnknown
 __all__ = ["MISSING", "Checkpoints"]
 
 MISSING: Any = object()
-"""Stands for "no default" in ``load``, where None is a default like any other."""
+"""The mark for "no default" in ``load``, where None is a valid default."""
 
 
 class Checkpoints(ClosedOnExit):
-    """What a pipeline has done, is doing and has to do, by (scope, key), in a store.
+    """The steps of a pipeline by (scope, key), in a store: done, being done, and left to do.
 
-    A step that is recorded as completed never runs again, unless its source has changed. One that is not
-    runs at least once; each start is counted before it happens, and after ``attempts`` starts without a
-    result it is a dead letter. ``lease`` seconds matter for workers on other machines alone: one on this
-    machine owns what it has claimed for as long as it lives.
+    A step that is recorded as completed never runs again, unless its source has changed. Any other runs at
+    least once. Each start is counted before it happens, and after ``attempts`` starts without a result the
+    step becomes a dead letter. ``lease``, in seconds, matters only for workers on other machines: on this
+    machine a worker keeps its claims until it dies.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class Checkpoints(ClosedOnExit):
         base: Path | str | None = None,
         letters: DeadLetters | None = None,
     ) -> None:
-        """Use the store, or open the one in the file ``target`` (in a directory: ``checkpoints.db``).
+        """Use the given store, or open the one in the file ``target`` (in a directory: ``checkpoints.db``).
 
-        ``base`` is where artefacts lie, and the sources whose paths are to be relative; by default the
+        Paths of artefacts and sources below ``base`` are recorded relative to it; by default it is the
         directory of the store. ``durability`` is for a store that is opened here.
 
         Raises:
-            UsageError: a limit, a name or a target that cannot be; a store with another durability.
+            UsageError: a limit, a name or ``target`` is not valid, or the store has another durability.
             ResilienceError: the store cannot be opened.
         """
         if attempts is not None and attempts < 1:
@@ -91,7 +91,7 @@ class Checkpoints(ClosedOnExit):
         self._store = _opened(target, durability)
         self._kind = kind_of(pipeline)
         store = self._store.path
-        # Beside the store, if it has a place; else where the program runs, as for every other name of a file.
+        # Beside the store, if it is a file; otherwise, as for every relative path, where the program runs.
         home = Path(base) if base is not None else store.parent if store is not None else Path.cwd()
         outputs = Outputs(home, store)
         self._terms = Terms(
@@ -101,7 +101,7 @@ class Checkpoints(ClosedOnExit):
 
     @property
     def store(self) -> Storage:
-        """The store in which they are."""
+        """The store that holds the checkpoints."""
         return self._store
 
     def save(
@@ -115,14 +115,14 @@ class Checkpoints(ClosedOnExit):
         source: Source | None = None,
         tx: Tx | None = None,
     ) -> None:
-        """Record ``value`` whatever was there: completed, unless ``status`` is ``"pending"`` or ``"failed"``.
+        """Record ``value`` as completed, or as ``status`` says, and replace any older checkpoint.
 
-        What is pending may be claimed at once. A claim that is held on it ends: the one that holds it raises
-        ``LeaseLost``. ``source`` is read now.
+        ``status`` may also be ``"pending"`` or ``"failed"``. A pending checkpoint can be claimed at once. A
+        claim that a worker holds on it ends, and raises ``LeaseLost`` there. ``source`` is read now.
 
         Raises:
-            CheckpointError: the value cannot be kept, or is too large; nothing was changed.
-            UsageError: a key, scope or status that cannot be.
+            CheckpointError: the store cannot hold the value, or it is too large; nothing was changed.
+            UsageError: the key, scope or status is not valid.
         """
         state = check_status(status, saved=True)
         text = CheckpointContent(
@@ -139,7 +139,7 @@ class Checkpoints(ClosedOnExit):
 
         Raises:
             KeyError: there is none, and no ``default``.
-            RecordCorrupt, StoreTooNew: it is there and cannot be read.
+            RecordCorrupt, StoreTooNew: the checkpoint exists and cannot be read.
         """
         found = self.record(key, scope=scope)
         if found is not None:
@@ -152,10 +152,10 @@ class Checkpoints(ClosedOnExit):
         return default
 
     def record(self, key: str, *, scope: str = "") -> CheckpointRecord | None:
-        """All that is known of a checkpoint, or None.
+        """Everything that is known of a checkpoint, or None.
 
         Raises:
-            RecordCorrupt, StoreTooNew: it is there and cannot be read.
+            RecordCorrupt, StoreTooNew: the checkpoint exists and cannot be read.
         """
         found = self._store.get(self._kind, key, scope=scope)
         return None if found is None else record_of(found)
@@ -163,18 +163,18 @@ class Checkpoints(ClosedOnExit):
     def is_completed(
         self, key: str, *, scope: str = "", source: Source | None = None, verify_checksum: bool = False
     ) -> bool:
-        """True if it was completed, from this source, and what it made is there.
+        """True if the step was completed, from this source, and its artefacts still exist.
 
-        A source whose size and times are as they were counts as unchanged. With ``verify_checksum`` the
-        source and every artefact are read, and have to be what they were.
+        A source counts as unchanged if its size and times are. With ``verify_checksum`` the source and every
+        artefact are read and compared with their checksums.
 
         Raises:
-            RecordCorrupt, StoreTooNew: it is there and cannot be read.
+            RecordCorrupt, StoreTooNew: the checkpoint exists and cannot be read.
         """
         found = self.record(key, scope=scope)
         if found is None or found.status != "completed":
             return False
-        # Without either the caller did not ask about the source, and a stat of each file would not be free.
+        # If neither is given the source is not checked: a stat for each file would cost time.
         if (source is not None or verify_checksum) and not is_same(
             source, found.source, read=verify_checksum, base=self._terms.outputs.base
         ):
@@ -184,36 +184,37 @@ class Checkpoints(ClosedOnExit):
     def claim(self, key: str, *, scope: str = "", source: Source | None = None) -> Claim | None:
         """The right to work on ``key``, or None if it cannot be claimed now.
 
-        Not to be had: it is completed (from this source), another worker has it, it is not due, or its
-        attempts are used up; then it is a dead letter from now on. A key that is not there is made. The
+        It cannot if it is completed (from this source), another worker has it, it is not due, or its attempts
+        are used up; in the last case it becomes a dead letter. A key without a checkpoint gets one. The
         attempt is counted, durably, before this returns.
 
         Raises:
-            ResilienceError: the store's, and then nothing is claimed.
+            ResilienceError: the store's; nothing is claimed then.
         """
-        # Read before the claim and outside of any lock; the correlation id is that of the caller's context,
-        # which the transaction does not have.
+        # Outside the transaction: reading the source may take long, and the correlation id is in the caller's
+        # context, which the transaction may not run in.
         new = CheckpointContent(source=self._fingerprint(source), correlation_id=correlation_id())
         return self._claim(key, scope, new, again=False)
 
     def reclaim(self, key: str, *, scope: str = "") -> Claim | None:
-        """As :meth:`claim`, also of what is completed or dead: it is done again."""
+        """As :meth:`claim`, but completed and dead steps can be claimed too: they are done again."""
         return self._claim(key, scope, CheckpointContent(correlation_id=correlation_id()), again=True)
 
     def claim_next(self, scope: str | None = "", limit: int = 1) -> list[Claim]:
-        """Up to ``limit`` claims of what is due or whose worker died, the longest due first.
+        """Claim up to ``limit`` steps that are due or whose worker died, the longest due first.
 
-        ``scope`` None means any. What has no attempt left becomes a dead letter, and the next one is taken.
+        ``scope`` None means any scope. A step without attempts left becomes a dead letter, and the next one
+        is taken in its place.
 
         Raises:
-            ResilienceError: the store's, and then nothing is claimed.
+            ResilienceError: the store's; nothing is claimed then.
         """
         terms = self._terms
 
         def work(tx: Tx) -> list[ClaimedRecord]:
             held: list[ClaimedRecord] = []
-            # Again, because those that are buried make room: a poisonous step must not stand in front of
-            # the others.
+            # In a loop, since steps that become dead letters make room: a poisonous one must not block the
+            # others.
             while len(held) < limit:
                 found = tx.claim(terms.kind, lease=terms.lease, scope=scope, limit=limit - len(held))
                 if not found:
@@ -224,19 +225,19 @@ class Checkpoints(ClosedOnExit):
         return [Claim(terms, one, self._renewal, self._submit) for one in self._take(work)]
 
     def pending(self, *, scope: str | None = None) -> Iterator[CheckpointRecord]:
-        """What waits to be claimed, by (scope, key). No read is held open; damaged records are left out."""
+        """The steps that wait to be claimed, by (scope, key), without damaged ones. No read is held open."""
         return walk(self._store, self._kind, scope=scope, status="pending")
 
     def failed(self, *, scope: str | None = None) -> Iterator[CheckpointRecord]:
-        """What failed: it may be claimed again by name, or is dead."""
+        """The steps that failed: ``failed`` ones can be claimed again by name, ``dead`` ones cannot."""
         return walk(self._store, self._kind, scope=scope, status=("failed", "dead"))
 
     def completed(self, *, scope: str | None = None) -> Iterator[CheckpointRecord]:
-        """What is done, also if its source has changed since: ``is_completed`` looks."""
+        """The steps that are done, even if the source has changed since: ``is_completed`` checks that."""
         return walk(self._store, self._kind, scope=scope, status="completed")
 
     def in_progress(self, *, scope: str | None = None) -> Iterator[CheckpointRecord]:
-        """What is claimed; the workers of some may have died since."""
+        """The steps that are claimed. Some of their workers may have died."""
         return walk(self._store, self._kind, scope=scope, status=RUNNING)
 
     def clear(
@@ -247,28 +248,29 @@ class Checkpoints(ClosedOnExit):
         older_than: float | None = None,
         dry_run: bool = False,
     ) -> int:
-        """Remove what matches all that is given (``older_than`` seconds since it was written); how many.
+        """Remove the checkpoints that match all arguments; return how many.
 
-        What runs is left alone unless ``status`` names it. With ``dry_run`` they are counted only.
+        ``older_than`` is in seconds since the last write. Running steps are left alone unless ``status``
+        names them. With ``dry_run`` they are only counted.
 
         Raises:
-            UsageError: there is no such status.
+            UsageError: there is no such status, or ``older_than`` is negative.
         """
         return clear(
             self._store, self._kind, scope=scope, status=status, older_than=older_than, dry_run=dry_run
         )
 
     def forget(self, keys: Sequence[str], *, scope: str = "") -> int:
-        """Remove these checkpoints in one transaction, whatever their status; how many there were."""
+        """Remove these checkpoints in one transaction, whatever their status; return how many existed."""
         kind = self._kind
         return self._store.write(lambda tx: sum(tx.delete(kind, key, scope=scope) for key in keys))
 
     def statistics(self) -> CheckpointStatistics:
-        """How many there are of each status, and how old the oldest pending one is."""
+        """The number of checkpoints by status, and the time of the oldest pending one."""
         return statistics(self._store, self._kind)
 
     def verify(self, *, outputs: bool = True) -> CheckpointVerification:
-        """Read every checkpoint and, unless told otherwise, every artefact; what is not as it was."""
+        """Read every checkpoint and, with ``outputs``, every artefact; report what is damaged."""
         return verify(self._store, self._kind, self._terms.outputs if outputs else None)
 
     def batch(self, keys: Sequence[str], *, scope: str = "", window: int = 64) -> CheckpointBatch:
@@ -276,8 +278,8 @@ class Checkpoints(ClosedOnExit):
         return CheckpointBatch(self._terms, self._renewal, keys, scope=scope, window=window)
 
     def close(self) -> None:
-        """Give back the claims that are held, and close the store if it was opened here."""
-        # This process lives on, and with it the owner: what it still held could not be claimed by others.
+        """Release the claims that are still held, and close the store if it was opened here."""
+        # The process lives on, so nothing else would free its claims.
         self._renewal.stop()
         for claim in self._renewal.claims():
             if isinstance(claim, Claim):
@@ -297,7 +299,7 @@ class Checkpoints(ClosedOnExit):
         return Claim(terms, found[0], self._renewal, self._submit) if found else None
 
     def _take(self, work: Any) -> list[ClaimedRecord]:
-        """Claim, and find what was claimed if the answer was lost: else it would be held for ever."""
+        """Claim. If the answer is lost, find out what was claimed, which would be held for ever otherwise."""
         try:
             held: list[ClaimedRecord] = self._store.write(work)
             return held
@@ -324,7 +326,7 @@ class Checkpoints(ClosedOnExit):
 
 def _opened(target: Store | Path | str, durability: Durability | None) -> Store:
     if isinstance(target, Store):
-        # Durability belongs to the store. To accept another one here would promise what it does not keep.
+        # The store's durability is fixed. Accepting another one would promise what the store does not keep.
         if durability not in (None, target.durability):
             raise wrong(
                 "durability", durability, f"that of the store, {target.durability!r}", "Leave it out."

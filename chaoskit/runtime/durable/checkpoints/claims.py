@@ -1,4 +1,4 @@
-"""A claim: the right to work on one checkpoint, for as long as no other worker has taken it over."""
+"""A claim: the right to work on one checkpoint until another worker takes it over."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ __all__ = ["Claim", "End"]
 class Claim:
     """One attempt at one checkpoint.
 
-    Leaving the block without an error completes it, with an error fails it. An interrupt, a lost lease and
-    errors of the store itself are not results: they give it back. Every write of a claim that was taken over
-    raises ``LeaseLost`` and changes nothing.
+    Leaving the block normally completes it, an error fails it. An interrupt, a lost lease and errors of the
+    store are not results of the work: they release it. Every write of a claim that was taken over raises
+    ``LeaseLost`` and changes nothing.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Claim:
 
     @property
     def lost(self) -> threading.Event:
-        """Set once this process has noticed that another worker took the claim over."""
-        # Made on demand, since few are asked for and each would cost a tenth of a batch's step.
+        """Set once this process has noticed that another worker took over the claim."""
+        # Made on demand: few are asked for, and making one takes a tenth of a batch's step.
         # ``setdefault`` is atomic, so the thread that renews and this one get the same event.
         return self._noticed.get(0) or self._noticed.setdefault(0, threading.Event())
 
@@ -59,46 +59,46 @@ class Claim:
 
     @property
     def attempt(self) -> int:
-        """1 for the first; it was counted before this claim was handed out."""
+        """The number of this attempt, from 1. It was counted before this claim was handed out."""
         return self._held.attempt
 
     @property
     def fence(self) -> int:
-        """Greater than that of every earlier claim; other systems can compare it and refuse late writes."""
+        """Greater than that of every earlier claim, so that other systems can recognize late writes."""
         return self._held.record.fence
 
     @property
     def source(self) -> Fingerprint | None:
-        """The input as it was read when this was claimed; None if the claim was asked for without one."""
+        """The source as it was when this was claimed; None if the claim was made without one."""
         return self._held.content.source
 
     @property
     def value(self) -> Any:
-        """What the checkpoint was saved with."""
+        """The value with which the checkpoint was saved."""
         return self._held.content.value
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What goes with the value."""
+        """The metadata with which the checkpoint was saved."""
         return self._held.content.metadata
 
     @property
     def reached(self) -> Any:
-        """What ``progress`` recorded last, in this attempt or an earlier one; None if nothing."""
+        """The last value given to ``progress``, in this attempt or an earlier one; None if there is none."""
         return self._held.content.progress
 
     @property
     def held(self) -> ClaimedRecord:
-        """The record as it was claimed, and what it holds by now."""
+        """The record as it was claimed, and its present content."""
         return self._held
 
     @property
     def open(self) -> bool:
-        """True until it is completed, failed or released."""
+        """True until the claim is completed, failed or released."""
         return self._open
 
     def check(self) -> None:
-        """Return if the claim is still valid: call it before what cannot be undone.
+        """Return if the claim is still valid. Call it before steps that cannot be undone.
 
         Raises:
             LeaseLost: another worker has it, or it was cleared.
@@ -112,11 +112,11 @@ class Claim:
         raise self._lost()
 
     def progress(self, value: Any) -> None:
-        """Record how far it has come, durably, and renew the lease; a later attempt finds it in ``reached``.
+        """Record how far the work has come, durably, and renew the lease. ``reached`` shows it later.
 
         Raises:
             LeaseLost: the claim is not valid any more.
-            CheckpointError: the value cannot be kept.
+            CheckpointError: the store cannot hold the value.
         """
         self._check_open()
         content = replace(self._held.content, progress=value)
@@ -128,8 +128,8 @@ class Claim:
                 terms.kind, record.key, scope=record.scope, value=text, due=due, fence=record.fence
             )
 
-        # Not only at the end: work that goes on for an hour after it was taken over is an hour wasted, and
-        # progress is the moment at which it can learn of it.
+        # Checked here and not only at the end, so that work whose claim was taken over does not go on for an
+        # hour in vain.
         if not settle(terms.store, work):
             self.lost.set()
             raise self._lost()
@@ -142,23 +142,23 @@ class Claim:
         artefacts: Sequence[str | os.PathLike[str]] = (),
         tx: Tx | None = None,
     ) -> None:
-        """Record that it is done, with its result and the files that it made. None keeps the value it had.
+        """Record that the work is done, with its result and the files that it made.
 
-        The artefacts are synced and their checksums kept. With ``tx`` it is part of that transaction, and
-        happens when that commits.
+        None as ``value`` keeps the value that the checkpoint has. The artefacts are synced, and recorded with
+        their checksums. With ``tx`` this is part of that transaction, and takes effect when it commits.
 
         Raises:
             LeaseLost: the claim is not valid any more; nothing was recorded.
-            CheckpointError: an artefact is missing, or the value cannot be kept; the claim goes on.
+            CheckpointError: an artefact is missing, or the store cannot hold the value; the claim goes on.
         """
         self._check_open()
-        # Before any lock: hashing a large artefact takes seconds, in which no other write should wait.
-        # Most claims have no artefact, and for a short step this method is the whole overhead.
+        # Before any lock: hashing a large artefact takes seconds, in which other writes should not wait.
+        # Without artefacts nothing is called, since in a short step this method is most of the overhead.
         sync = self._terms.store.durability == "power-loss"
         made = () if artefacts == () else self._terms.outputs.take(artefacts, sync=sync)
-        # Encoded here, before any lock. A value that cannot be kept is the caller's error, and the attempt
-        # goes on: the caller may convert the value and try again. And a value that is changed later, while
-        # a batch waits, is kept as it was.
+        # Encoded here too. If the store cannot hold the value, that is the caller's error, and the attempt
+        # goes on: the caller may convert the value and try again. And in a batch, which writes later, the
+        # value is recorded as it is now.
         held, terms = self._held, self._terms
         content = held.content.completed(value, made)
         self._end(lambda tx: complete(tx, terms, held, content), tx)
@@ -171,25 +171,25 @@ class Claim:
         final: bool = False,
         tx: Tx | None = None,
     ) -> None:
-        """Record that it failed. With ``retry_in`` it is due again after this many seconds.
+        """Record that the work failed. With ``retry_in`` it is due again after so many seconds.
 
-        At the last attempt, or if it is ``final``, it becomes a dead letter in the same transaction. On a
-        full disk the store's reserve is given up for it.
+        After the last attempt, or if the failure is ``final``, it becomes a dead letter in the same
+        transaction. On a full disk the store gives up its reserve for this.
 
         Raises:
             LeaseLost: the claim is not valid any more; nothing was recorded.
             UsageError: ``retry_in`` is NaN or infinite; nothing was recorded.
         """
         self._check_open()
-        # Checked before the transaction, whose message would name "due" and not the caller's argument.
+        # Checked here, since the store's message would be about ``due``, which the caller has not given.
         if retry_in is not None and not -math.inf < retry_in < math.inf:
             raise wrong("retry_in", retry_in, "seconds", "None says that it is not to be tried by itself.")
-        # Turned into text at once: a traceback keeps frames alive, and with them all that the work held.
+        # As text at once: a traceback keeps its frames alive, and all objects of the work with them.
         told, held, terms = record_error(error), self._held, self._terms
         self._end(lambda tx: fail(tx, terms, held, told, retry_in, final), tx, urgent=True)
 
     def release(self) -> None:
-        """Give it back as it was: it is due at once, and the attempt does not count. Twice does nothing.
+        """Give the claim back: it is due at once, and the attempt does not count. Twice does nothing.
 
         Raises:
             LeaseLost: the claim is not valid any more.
@@ -199,10 +199,10 @@ class Claim:
             self._end(lambda tx: release(tx, terms, held), None)
 
     def leave(self) -> None:
-        """End the attempt, even if the store is in trouble. Does nothing if it has ended; never raises.
+        """End the attempt even if the store is in trouble. Does nothing if it has ended; never raises.
 
-        What :meth:`complete`, :meth:`fail` or :meth:`release` could not record is recorded by a thread of
-        this process, once the store takes it; without any of these the checkpoint is given back.
+        If :meth:`complete`, :meth:`fail` or :meth:`release` could not record its result, a thread of this
+        process records it once the store works again. If none of them was called, the claim is released.
         """
         if not self._open:
             return
@@ -212,7 +212,7 @@ class Claim:
         self._renewal.drop(self)
 
     def _end(self, end: End, tx: Tx | None, *, urgent: bool = False) -> None:
-        # Closed before the write, so that the renewal never takes one that has just ended for lost.
+        # Closed before the write, so that the renewal does not take a claim that has just ended for lost.
         self._open = False
         try:
             if tx is None:
@@ -222,7 +222,7 @@ class Claim:
                 raise self._lost()
         except BaseException as error:
             self._open = not isinstance(error, LeaseLost)
-            # What was to happen with a transaction of the caller's must not happen without it.
+            # A write that belongs to a transaction of the caller's must not be made without it.
             self._unwritten = end if tx is None else None
             raise
         finally:
@@ -243,8 +243,8 @@ class Claim:
         try:
             if error is None:
                 self.complete()
-            # An interrupt says something about this process, and a busy store about the store. If they
-            # counted as failures of the step, they would use up attempts that it never had.
+            # An interrupt is about this process, and a busy store about the store. If they counted as
+            # failures of the step, they would use up its attempts.
             elif isinstance(error, Exception) and not isinstance(
                 error, (StoreBusy, OutcomeUnknown, LeaseLost)
             ):
@@ -254,11 +254,11 @@ class Claim:
         except ResilienceError as trouble:
             with suppress(ResilienceError):
                 self.release()
-            # Otherwise it would be held for as long as this process lives.
+            # Otherwise it would stay claimed while this process lives.
             self.leave()
             if error is None:
                 raise
-            # The error of the work is the one to see: ours would hide it behind the store's.
+            # The error of the work is the one to see; raising the store's would hide it.
             error.add_note(f"This was not recorded: {trouble}")
 
     def _check_open(self) -> None:

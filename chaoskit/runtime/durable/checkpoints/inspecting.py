@@ -1,4 +1,4 @@
-"""What is asked of all checkpoints of a pipeline: lists, numbers, damage, clearing."""
+"""Questions about all checkpoints of a pipeline: lists, numbers, damage; and clearing them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Page, S
 __all__ = ["CheckpointStatistics", "CheckpointVerification", "clear", "statistics", "verify", "walk"]
 
 PAGE = 500
-# What runs is left out: removing it takes the ground from under a worker, so it has to be named.
+# Not "running": removing such a record takes a worker's claim away, so it has to be asked for by name.
 RESTING = ("pending", "completed", "failed", "dead")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStatistics:
-    """How many checkpoints there are; ``oldest_pending`` is when the oldest of them was written, or None."""
+    """Numbers of checkpoints. ``oldest_pending``: when the oldest pending one was written, or None."""
 
     total: int = 0
     by_status: Mapping[str, int] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class CheckpointStatistics:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointVerification:
-    """What is not as it was. ``artefacts`` are (scope, key, path, what is wrong)."""
+    """The result of a verification. ``artefacts`` holds (scope, key, path, what is wrong)."""
 
     checked: int = 0
     damaged: tuple[DamagedRecord, ...] = ()
@@ -37,11 +37,11 @@ class CheckpointVerification:
 
     @property
     def ok(self) -> bool:
-        """True if every record could be read and every artefact is what it was."""
+        """True if every record could be read and every artefact is unchanged."""
         return not self.damaged and not self.artefacts
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """All fields and ``ok``, as values that JSON can hold."""
         return {**asdict(self), "ok": self.ok}
 
 
@@ -58,14 +58,14 @@ def walk(
 
 
 def statistics(store: Storage, kind: Kind) -> CheckpointStatistics:
-    """Counted now."""
+    """The numbers as they are now."""
     counted = store.count(kind)
     oldest = store.oldest(kind, status="pending") if counted.get("pending") else None
     return CheckpointStatistics(sum(counted.values()), counted, oldest)
 
 
 def verify(store: Storage, kind: Kind, outputs: Outputs | None) -> CheckpointVerification:
-    """Read all records and, if there is something to read them with, all artefacts of completed ones."""
+    """Read all records and, unless ``outputs`` is None, all artefacts of completed ones."""
     checked = 0
     damaged: list[DamagedRecord] = []
     wrongs: list[tuple[str, str, str, str]] = []
@@ -91,7 +91,7 @@ def clear(
     older_than: float | None,
     dry_run: bool,
 ) -> int:
-    """Remove, or count, what matches; what runs only if it is named.
+    """Remove or count the records that match. Running ones match only if ``status`` names them.
 
     Raises:
         UsageError: there is no such status, or the age is negative.
@@ -104,7 +104,7 @@ def clear(
     gone = 0
     if dry_run:
         for page in _pages(store, kind, scope=scope, status=states, before=before):
-            # Damaged ones count: purging does not read what it removes.
+            # Damaged ones count too, since a purge removes records unread.
             gone += len(page.records) + len(page.damaged)
         return gone
     while True:

@@ -1,4 +1,4 @@
-"""What a checkpoint says, and how it is kept in a record."""
+"""The public form of a checkpoint, and the form in which a record holds it."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ __all__ = [
 ]
 
 PREFIX = "checkpoint:"
-"""How the kind of a pipeline's checkpoints begins; the rest is the pipeline's name."""
+"""The beginning of the kind of a pipeline's checkpoints. The pipeline's name follows."""
 HISTORY = 20
-"""Failures that a checkpoint remembers, the newest."""
+"""How many failures a checkpoint remembers: the newest ones."""
 SHORT = 300
-"""Characters of a message in the history."""
+"""Characters of each message in the history."""
 ROOM = 128 << 10
-"""Bytes that are left for an error and the history: 20,000 characters, at 6 bytes each at worst."""
+"""Bytes kept free for an error and the history: 20,000 characters of 6 bytes each in the worst case."""
 
 Status: TypeAlias = Literal["pending", "running", "completed", "failed", "dead"]
 
 
 def kind_of(pipeline: str) -> Kind:
-    """The kind of records that a pipeline's checkpoints are."""
+    """The kind of record that holds the checkpoints of a pipeline."""
     return Kind(PREFIX + pipeline)
 
 
 def check_status(name: str, *, saved: bool = False) -> Status:
-    """The status of this name; with ``saved`` one that a plain save can set.
+    """``name``, if it is a status; with ``saved``, if it is one that ``save`` can set.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it is not.
     """
     known = ("pending", "completed", "failed") if saved else get_args(Status)
     for one in known:
@@ -70,7 +70,7 @@ class CheckpointContent:
 
     @classmethod
     def of(cls, record: Record) -> CheckpointContent:
-        """What a record holds."""
+        """The content of a record."""
         kept = dict(record.value)
         source = kept.pop("source")
         return cls(
@@ -82,20 +82,20 @@ class CheckpointContent:
         )
 
     def encoded(self) -> Encoded:
-        """As the store keeps it; there is always room left in which to say how it failed.
+        """The text that the store keeps. It always leaves room to record a failure later.
 
         Raises:
-            CheckpointError: a value in it cannot be kept, or all of it is too large.
+            CheckpointError: the store cannot hold one of the values, or all of them are too large.
         """
         return _with_room(self._plain())
 
     def completed(self, value: Any, artefacts: tuple[Artefact, ...]) -> Encoded:
-        """As :meth:`encoded`, with a result (None keeps the value) and what it made, and without a failure.
+        """As :meth:`encoded`, with a result (None keeps the value), its artefacts, and no failure.
 
         Raises:
-            CheckpointError: a value in it cannot be kept, or all of it is too large.
+            CheckpointError: the store cannot hold one of the values, or all of them are too large.
         """
-        # Every step of a batch comes through here, and a changed record would cost as much as its text.
+        # Not by way of replace(): each step of a batch comes through here, and that would double its cost.
         plain = self._plain()
         if value is not None:
             plain["value"] = value
@@ -104,12 +104,12 @@ class CheckpointContent:
         return _with_room(plain)
 
     def failed(self, attempt: int, error: Mapping[str, Any], at: float) -> CheckpointContent:
-        """The same, with one failure more."""
+        """The content with one more failure."""
         seen = {"attempt": attempt, "type": error["type"], "message": error["message"][:SHORT], "at": at}
         return replace(self, error=error, history=(*self.history, seen)[-HISTORY:])
 
     def recorded(self) -> Encoded:
-        """As :meth:`encoded`, after a failure: uses the room that was left."""
+        """As :meth:`encoded`, after a failure: it may use the room that was left for that."""
         return encode(self._plain())
 
     def _plain(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class CheckpointContent:
 
 def _with_room(plain: dict[str, Any]) -> Encoded:
     text = encode(plain)
-    # A character has at most 4 bytes, so most checkpoints are never encoded a second time to be measured.
+    # A character has at most 4 bytes, so most checkpoints need not be encoded a second time to measure them.
     if len(text) > (MAX_PAYLOAD - ROOM) // 4 and len(text.encode()) > MAX_PAYLOAD - ROOM:
         raise CheckpointError(
             f"the checkpoint is {len(text.encode()):,} bytes as JSON; expected at most"
@@ -140,11 +140,11 @@ def _with_room(plain: dict[str, Any]) -> Encoded:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRecord:
-    """One checkpoint as it was read. Times are seconds since the epoch.
+    """One checkpoint as it was read. Times are in seconds since the epoch.
 
     ``status`` is ``"pending"``, ``"running"``, ``"completed"``, ``"failed"`` (may be tried again) or
     ``"dead"`` (its attempts are used up; ``letter`` is the id of its dead letter). ``attempts`` counts the
-    starts that count against the limit. ``due`` is when it may be claimed or, while it runs, when its lease
+    starts that count towards the limit. ``due`` is when it may be claimed or, while it runs, when its lease
     ends. ``error`` is the last failure: type, message, chain, traceback.
     """
 
@@ -169,12 +169,12 @@ class CheckpointRecord:
     correlation_id: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """All fields, as values that JSON can hold."""
         return asdict(self)
 
 
 def record_of(record: Record) -> CheckpointRecord:
-    """The checkpoint that a record is."""
+    """The checkpoint that a record holds."""
     content = CheckpointContent.of(record)
     return CheckpointRecord(
         key=record.key,

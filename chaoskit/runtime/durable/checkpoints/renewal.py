@@ -1,4 +1,4 @@
-"""The thread that renews the leases of the claims of this process, and ends those that it could not end."""
+"""The thread that renews this process's claims, and records results that could not be recorded at once."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ logger = logging.getLogger("chaoskit")
 
 
 End: TypeAlias = Callable[[Tx], bool]
-"""Writes how a claim ended; False if it was not valid any more. May run more than once."""
+"""Writes how a claim ended; returns False if the claim was not valid any more. May run more than once."""
 
 
 class Renewed(Protocol):
-    """A claim, as it is renewed."""
+    """What renewing needs of a claim."""
 
     @property
     def lost(self) -> threading.Event:
-        """Set when it was noticed that another worker has it."""
+        """Set when this process has noticed that another worker has the claim."""
 
     @property
     def held(self) -> ClaimedRecord:
@@ -39,7 +39,7 @@ class Renewed(Protocol):
 
 
 class Renewal:
-    """Renews at a third of the lease, so that two tries may fail. Its thread begins with the first claim."""
+    """Renews after each third of the lease, so that two attempts may fail. Starts with the first claim."""
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
@@ -55,9 +55,9 @@ class Renewal:
 
     def add(self, claim: Renewed) -> None:
         if self._pid != os.getpid():
-            self._begin()  # In a child: neither the thread nor the claims have come along.
+            self._begin()  # In a forked child, which has neither the thread nor the claims.
         self._claims[id(claim)] = claim
-        # Late, since most programs that only save never need it, and a thread makes forking unsafe.
+        # Not earlier: programs that only save need no thread, and a thread makes forking unsafe.
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
@@ -68,18 +68,18 @@ class Renewal:
         self._claims.pop(id(claim), None)
 
     def owe(self, end: End) -> None:
-        """Write the end of a claim as soon as the store takes it, while this process lives."""
+        """Write the end of a claim later, as soon as the store works and if this process lives until then."""
         self._owed.append(end)
 
     def claims(self) -> list[Renewed]:
-        """Those that are held by this process."""
+        """The claims that this process holds."""
         return list(self._claims.copy().values()) if self._pid == os.getpid() else []
 
     def renew(self) -> None:
-        """Renew all of them now, and tell those that are lost.
+        """Renew all claims now, and set ``lost`` on those that have passed to another worker.
 
         Raises:
-            ResilienceError: the store's; what was not renewed is tried again at the next time.
+            ResilienceError: the store's. Claims that were not renewed are tried again next time.
         """
         # All in one commit: a batch of 64 claims would otherwise cost 64 syncs at each renewal.
         claims = [claim for claim in self.claims() if claim.open]
@@ -95,7 +95,7 @@ class Renewal:
             ]
 
         for claim, kept in zip(claims, terms.store.write(work), strict=True):
-            # One that ended meanwhile is not lost.
+            # A claim that ended meanwhile is not lost.
             if not kept and claim.open:
                 claim.lost.set()
                 self.drop(claim)
@@ -104,15 +104,15 @@ class Renewal:
         """Write the ends that are owed, now.
 
         Raises:
-            ResilienceError: the store's; what was not written is tried again at the next time.
+            ResilienceError: the store's. Ends that were not written are tried again next time.
         """
         while self._owed:
-            # An end says no for a claim that was taken over, or whose end was written after all.
+            # The result does not matter: the claim was taken over, or its end was written after all.
             self._terms.store.write(self._owed[0], urgent=True)
             del self._owed[0]
 
     def stop(self) -> None:
-        """End the thread; it begins again with the next claim."""
+        """End the thread. The next claim starts another."""
         thread = self._thread
         if thread is not None and self._pid == os.getpid():
             end(thread, self._over)
@@ -124,7 +124,7 @@ class Renewal:
             try:
                 self.settle()
                 self.renew()
-            # The next round tries again: a third of the lease leaves room for two that fail. A claim of
-            # this machine does not depend on it at all.
+            # The next round tries again, and a third of the lease leaves time for two that fail. Claims in a
+            # file do not depend on it on this machine.
             except ResilienceError as error:
                 logger.warning("claims of %s were not renewed: %s", self._terms.pipeline, error)

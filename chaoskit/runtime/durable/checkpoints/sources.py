@@ -1,8 +1,8 @@
-"""What a step was made from and what it made: files, by checksum.
+"""The files that a step reads and writes, identified by checksum.
 
-A file whose size, times and number are as they were is taken for unchanged, unless told to read it. A file
-that was written within the last two seconds before it was read is always read again: it may have been
-written once more within one tick of the file system's clock.
+A file whose size, times and inode are unchanged counts as unchanged, unless the caller wants it read. If it
+was written less than two seconds before it was read, it is always read again: it may have been written once
+more within one tick of the file system's clock.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from chaoskit.runtime.failures.taxonomy import CheckpointError, FileMissing
 __all__ = ["Artefact", "Checksum", "Fingerprint", "Outputs", "Source", "fingerprint_of", "is_same"]
 
 PIECE = 1 << 20
-"""Bytes that are read at once."""
+"""Bytes per read."""
 ENDS = ("", "-wal", "-shm", ".lock", ".reserve")
-"""How the names of a store's files end."""
+"""The endings of the names of a store's files."""
 TICK = 2_000_000_000
-"""Nanoseconds: the coarsest clock of a file system, FAT's."""
+"""Nanoseconds of the coarsest file system clock, FAT's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Checksum:
     """The identity of an input other than a file: ``Checksum("sha256:9f86d0…")``, or any ``NAME:TEXT``.
 
     Raises:
-        UsageError: it has another form.
+        UsageError: the text has another form.
     """
 
     text: str
@@ -54,26 +54,26 @@ Source = str | os.PathLike[str] | Checksum
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """An input as it was: its checksum and, of a file, what tells without reading it that it is the same."""
+    """The identity of an input. For a file, size and stamp show without reading it that it is unchanged."""
 
     checksum: str
     path: str | None = None
     size: int = 0
     stamp: tuple[int, ...] = ()
-    """Modification time, change time and number of the file; empty if they prove nothing."""
+    """Modification time, change time and inode of the file; empty if they prove nothing."""
 
     def __post_init__(self) -> None:
-        # JSON has given it back as a list.
+        # JSON returns it as a list.
         object.__setattr__(self, "stamp", tuple(self.stamp))
 
     def to_value(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """A form that JSON can hold."""
         return {**asdict(self), "stamp": list(self.stamp)}
 
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """One file or directory that a step made: below the base directory, or absolute."""
+    """A file or directory that a step made. ``path`` is relative to the base directory, or absolute."""
 
     path: str
     size: int
@@ -81,17 +81,17 @@ class Artefact:
 
 
 def fingerprint_of(source: Source, base: Path | None = None) -> Fingerprint:
-    """Read the input. The path of one below ``base`` is kept relative to it.
+    """Read the input. A path below ``base`` is recorded relative to it.
 
     Raises:
-        FileMissing, FilesystemError: it cannot be read.
+        FileMissing, FilesystemError: the input cannot be read.
         CheckpointError: it was changed while it was read.
     """
     if isinstance(source, Checksum):
         return Fingerprint(source.text)
     path = os.path.abspath(source)
     with typed_errors("read the source", Path(path)):
-        # Twice, around the reading: what was written to meanwhile has a checksum of neither version.
+        # Before and after: the checksum of a file that is written meanwhile is not of any version.
         before = os.stat(path)
         checksum = f"sha256:{_digest(Path(path))}"
         after = os.stat(path)
@@ -100,9 +100,9 @@ def fingerprint_of(source: Source, base: Path | None = None) -> Fingerprint:
             f"the source {path!r} was written to while it was read; expected it to stay as it is."
             " Start when it is complete."
         )
-    # The time of change as well: unlike that of modification no program can set it.
+    # The change time too: programs can set the modification time, but not this one.
     fresh = time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) < TICK
-    # So a store that is moved together with its inputs still knows them.
+    # Relative, so that a store that is moved together with its inputs still recognizes them.
     inside = base is not None and Path(path).is_relative_to(base)
     name = Path(path).relative_to(base).as_posix() if base is not None and inside else path
     return Fingerprint(checksum, name, after.st_size, () if fresh else _stamp(after))
@@ -111,7 +111,7 @@ def fingerprint_of(source: Source, base: Path | None = None) -> Fingerprint:
 def is_same(
     source: Source | None, kept: Fingerprint | None, *, read: bool = False, base: Path | None = None
 ) -> bool:
-    """True if the input is what it was; ``read`` reads the file in any case. No source: the kept path."""
+    """True if the input is unchanged; ``read`` reads the file in any case. None: the recorded path."""
     known = None if kept is None or kept.path is None else os.path.join(base or "", kept.path)
     if source is None:
         if known is None:
@@ -124,7 +124,7 @@ def is_same(
     path = os.path.abspath(source)
     try:
         seen = os.stat(path)
-        # Another size is another content, without reading a byte. Of a bare checksum the size is not known.
+        # A different size is a different content, and needs no reading. A bare checksum comes without a size.
         if seen.st_size != kept.size and kept.path is not None:
             return False
         if not read and path == known and kept.stamp and _stamp(seen) == kept.stamp:
@@ -139,24 +139,25 @@ def _stamp(seen: os.stat_result) -> tuple[int, int, int]:
 
 
 class Outputs:
-    """The files that steps make, relative to ``base``, which is absolute; the files of the store are refused.
+    """The files that steps make, relative to ``base``. The store's own files are refused.
 
-    Reading a database file closes it, and with that drops the locks that SQLite holds on it in this process.
+    Reading a database file ends with closing it, which drops the locks that SQLite holds on it in this
+    process.
     """
 
     def __init__(self, base: Path, store: Path | None) -> None:
         self.base = Path(os.path.abspath(base))
-        # By their real names, so that a link to the database is refused as well.
+        # By their real paths, so that links to the database are refused as well.
         files = [] if store is None else [store.with_name(store.name + end) for end in ENDS]
         self._names = frozenset(os.path.realpath(one) for one in files)
 
     def take(self, paths: Sequence[str | os.PathLike[str]], *, sync: bool) -> tuple[Artefact, ...]:
-        """Read and, with ``sync``, sync what a step has made.
+        """Read the artefacts of a step and, with ``sync``, make them durable.
 
         Raises:
-            CheckpointError: one is not there.
-            FilesystemError: one cannot be read, or a folder in it.
-            UsageError: a single path, not in a list.
+            CheckpointError: an artefact does not exist.
+            FilesystemError: an artefact, or a folder in it, cannot be read.
+            UsageError: a single path was given, not in a list.
         """
         if isinstance(paths, str | os.PathLike):
             raise wrong("artefacts", paths, "several paths in a list", f"For a single one: [{str(paths)!r}].")
@@ -178,9 +179,10 @@ class Outputs:
         return tuple(found)
 
     def _sync(self, path: Path) -> None:
-        """Have the files, and the names under which they stand, on the medium."""
+        """Make files durable, together with the names that lead to them."""
         for one in self._files(path):
-            _sync_file(one)
+            with open_regular(one) as file:
+                sync_file(file.fileno())
         if path.is_dir():
             for folder in (path, *paths_below(path)):
                 if folder.is_dir() and not folder.is_symlink():
@@ -188,11 +190,11 @@ class Outputs:
         sync_directory(path.parent)
 
     def damage(self, artefact: Artefact, *, read: bool = True) -> str:
-        """What is wrong with an artefact, in words; empty if nothing. Without ``read`` sizes alone count."""
+        """What is wrong with an artefact, or an empty text. Without ``read`` only sizes are compared."""
         path = self.base / artefact.path
         try:
             if not read:
-                # A step is asked for on each start of a pipeline; reading terabytes then would be no start.
+                # Asked for each step whenever a pipeline starts, where reading terabytes would take hours.
                 size = sum(os.stat(one).st_size for one in self._files(path))
                 return "" if size == artefact.size else f"has {size:,} bytes instead of {artefact.size:,}"
             size, checksum = self._look(path)
@@ -202,10 +204,10 @@ class Outputs:
             return f"cannot be read ({error.strerror})"
         if size != artefact.size:
             return f"has {size:,} bytes instead of {artefact.size:,}"
-        return "" if checksum == artefact.checksum else "has another content"
+        return "" if checksum == artefact.checksum else "has different content"
 
     def refuse(self, path: Path) -> None:
-        """Return if it is none of the store's own files. Raises UsageError if it is one."""
+        """Check that a path is not one of the store's own files. Raises UsageError if it is."""
         if os.path.realpath(path) in self._names:
             raise wrong("path", str(path), "a file that is not the store's", "Keep the two apart.")
 
@@ -221,12 +223,12 @@ class Outputs:
         return size, f"sha256-tree:{whole.hexdigest()}"
 
     def _files(self, path: Path) -> Iterator[Path]:
-        """The file itself, or every file below it, in the order of names; links are not followed."""
+        """The file itself, or every file below it, sorted by path. Links are not followed."""
         if not path.is_dir():
             self.refuse(path)
             yield path
             return
-        # Sorted: the order of a directory is the file system's, and differs between two that hold the same.
+        # Sorted, since two directories with the same content may list it in different orders.
         for one in paths_below(path):
             if stat.S_ISREG(one.lstat().st_mode) and os.path.realpath(one) not in self._names:
                 yield one
@@ -238,8 +240,3 @@ def _digest(path: Path) -> str:
         while piece := file.read(PIECE):
             state.update(piece)
     return state.hexdigest()
-
-
-def _sync_file(path: Path) -> None:
-    with open_regular(path) as file:
-        sync_file(file.fileno())

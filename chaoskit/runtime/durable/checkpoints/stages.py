@@ -1,4 +1,4 @@
-"""The stages of one job: each is a checkpoint, and a restart goes on at the first that is not complete."""
+"""The stages of one job. Each is a checkpoint, and a restart goes on at the first that is not complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class StageHeld(TransientError):
-    """Another worker runs the stage, or it is not due yet."""
+    """Another worker runs the stage, or the stage is not due yet."""
 
     default_hint = "Wait for it, or end the worker that runs it."
 
@@ -25,14 +25,17 @@ class StageHeld(TransientError):
 class StageDead(PermanentError):
     """The attempts of the stage are used up; its dead letter says why."""
 
-    default_hint = "Mend the cause, then redrive its dead letter."
+    default_hint = "Fix the cause, then redrive its dead letter."
 
 
 class Stages:
     """The stages ``names`` of ``job``, in their order. The job is the scope of their checkpoints.
 
-    A crash loses at most the stage that ran. A stage whose artefacts are not what they were counts as not
-    complete, and so do those after it. Raises UsageError for names that are missing or stand twice.
+    A crash loses at most the stage that ran. If an artefact of a stage has changed, the stage is not complete
+    any more, and neither are those after it.
+
+    Raises:
+        UsageError: there are no names, or one stands twice.
     """
 
     def __init__(self, checkpoints: Checkpoints, job: str, names: Sequence[str]) -> None:
@@ -41,7 +44,7 @@ class Stages:
         self._checkpoints, self._job, self._names = checkpoints, job, tuple(names)
 
     def resume(self) -> str | None:
-        """The first stage that is not complete; None if all are. Artefacts are read.
+        """The first stage that is not complete; None if all are. Reads the artefacts.
 
         Raises:
             RecordCorrupt, StoreTooNew: a checkpoint cannot be read.
@@ -49,18 +52,20 @@ class Stages:
         return next((name for name in self._names if not self._complete(name)), None)
 
     def run(self, name: str, fn: Callable[[], T], *, artefacts: Sequence[str | os.PathLike[str]] = ()) -> T:
-        """The result of the stage: recorded by an earlier run, or by ``fn`` now, with what it made.
+        """The result of the stage: the recorded one if the stage is complete, otherwise that of ``fn``.
 
-        The result is plain data (see ``Store``). An error of ``fn`` is recorded and raised.
+        ``fn`` must return plain data (see ``Store``). It is recorded together with the ``artefacts``, files
+        that ``fn`` has made. An error of ``fn`` is recorded and raised.
 
         Raises:
             UsageError: there is no such stage, one before it is not complete, or ``fn`` is async.
-            StageHeld, StageDead: it cannot be run now; it cannot be run.
-            CheckpointError: an artefact is missing after ``fn``, or its result cannot be kept.
+            StageHeld: the stage cannot be run now.
+            StageDead: the stage cannot be run any more.
+            CheckpointError: an artefact is missing after ``fn``, or the store cannot hold its result.
         """
         place = self._place(name)
         synchronous("the function of a stage", fn, optional=False)
-        # A stage that ran on an input that has changed since would be recorded as complete, and be wrong.
+        # Otherwise a stage could run on outdated input, and its wrong result be recorded as complete.
         missing = next((one for one in self._names[:place] if not self._complete(one)), None)
         if missing is not None:
             raise UsageError(
@@ -83,7 +88,7 @@ class Stages:
         return result
 
     def reset(self, name: str) -> None:
-        """Have the stage and all after it run again.
+        """Make the stage, and all after it, run again.
 
         Raises:
             UsageError: there is no such stage.
@@ -92,7 +97,7 @@ class Stages:
         self._checkpoints.forget(later, scope=self._job)
 
     def _complete(self, name: str) -> bool:
-        # Read, not only measured: there are few stages, and each stands for hours of work.
+        # By checksum, not only by size: there are few stages, and each stands for hours of work.
         return self._checkpoints.is_completed(name, scope=self._job, verify_checksum=True)
 
     def _place(self, name: str) -> int:

@@ -1,4 +1,4 @@
-"""How a checkpoint goes from one status to the next, within a transaction.
+"""The transitions of a checkpoint from one status to the next, within a transaction.
 
 ::
 
@@ -7,7 +7,7 @@
                       │ fail, or found dead, at the last attempt → dead, with its dead letter
                       └ release → pending
 
-Every function here may run more than once and in another thread: it uses nothing but what it is given.
+Every function here may run more than once and in another thread, so it uses only its arguments.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from chaoskit.runtime.durable.store.protocol import RUNNING, Kind, Record, Stora
 
 __all__ = ["ClaimedRecord", "Terms", "admit", "complete", "fail", "release", "start", "start_each"]
 
-# A worker that is killed cannot say so. What is known is that it was started and left nothing, and a letter
-# with that sentence is worth more at night than one with the error of an attempt before it.
+# A killed worker cannot report anything. All that is known is that the attempt was started and left no
+# result. A letter that says so is of more use at night than one with the error of an earlier attempt.
 LOST = {
     "type": "WorkerLost",
     "message": "the worker ended without a result: it was killed, or its machine went down",
@@ -37,7 +37,7 @@ LOST = {
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for all checkpoints of one pipeline. ``attempts`` None means no limit; seconds of lease."""
+    """The terms of all checkpoints of a pipeline. ``attempts`` None: no limit. ``lease`` is in seconds."""
 
     store: Storage
     kind: Kind
@@ -50,14 +50,14 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedRecord:
-    """A record that is claimed, and what it holds."""
+    """A claimed record, and its content."""
 
     record: Record
     content: CheckpointContent
 
     @property
     def attempt(self) -> int:
-        """The attempt that this is, of those that count."""
+        """The number of this attempt, of those that count."""
         return self.record.attempts - self.content.forgiven
 
 
@@ -71,10 +71,10 @@ def start(
     *,
     again: bool = False,
 ) -> ClaimedRecord | None:
-    """Claim one checkpoint by name, and make it if there is none; return None if it cannot be claimed now.
+    """Claim one checkpoint by name, creating it if necessary; return None if it cannot be claimed now.
 
-    ``text`` is ``new``, encoded. One that is completed is done again if the source of ``new`` differs from
-    its own, or with ``again``.
+    ``text`` is ``new``, encoded. A completed step is done again if the source of ``new`` differs from its
+    own, or with ``again``.
     """
     made = tx.claim_new(terms.kind, [key], text, scope=scope, lease=terms.lease)
     return ClaimedRecord(made[0], new) if made else _start_known(tx, terms, key, scope, new, text, again)
@@ -83,8 +83,8 @@ def start(
 def start_each(
     tx: Tx, terms: Terms, keys: Sequence[str], scope: str, new: CheckpointContent, text: Encoded
 ) -> list[ClaimedRecord]:
-    """Claim those of several checkpoints that are to be had, in the order of ``keys``: see :func:`start`."""
-    # Most are new. Made as claims, many take one statement, where each took four: look, add, find and claim.
+    """Claim several checkpoints as :func:`start` does, and return those that succeeded, in that order."""
+    # Most are new. Creating them as claims takes one statement for many, and not four for each.
     records = tx.claim_new(terms.kind, keys, text, scope=scope, lease=terms.lease)
     made = {record.key: ClaimedRecord(record, new) for record in records}
     held = (made.get(key) or _start_known(tx, terms, key, scope, new, text, False) for key in keys)
@@ -94,43 +94,44 @@ def start_each(
 def _start_known(
     tx: Tx, terms: Terms, key: str, scope: str, new: CheckpointContent, text: Encoded, again: bool
 ) -> ClaimedRecord | None:
-    # Read and claimed in one transaction: between the two no other worker can have it, or complete it.
+    # In one transaction, so that no other worker can claim or complete it in between.
     record = tx.get(terms.kind, key, scope=scope)
     if record is None:
         tx.add(terms.kind, key, text, scope=scope, status="pending", due=tx.now)
     elif record.status not in ("pending", RUNNING):
         before = CheckpointContent.of(record)
         changed = _differs(new.source, before.source)
-        # Dead stays dead until a person, or another input, gives it new attempts: else a step that brings
-        # its worker down would take one worker after the other with it.
+        # A dead step stays dead until a person, or another input, gives it new attempts. Otherwise a step
+        # that kills its worker would kill one worker after the other.
         if record.status != "failed" and not (again or changed):
             return None
         if record.status != "failed" or changed:
-            # Another input, or the same once more: the attempts begin at one again.
+            # For another input, or on request, the attempts start at one again.
             before = replace(before, forgiven=record.attempts, progress=None)
         value = replace(before, artefacts=()).recorded()
         tx.change(terms.kind, key, scope=scope, status="pending", value=value, due=tx.now)
-    # Also one that runs: the claim itself knows whether its worker lives, by the kernel's lock.
+    # Even if it is running: the claim itself checks, by the kernel's lock, whether its worker lives.
     found = tx.claim(terms.kind, key=key, scope=scope, lease=terms.lease)
     return admit(tx, terms, found[0], new.source) if found else None
 
 
 def admit(tx: Tx, terms: Terms, record: Record, source: Fingerprint | None = None) -> ClaimedRecord | None:
-    """What was claimed, if an attempt was left for it; if not it is dead-lettered, and None."""
+    """The claimed record if it has an attempt left. If not, bury it as a dead letter, and return None."""
     content = CheckpointContent.of(record)
     if source is not None and content.source is not None and _differs(source, content.source):
-        # The worker before had another input: neither its attempts nor its progress are those of this one.
+        # The earlier worker had another input, so neither its attempts nor its progress count for this one.
         content = replace(content, forgiven=record.attempts - 1, progress=None)
     held = ClaimedRecord(record, content)
-    # The claim has counted the attempt already. One too many is never worked on: it is buried here, in the
-    # transaction that counted it, so that a crash leaves it either to be claimed or with its letter.
+    # The claim has counted this attempt already. If it is one too many, it becomes a dead letter in the same
+    # transaction: after a crash the record is either still to be claimed, or has its letter.
     if terms.attempts is not None and held.attempt > terms.attempts:
         _bury(tx, terms, held, record.attempts - 1)
         return None
     if source is None or source == content.source:
         return held
-    # The source was read before the claim, so it can be older than what the work reads, never newer: a change
-    # in between is seen the next time, and costs one run too many, not one too few.
+    # The source was read before the claim, so its checksum may be older than what the work reads, but not
+    # newer. If it changed in between, that is noticed next time: the step runs once too often, not once too
+    # few.
     content = replace(content, source=source)
     tx.change(terms.kind, record.key, scope=record.scope, value=content.recorded(), fence=record.fence)
     return ClaimedRecord(record, content)
@@ -148,8 +149,8 @@ def complete(tx: Tx, terms: Terms, held: ClaimedRecord, content: Encoded) -> boo
         fence=record.fence,
     ):
         return False
-    # It was revived from a letter. Resolved in the same commit, it cannot be redriven again by a person that
-    # has not heard of the success.
+    # If it was revived from a letter, the letter is resolved in the same commit. Otherwise a person who has
+    # not heard of the success could redrive it.
     if held.content.letter is not None and terms.letters.get(held.content.letter, tx=tx) is not None:
         by = f"attempt {record.attempts} of {record.key!r}"
         terms.letters.resolve(held.content.letter, by=by, notes="It was completed.", tx=tx)
@@ -164,10 +165,9 @@ def fail(
     retry_in: float | None,
     final: bool = False,
 ) -> bool:
-    """Record a failure; False if the claim is not valid any more. A final one leaves a dead letter."""
+    """Record a failure; False if the claim is not valid any more. A final one becomes a dead letter."""
     record = held.record
-    # Asked first: a letter that was added for a claim of long ago could not be taken back by ``change``
-    # returning False.
+    # Checked first: if ``change`` refused only afterwards, the letter of an outdated claim would stay.
     if not _valid(tx, terms, record):
         return False
     content = held.content.failed(held.attempt, error, tx.now)
@@ -187,9 +187,9 @@ def fail(
 
 
 def release(tx: Tx, terms: Terms, held: ClaimedRecord) -> bool:
-    """Give it back, unworked: the attempt does not count. False if the claim is not valid any more."""
-    # The store's count never falls, because letters tell failures apart by it. So what is given back is
-    # counted beside it instead.
+    """Give the claim back without counting the attempt. False if it is not valid any more."""
+    # The store's own count never falls, since letters distinguish failures by it. So the attempt is counted
+    # again as one that is forgiven.
     content = replace(held.content, forgiven=held.content.forgiven + 1)
     record = held.record
     return tx.change(
@@ -204,9 +204,9 @@ def release(tx: Tx, terms: Terms, held: ClaimedRecord) -> bool:
 
 
 def _bury(tx: Tx, terms: Terms, held: ClaimedRecord, attempts: int) -> None:
-    """Dead-letter a claimed record. ``attempts`` is the number of the last one, of all that there were."""
+    """Turn a claimed record into a dead letter. ``attempts`` is the number of its last attempt, of all."""
     record, content = held.record, held.content
-    # The last error on record may be of an earlier attempt than the last one, which then was killed.
+    # If the last attempt was killed, the newest error on record is from an earlier one.
     told = content.history[-1]["attempt"] if content.history else 0
     if told != attempts - content.forgiven or content.error is None:
         content = content.failed(attempts - content.forgiven, LOST, tx.now)

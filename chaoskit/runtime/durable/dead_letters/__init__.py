@@ -1,4 +1,4 @@
-"""Dead letters: what failed for good is kept, found, and put back or resolved by a person."""
+"""Dead letters: runs that failed for good are kept, for a person to find, redrive or resolve."""
 
 from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
 from chaoskit.runtime.durable.dead_letters.records import (

@@ -30,17 +30,22 @@ __all__ = ["DeadLetters"]
 T = TypeVar("T")
 
 SWEEP = 3600.0
-"""Seconds between two looks at the age of the letters."""
+"""Seconds between two purges that ``add`` makes."""
 PAGE = 1000
 
 
 class DeadLetters:
-    """What failed for good, kept for ``keep`` seconds after it was resolved; unresolved letters stay.
+    """The runs that failed for good. Resolved letters are kept for ``keep`` seconds, others for ever.
 
-    Letters are settled records: however many there are, they never slow what is still to be done. A redrive
-    puts a message into the outbox, or revives the record that the letter is about, in one transaction with
-    the letter's own change; so none is lost and none doubled, whatever is killed where. Raises UsageError
-    for limits that cannot be.
+    Letters are settled records: however many there are, they never slow down the work that is left. A redrive
+    puts a message into the outbox, or revives the record that the letter is about, in the transaction that
+    changes the letter. So no run is lost or started twice, at whatever moment a process is killed.
+
+    A letter may be redriven ``max_redrives`` times. It is poison, and not redriven any more, once
+    ``poison_after`` redrives in a row have failed with the same error as the failure before them.
+
+    Raises:
+        UsageError: a limit is out of range.
     """
 
     def __init__(
@@ -72,23 +77,23 @@ class DeadLetters:
         origin: Origin | None = None,
         tx: Tx | None = None,
     ) -> str:
-        """Keep one final failure; the id of its letter.
+        """Keep one final failure; return the id of its letter.
 
-        Idempotent: a failure that was reported before, by (pipeline, run id, redrive, attempts), changes
-        nothing. A later failure of the same run opens its letter again; one of a run whose letter is
-        resolved gets a new letter. ``redrive`` is the number in the key of the message that failed, 0 if
-        it was never redriven. On a full disk the store's reserve is given up for it.
+        Idempotent: a failure that was reported before, by its (pipeline, run id, redrive, attempts), changes
+        nothing. A later failure of the same run opens its letter again. If that letter is resolved, the
+        failure gets a new one. ``redrive`` is the number in the key of the message that failed, or 0 if the
+        run was never redriven. On a full disk the store gives up its reserve for the letter.
 
         Raises:
-            CheckpointError: the payload cannot be kept; then keep a name for it.
-            UsageError: pipeline or run id cannot be kept, or error or history are of another form.
+            CheckpointError: the store cannot hold the payload; pass a name for it instead.
+            UsageError: the store cannot hold the pipeline or run id, or error or history are malformed.
         """
         if not in_utf8(run_id):
             raise wrong("run_id", run_id, "text that UTF-8 can hold", "Name the run by its repr.")
         if not all(isinstance(one, Mapping) for one in history):
             raise wrong("history", history, "a list of mappings, one for each attempt")
         told = _as_recorded(error) if isinstance(error, Mapping) else record_error(error)
-        # Here and not in the transaction, which may run in another thread, under another context.
+        # Not in the transaction: that may run in another thread, with another context.
         known = correlation_id or current_correlation_id()
         failed = Failed(
             pipeline, run_id, told, payload, attempts, history, session, subject, known, redrive, origin
@@ -97,7 +102,7 @@ class DeadLetters:
             return self._add(tx, failed)
         id = self._store.write(lambda tx: self._add(tx, failed), urgent=True)
         now = self._store.now()
-        # By age at most once in an hour; abs(), since clocks step back as well.
+        # At most once an hour; abs(), since a clock may be set back.
         if self._swept is None or abs(now - self._swept) >= SWEEP:
             self._swept = now
             self.purge()
@@ -109,32 +114,32 @@ class DeadLetters:
         if record is None:
             tx.add(DEAD, id, failed.value(), scope=pipeline, status="open")
             return id
-        # A report of what is known, sent again by a worker that did not hear the first answer; or one that
-        # comes late, after a redrive has failed as well.
+        # Either a worker that missed the first answer repeats its report, or the report is late and a redrive
+        # has failed meanwhile.
         if failed.number <= tuple(record.value["number"]):
             return id
         if record.status == "resolved":
-            # Resolved stays resolved.
+            # A resolved letter stays resolved.
             id = failed.name(*failed.number)
             tx.add(DEAD, id, failed.value(), scope=pipeline, status="open")
             return id
         before = record.value
-        # By the text of the error, not the type alone: three different KeyErrors are three chances.
+        # By the text of the error, not its type alone: three different KeyErrors are three causes.
         same = before["same"] + 1 if before["fingerprint"] == fingerprint(failed.error) else 1
         value = failed.value(
             redrives=before["redrives"],
             same=same,
-            # The first failure was not a redrive: the failures after it are the redrives that failed alike.
+            # The first failure was not a redrive, so ``same`` counts one more than the redrives that failed.
             poison=before["poison"] or same > self._poison_after,
         )
         tx.change(DEAD, id, scope=pipeline, status="open", value=value)
         return id
 
     def get(self, id: str, *, tx: Tx | None = None) -> DeadLetter | None:
-        """The letter, or None.
+        """The letter with this id, or None.
 
         Raises:
-            RecordCorrupt, StoreTooNew: it is there and cannot be read.
+            RecordCorrupt, StoreTooNew: the letter exists and cannot be read.
             UsageError: the id is malformed.
         """
         record = (tx or self._store).get(DEAD, id, scope=pipeline_of(id))
@@ -143,14 +148,15 @@ class DeadLetters:
     def find(
         self, pipeline: str | None = None, *, resolved: bool | None = False, poison: bool | None = None
     ) -> Iterator[DeadLetter]:
-        """The letters that match, by (pipeline, id); unresolved ones unless told. Damaged ones are left out.
+        """The letters that match, by (pipeline, id). Damaged ones are left out.
 
-        No read is held open between two pages.
+        ``resolved`` and ``poison`` select by these properties; None selects both. No read is held open
+        between two pages.
         """
         status = None if resolved is None else "resolved" if resolved else UNRESOLVED
         after = None
         while True:
-            # Pages, and not one long read: an open read keeps the WAL from being checkpointed.
+            # Page by page, not in one long read, which would keep the WAL from being checkpointed.
             page = self._store.find(DEAD, scope=pipeline, status=status, after=after)
             for record in page.records:
                 if poison is None or record.value["poison"] == poison:
@@ -160,7 +166,7 @@ class DeadLetters:
                 return
 
     def statistics(self) -> DeadLetterStatistics:
-        """Counted now, by pipeline and status."""
+        """Numbers of letters by pipeline and status, counted now."""
         numbers: dict[str, Counter[str]] = {}
         poison, oldest = 0, None
         for letter in self.find(resolved=None):
@@ -176,12 +182,12 @@ class DeadLetters:
     def redrive(self, id: str, *, by: str, force: bool = False, tx: Tx | None = None) -> OutboxMessage:
         """Put the run back: its message, with the key ``ID#n``, or the record that the letter is about.
 
-        Letter and message are one transaction. A letter that is redriven already is left, and gives the same
-        message again; ``force`` puts back once more, and beyond the limits.
+        Letter and message change in one transaction. A letter that is redriven already is left as it is, and
+        its message returned again. With ``force`` it is put back once more, and the limits don't apply.
 
         Raises:
-            RedriveLimit: it was put back ``max_redrives`` times, or is poison; and there was no ``force``.
-            UsageError: there is no letter of that id, or it is resolved.
+            RedriveLimit: it was redriven ``max_redrives`` times, or is poison; and ``force`` was not given.
+            UsageError: there is no letter with this id, or it is resolved.
         """
         return self._within(tx, lambda tx: self._redrive(tx, id, by, force))
 
@@ -189,7 +195,7 @@ class DeadLetters:
         record = self._record(tx, id)
         value, count = record.value, record.value["redrives"]
         topic = record.scope
-        # An operator that presses twice, or two at once, must not start the run twice.
+        # An operator who presses twice, or two operators at once, must not start the run twice.
         if record.status == "redriven" and not force:
             return OutboxMessage(topic, f"{id}#{count}", value["payload"], record.updated)
         reason = self._refusal(record, force)
@@ -203,7 +209,7 @@ class DeadLetters:
         message = OutboxMessage(topic, f"{id}#{count + 1}", value["payload"], tx.now)
         changed = {**value, "redrives": count + 1, "redriven": {"by": by, "at": tx.now}}
         tx.change(DEAD, id, scope=topic, status="redriven", value=changed)
-        # A checkpoint needs no message: workers find it by claiming. With both it would run twice.
+        # A checkpoint needs no message: workers find it when they claim. With a message it would run twice.
         if value["origin"] is None:
             Outbox(self._store).put(topic, message.payload, key=message.key, tx=tx)
         elif not revive(tx, Origin(**value["origin"])):
@@ -214,7 +220,7 @@ class DeadLetters:
         return message
 
     def _refusal(self, record: Record, force: bool) -> str:
-        """Why it may not be put back; empty if it may."""
+        """The reason why the letter may not be redriven; empty if it may."""
         if force:
             return ""
         if record.value["poison"]:
@@ -231,15 +237,15 @@ class DeadLetters:
         pipeline: str | None = None,
         dry_run: bool = True,
     ) -> RedrivePlan:
-        """Redrive every open letter that ``filter`` accepts; by default only say what that would be.
+        """Redrive every open letter that ``filter`` accepts. By default only say which these would be.
 
-        What may not be put back is in ``left``, with the error that ``redrive`` raises.
+        Letters that may not be redriven are in ``left``, with the message of the error that ``redrive``
+        raises.
         """
         redriven: list[str] = []
         left: dict[str, str] = {}
         for letter in self.find(pipeline):
-            # One that is redriven already is on its way; only a person that looks at it may say that it is
-            # lost.
+            # A redriven one is on its way. Only a person who looks at it may decide that it was lost.
             if letter.status != "open" or not filter(letter):
                 continue
             try:
@@ -257,10 +263,10 @@ class DeadLetters:
         return RedrivePlan(tuple(redriven), left, dry_run)
 
     def resolve(self, id: str, *, by: str, notes: str = "", tx: Tx | None = None) -> bool:
-        """Settle the letter; False if it was resolved before, and then who and when are those of before.
+        """Mark the letter as resolved; False, and no change at all, if it was resolved before.
 
         Raises:
-            UsageError: there is no letter of that id.
+            UsageError: there is no letter with this id.
         """
 
         def work(tx: Tx) -> bool:
@@ -273,7 +279,10 @@ class DeadLetters:
         return self._within(tx, work)
 
     def purge(self, *, dry_run: bool = False) -> int:
-        """Remove the letters that were resolved more than ``keep`` seconds ago; how many they are."""
+        """Remove the letters that were resolved more than ``keep`` seconds ago; return how many.
+
+        With ``dry_run`` they are only counted.
+        """
         before = self._store.now() - self._keep
         gone = 0
         after = None
@@ -287,7 +296,7 @@ class DeadLetters:
                 if after is None:
                     return gone
             else:
-                # Unresolved letters are never removed, however old: a run must not be lost by waiting.
+                # Unresolved letters are never removed, however old: waiting must not lose a run.
                 some = self._store.write(
                     lambda tx: tx.purge(DEAD, status="resolved", updated_before=before, limit=PAGE)
                 )
@@ -306,7 +315,7 @@ class DeadLetters:
 
 
 def _as_recorded(error: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An error that was recorded before, or made by hand, with all that those who show letters look for."""
+    """An error recorded before, or written by hand, with all the fields that readers of letters expect."""
     told = {"chain": [], "traceback": "", **error}
     if not all(isinstance(told.get(name), str) for name in ("type", "message", "traceback")):
         raise wrong("error", error, "an exception, or a mapping with the texts type and message")

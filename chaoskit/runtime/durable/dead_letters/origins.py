@@ -1,4 +1,4 @@
-"""The record that a dead letter is about, and how it comes back to life."""
+"""The record that a dead letter is about, and how to revive it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from chaoskit.runtime.durable.store.protocol import Kind, Tx
 __all__ = ["FAILED", "FORGIVEN", "Origin", "revive"]
 
 FAILED = ("failed", "dead")
-"""The statuses of a record that failed: it may be tried again, or its attempts are used up."""
+"""The statuses of a record that failed: ``failed`` may be tried again, ``dead`` has no attempts left."""
 
 FORGIVEN = "forgiven"
-"""In a record's value: how many of its attempts do not count any more.
+"""The key in a record's value that says how many of its attempts no longer count.
 
-The store's own count never falls, since it tells one failure from the next.
+The store's own count never falls, since it distinguishes one failure from the next.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a record stands. A letter with an origin is redriven by reviving that record."""
+    """The place of a record. A letter with an origin is redriven by reviving that record."""
 
     kind: str
     scope: str
@@ -29,16 +29,16 @@ class Origin:
 
 
 def revive(tx: Tx, origin: Origin) -> bool:
-    """Let the record be claimed again, now, with all of its attempts; False if it has not failed.
+    """Let the record be claimed again, now, with all of its attempts; False if it is not a failed one.
 
     Raises:
-        RecordCorrupt, StoreTooNew: it cannot be read.
+        RecordCorrupt, StoreTooNew: the record cannot be read.
     """
     kind = Kind(origin.kind, origin.format)
     record = tx.get(kind, origin.key, scope=origin.scope)
-    # One that runs, or was completed by other means, is no longer what the letter tells of.
+    # If it runs now, or was completed by other means, the letter is out of date.
     if record is None or record.status not in FAILED:
         return False
-    # ``put`` would count from 0 again, and the next failure would look like one that was reported before.
+    # Not ``put``, which counts attempts from 0: the next failure would look like one reported before.
     value = {**record.value, FORGIVEN: record.attempts}
     return tx.change(kind, origin.key, scope=origin.scope, status="pending", value=value, due=tx.now)

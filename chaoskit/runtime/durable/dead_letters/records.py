@@ -1,4 +1,4 @@
-"""What a dead letter says, and what its record holds."""
+"""The public form of a dead letter, and the form of its record."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ UNRESOLVED = ("open", "redriven")
 
 
 class RedriveLimit(PermanentError):
-    """The letter has been put back too often, or fails the same way each time; nothing was changed."""
+    """The letter was redriven too often, or fails in the same way each time; nothing was changed."""
 
-    default_hint = "Mend the cause first; then redrive it with force."
+    default_hint = "Fix the cause first; then redrive it with force."
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """One final failure, as it is reported. Two reports of one failure have the same identity.
+    """One final failure, as reported. Two reports of one failure have the same id and number.
 
-    Raises UsageError for an empty pipeline or run id.
+    Raises:
+        UsageError: the pipeline or the run id is empty.
     """
 
     pipeline: str
@@ -59,21 +60,21 @@ class Failed:
 
     @property
     def number(self) -> tuple[int, int]:
-        """Grows with each failure of one run."""
+        """Grows from each failure of a run to the next."""
         return (self.redrive, self.attempts)
 
     def name(self, *more: object) -> str:
-        """The id of its letter; ``more`` tells apart letters of one run."""
+        """The id of its letter. ``more`` distinguishes several letters of one run."""
         scope = "" if self.origin is None else self.origin.scope
-        # From what identifies the run alone, so that two workers that report it at once name one letter.
+        # From what identifies the run, and nothing random: two workers that report it at once name one
+        # letter.
         text = "\0".join(map(str, (self.pipeline, scope, self.run_id, *more)))
-        # A pipe in a shell or a cell in a table should not need more of it than a person can compare.
-        # The pipeline in front: with it a letter is found without an index, and a person sees where it
-        # belongs.
+        # The pipeline comes first: it is the letter's scope, so that the id alone finds the letter, and a
+        # person sees where it belongs. 16 digits are few enough to compare by eye in a terminal or a table.
         return f"{self.pipeline}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def value(self, **more: Any) -> dict[str, Any]:
-        """What is kept of it."""
+        """The value of its record."""
         return {
             "run_id": self.run_id,
             "error": dict(self.error),
@@ -96,11 +97,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One run that failed for good. Times are seconds since the epoch.
+    """One run that failed for good. Times are in seconds since the epoch.
 
-    ``status`` is ``"open"``, ``"redriven"`` (put back, not known to have succeeded) or ``"resolved"``.
-    ``poison`` is set when redriving ended the same way again and again. ``resolved_by``, ``resolved_at`` and
-    ``notes`` say how it ended.
+    ``status`` is ``"open"``, ``"redriven"`` (put back, and not known to have succeeded) or ``"resolved"``.
+    ``poison`` is True if redriving it ended in the same way too often. ``resolved_by``, ``resolved_at`` and
+    ``notes`` say how it was resolved.
     """
 
     id: str
@@ -125,17 +126,20 @@ class DeadLetter:
 
     @property
     def resolved(self) -> bool:
-        """True if a person, or a later success, has settled it."""
+        """True if a person, or a later success, has resolved it."""
         return self.status == "resolved"
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """All fields, as values that JSON can hold."""
         return {**asdict(self), "history": list(self.history)}
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterStatistics:
-    """Numbers of letters. ``by_pipeline`` has those of each status; ``oldest`` is of the unresolved."""
+    """Numbers of letters. ``by_pipeline`` has one for each status.
+
+    ``oldest`` is when the oldest unresolved letter was written, in seconds since the epoch; None without one.
+    """
 
     total: int = 0
     unresolved: int = 0
@@ -146,7 +150,7 @@ class DeadLetterStatistics:
 
 @dataclass(frozen=True, slots=True)
 class RedrivePlan:
-    """What ``redrive_all`` put back, or would; and what it left, with the reason. Ids of letters."""
+    """The ids of the letters that ``redrive_all`` put back, or would, and of those it left, with reasons."""
 
     redriven: tuple[str, ...]
     left: Mapping[str, str]
@@ -157,7 +161,7 @@ def pipeline_of(id: str) -> str:
     """The pipeline that an id names.
 
     Raises:
-        UsageError: it is not an id of a dead letter.
+        UsageError: ``id`` is not the id of a dead letter.
     """
     pipeline, colon, rest = id.rpartition(":")
     if not (colon and pipeline and rest):
@@ -169,6 +173,7 @@ def pipeline_of(id: str) -> str:
 
 
 def letter_of(record: Record) -> DeadLetter:
+    """The letter that a record holds."""
     value, resolved = record.value, record.value["resolved"] or {}
     return DeadLetter(
         id=record.key,

@@ -1,4 +1,4 @@
-"""Files and directories that survive: written whole, appended to, published, flagged, cleaned up."""
+"""Files and directories that survive a crash: written whole, appended to, published, flagged, cleaned up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file that only grows: each record is there as a whole after a crash, or not at all."""
+"""A file that only grows: after a crash, each record is there completely or not at all."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ __all__ = ["AppendLog"]
 
 
 class AppendLog(ClosedOnExit):
-    """A log of records of bytes, made if it is not there; one object at a time may append.
+    """A log of records of bytes, created if it does not exist; one object at a time may append.
 
-    An ``append`` that returned survives the crash that ``durability`` names. At ``power-loss`` opening
-    syncs too: what a reader of this object sees is durable, though the process that wrote it was killed
-    before it could sync. Threads may share the object. ``max_record``, in bytes, counts when the log is
-    made; after that the log keeps its own. The lock is the file ``NAME.lock``, which stays.
+    A record survives the crash that ``durability`` names once ``append`` has returned. At ``power-loss``
+    opening syncs too: every record that this object reads is durable, even if the process that wrote it was
+    killed before it could sync. Threads may share the object. ``max_record``, in bytes, takes effect when the
+    log is created; an existing log keeps its own. The lock is the file ``NAME.lock``, which is never removed.
 
-    ``torn`` is the number of bytes that opening has cut from the end: an append that a crash interrupted.
+    ``torn`` is the number of bytes that opening cut from the end: an append that a crash interrupted.
 
     Raises:
-        StoreBusy: another object or process has it open. ``read_log`` reads it all the same.
-        RecordCorrupt: it is damaged before its last record. Nothing was cut.
-        OSError: it cannot be opened, made or synced.
+        StoreBusy: another object or process has the log open. ``read_log`` can read it all the same.
+        RecordCorrupt: the log is damaged before its last record. Nothing was cut.
+        OSError: the log cannot be opened, created or synced.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class AppendLog(ClosedOnExit):
             raise
 
     def append(self, data: bytes | bytearray | memoryview) -> int:
-        """Add a record; its number, counted from 0.
+        """Add a record, and return its number, counted from 0.
 
         Raises:
-            UsageError: it is longer than ``max_record``, or the log is closed. Nothing was written.
-            OutcomeUnknown: the record may be there or not when the log is opened next. This object goes on
-                without it.
+            UsageError: the record is longer than ``max_record``, or the log is closed. Nothing was written.
+            OutcomeUnknown: the log may or may not hold the record when it is opened next. This object goes
+                on without it.
             StoreForked: the log was opened before a fork.
             DiskFull, OSError: nothing was appended.
         """
@@ -104,7 +104,7 @@ class AppendLog(ClosedOnExit):
             return self._count - 1
 
     def __iter__(self) -> Iterator[bytes]:
-        """The records that are there now, from the first.
+        """The records that the log holds now, from the first.
 
         Raises:
             RecordCorrupt: one of them is damaged.
@@ -119,7 +119,7 @@ class AppendLog(ClosedOnExit):
         return self._count
 
     def close(self) -> None:
-        """Let another object open the log. Closing twice is not an error."""
+        """Release the log, so that another object can open it. Closing twice is not an error."""
         with contextlib.suppress(OSError):
             if self._descriptor >= 0:
                 os.close(self._descriptor)
@@ -129,14 +129,14 @@ class AppendLog(ClosedOnExit):
             self._held = None
 
     def _make(self, max_record: int) -> None:
-        """Make the log with its head, in one step: a log is never seen without."""
+        """Create the log with its head in one step, so that no process sees a log without a head."""
         if not self._path.exists():
-            # Another process may have made it since the look above.
+            # Another process may have created it since that check.
             with contextlib.suppress(FileExistsError):
                 write_file(self._path, head(max_record), durability=self._durability, exclusive=True)
 
     def _open(self) -> None:
-        """Find the end, cut what is torn, and make the rest durable."""
+        """Find the end, cut a torn record, and make the rest durable."""
         self._descriptor = self._opened()
         read = reader(self._descriptor)
         size = os.fstat(self._descriptor).st_size
@@ -152,26 +152,23 @@ class AppendLog(ClosedOnExit):
             self.torn = size - damage.offset
         self._settle()
         if self._sync:
-            # The process that made it may have been killed before it could do this.
+            # The process that created the log may have been killed before it could do this.
             sync_directory(self._path.parent)
 
     def _opened(self) -> int:
         return os.open(self._path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
 
     def _settle(self) -> None:
-        """Leave nothing after the last record, and that one durable."""
+        """Cut everything after the last record, and make that record durable."""
         if os.fstat(self._descriptor).st_size != self._end:
             os.ftruncate(self._descriptor, self._end)
         if self._sync:
             if self._last is not None:
-                # Written again, since a sync of it may have failed before: then it only seems to be on
-                # the disk, and to sync again would change nothing.
-                self._rewrite(self._last)
+                # Rewritten, since an earlier sync of it may have failed. The kernel then takes the pages
+                # for clean, and another sync alone would write nothing.
+                begin, length = self._last.offset, self._last.end - self._last.offset
+                _write_at(self._descriptor, reader(self._descriptor)(begin, length), begin)
             sync_data(self._descriptor)
-
-    def _rewrite(self, record: LogRecord) -> None:
-        read = reader(self._descriptor)
-        _write_at(self._descriptor, read(record.offset, record.end - record.offset), record.offset)
 
     def _write(self, frame: bytes) -> None:
         """Write at the end; on failure leave the log as it was, or raise OutcomeUnknown."""
@@ -198,7 +195,7 @@ class AppendLog(ClosedOnExit):
             raise
 
     def _start_over(self) -> None:
-        """After a failure: a new descriptor, and the log as it was before the record that failed."""
+        """After a failure: open a new descriptor, and cut the record that failed."""
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
         self._descriptor = -1

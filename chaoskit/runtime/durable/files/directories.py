@@ -1,4 +1,4 @@
-"""Directories that are there after a power loss, with all above them."""
+"""Directories that survive a power loss, together with their parents."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["make_directories", "paths_below"]
 
 
 def make_directories(path: str | os.PathLike[str]) -> None:
-    """Make a directory and those above it that are missing; all are durable when this returns.
+    """Create a directory and its missing parents; all of them are durable when this returns.
 
-    ``os.makedirs`` leaves the new names unsynced, so that a power loss may take a directory together with
-    the synced files in it. One that is there already is not an error. A failure leaves what was made before
-    it, which is durable.
+    ``os.makedirs`` leaves the new names unsynced, so that a power loss may remove a directory together with
+    the synced files in it. A directory that exists already is not an error. After a failure, the directories
+    created so far stay, and are durable.
 
     Raises:
         FileExistsError: one of the names belongs to something other than a directory.
@@ -28,8 +28,8 @@ def make_directories(path: str | os.PathLike[str]) -> None:
     while not wanted.is_dir():
         missing.append(wanted)
         wanted = wanted.parent
-    # The deepest one that exists may be of a run that was killed before it could sync; those above it had
-    # been synced before it was made. Where nothing can be written, nothing was.
+    # A run that was killed before it could sync may have created the deepest one that exists. The ones above
+    # it were synced before it was created. If its parent is read-only, no run has created anything there.
     if os.access(wanted.parent, os.W_OK):
         with named_refusals("sync the directory", wanted.parent):
             sync_directory(wanted.parent)
@@ -39,19 +39,19 @@ def make_directories(path: str | os.PathLike[str]) -> None:
 
 
 def paths_below(directory: Path) -> list[Path]:
-    """All that is below a directory, in the order of names. Links are listed, and not followed.
+    """Everything below a directory, sorted by path. Links are listed, and not followed.
 
     Raises:
         OSError: a folder cannot be read.
     """
 
     def refuse(error: OSError) -> None:
-        # One that is gone by now is not below it any more.
+        # One that was removed meanwhile is not below the directory any more.
         if not isinstance(error, FileNotFoundError):
             raise error
 
-    # Not rglob: it takes a folder that cannot be read for an empty one. Until CPython 3.12 that is so where
-    # permission is missing, since then after any error.
+    # Not rglob, which takes a folder that cannot be read for an empty one: up to CPython 3.12 if permission
+    # is missing, and after any error since then.
     found: list[Path] = []
     for folder, folders, files in os.walk(directory, onerror=refuse):
         found += (Path(folder, name) for name in (*folders, *files))
@@ -59,19 +59,20 @@ def paths_below(directory: Path) -> list[Path]:
 
 
 def _make(path: Path) -> None:
-    """Make one directory in one that exists."""
+    """Create one directory; its parent exists."""
     made = True
     try:
         os.mkdir(path)
     except OSError:
-        # Another process was quicker, or the answer to a call that took effect was lost.
+        # Another process was faster, or the call took effect and its answer was lost.
         if not path.is_dir():
             raise
         made = False
     try:
         sync_directory(path.parent)
     except OSError:
-        # Syncing again would succeed without doing anything; making it again is a new change.
+        # Not synced again, which would succeed without writing. The next attempt creates it again, and that
+        # is a new change to sync.
         if made:
             with contextlib.suppress(OSError):
                 os.rmdir(path)

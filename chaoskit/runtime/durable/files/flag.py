@@ -1,4 +1,4 @@
-"""A mark on disk that later runs see: this folder has failed, this device is out of service."""
+"""A mark on disk for later runs: this folder has failed, this device is out of service."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ __all__ = ["Flag", "FlagInfo"]
 
 @dataclass(frozen=True)
 class FlagInfo:
-    """What a flag says. ``at`` is seconds since the epoch.
+    """The content of a flag. ``at`` is in seconds since the epoch.
 
-    A ``damaged`` one could not be read: it counts as set all the same, since what it warns of is unknown.
+    If ``damaged`` is True, the content could not be read. Such a flag counts as set all the same, since what
+    it warns of is unknown.
     """
 
     reason: str
@@ -34,11 +35,11 @@ class FlagInfo:
 
 
 class Flag:
-    """A flag that is the file ``path``: set while the file is there.
+    """The file ``path`` as a flag, which is set while the file exists.
 
-    ``set`` and ``clear`` survive the crash that ``durability`` names; a reader sees the flag before or
-    after a change. Setting it again replaces what it says. A process that is killed while it sets one leaves
-    a hidden file beside it, which ``clean_leftovers`` removes.
+    ``set`` and ``clear`` survive the crash that ``durability`` names, and a reader sees the state before or
+    after such a change, never a mixture. Setting a flag again replaces its content. A process that is killed
+    while it sets one leaves a hidden file beside it, which ``clean_leftovers`` removes.
     """
 
     def __init__(
@@ -53,10 +54,10 @@ class Flag:
         self._clock = clock or SystemClock()
 
     def set(self, reason: str, /, **details: Any) -> None:
-        """Set it.
+        """Set the flag.
 
         Raises:
-            UsageError: the details are not JSON. Nothing was changed.
+            UsageError: JSON cannot hold the details. Nothing was changed.
             OutcomeUnknown, DiskFull, OSError: as ``write_file``.
         """
         said = {"format": 1, "reason": reason, "at": self._clock.time(), "details": details}
@@ -68,10 +69,10 @@ class Flag:
         write_file(self._path, content, durability=self._durability)
 
     def read(self) -> FlagInfo | None:
-        """What it says; None if it is not set.
+        """The content of the flag; None if it is not set.
 
         Raises:
-            OSError: there is no telling. Treat it as set.
+            OSError: it cannot be found out whether the flag is set. Treat it as set.
         """
         try:
             with open_regular(self._path) as file:
@@ -88,11 +89,11 @@ class Flag:
         return FlagInfo(f"the flag {str(self._path)!r} is there, but cannot be read", damaged=True)
 
     def clear(self) -> bool:
-        """Take it away; False if it was not set.
+        """Remove the flag; False if it was not set.
 
         Raises:
-            OutcomeUnknown: it is gone, but a power loss may bring it back.
-            OSError: it is still set.
+            OutcomeUnknown: the flag is removed, but a power loss may bring it back.
+            OSError: the flag is still set.
         """
         with named_refusals("clear the flag", self._path):
             try:
@@ -101,11 +102,11 @@ class Flag:
             except FileNotFoundError:
                 found = False
             except OSError:
-                # A share may lose the answer to a call that took effect.
+                # A network share may lose the answer to a call that took effect.
                 if os.path.lexists(self._path):
                     raise
                 found = True
-        # Also when it was not there: the process that took it away may have been killed before this.
+        # Even if there was no flag: the process that removed it may have been killed before it synced.
         if self._durability == "power-loss" and self._path.parent.is_dir():
             sync_published(self._path)
         return found

@@ -1,9 +1,9 @@
-"""One process at a time, for as long as an object is open.
+"""A lock that lets one process at a time have an object open.
 
-A record lock (``lockf``) on a small file beside the target: the kernel releases it when the process dies,
-and a forked child does not inherit it, as it would inherit ``flock`` and keep it after its parent's death.
-The file is a separate one, since closing any descriptor of a file drops the record locks that the process
-has on it, and the target is read by many.
+It is a record lock (``lockf``) on a small file beside the target. The kernel releases it when the process
+dies, and a forked child does not inherit it. With ``flock`` the child would inherit the lock, and keep it
+after its parent's death. The lock is on a separate file, since closing any descriptor of a file drops the
+record locks that the process has on it, and the target is opened and closed by readers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ __all__ = ["Held"]
 
 
 class _Holdings:
-    """What this process holds, by device and inode of the lock file: its own locks do not stop a process."""
+    """The locks of this process, by device and inode of the lock file.
+
+    They are listed here because the kernel lets a process take a record lock that it has already.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -45,10 +48,10 @@ _ours = _Holdings()
 
 
 class Held:
-    """The lock of ``target``, which is the file ``NAME.lock`` beside it. That file stays.
+    """The lock of ``target``: the file ``NAME.lock`` beside it, which is never removed.
 
     Raises:
-        StoreBusy: another process holds it, or another object in this one; names the process.
+        StoreBusy: another process holds it, or another object in this one; the message names the process.
     """
 
     def __init__(self, target: Path) -> None:
@@ -70,7 +73,7 @@ class Held:
                 raise
 
     def release(self) -> None:
-        """Let the next one in. In a forked child this only forgets the lock, which is the parent's."""
+        """Let the next one in. In a forked child this only forgets the lock, which belongs to the parent."""
         with _ours as ours:
             try:
                 for key in [key for key, held in ours.items() if held is self]:
@@ -80,7 +83,7 @@ class Held:
                     os.close(self._descriptor)
 
     def _refuse_second(self, ours: dict[tuple[int, int], Held]) -> None:
-        # Asked for by name: to open the file once more and close it again would drop the lock.
+        # By stat, not by opening the file: closing it again would drop the lock of this process.
         try:
             found = os.stat(self.path)
         except OSError:
@@ -107,9 +110,9 @@ def _lock(descriptor: int) -> None:
 
 
 def _holder(descriptor: int) -> int | None:
-    """The process that has the lock; None where the system does not say.
+    """The process that has the lock; None where the system does not report it.
 
-    Nothing is written into the file for that: a log that is only opened leaves the disk as it was.
+    The holder does not write its number into the file: opening a log must not change the disk.
     """
     if sys.platform != "linux" or sys.maxsize < 1 << 32:
         return None

@@ -1,4 +1,4 @@
-"""Cleaning up after those who died while they were writing."""
+"""Cleaning up after processes that died while they were writing."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ __all__ = ["clean_leftovers"]
 
 
 def clean_leftovers(directory: str | os.PathLike[str], *, older_than: float = 0.0) -> list[Path]:
-    """Remove what dead processes have left unfinished in a directory; the paths that are gone.
+    """Remove what dead processes have left unfinished in a directory; return the paths removed.
 
-    Only what has a name that this package makes, whose owner is dead (by its process number and start, or
-    across containers and machines by a lock that the kernel takes away), and which was last changed more
-    than ``older_than`` seconds ago. Directories below are not looked into. A directory that was moved out
-    of the way by a replacement that did not end is put back under its name, and is not in the list.
+    A path is removed only if its name is one that this package gives, its owner is dead, and its last change
+    was more than ``older_than`` seconds ago. Whether an owner lives is asked by its process number and start
+    time; for one in another container or on another machine, by a lock that the kernel releases when a
+    process dies. Subdirectories are not searched. A directory that an interrupted replacement moved out of
+    the way gets its name back, and is not in the list.
 
     What cannot be removed stays, and is not in the list; another call may succeed. Several processes may
     clean the same directory at once.
@@ -32,6 +33,7 @@ def clean_leftovers(directory: str | os.PathLike[str], *, older_than: float = 0.
     """
     with os.scandir(directory) as entries:
         found = sorted((Path(entry.path) for entry in entries), key=lambda path: path.name)
+    # A tree that a link points to is in use, even if the process that made it is dead.
     in_use = {os.readlink(path) for path in found if path.is_symlink()}
     gone = []
     for path in found:
@@ -56,14 +58,14 @@ def _abandoned(path: Path, known: Unfinished, older_than: float) -> bool:
 
 
 def _removed(path: Path) -> bool:
-    """Remove one; False if it could not be, or if another process was quicker."""
+    """Remove one; False if that failed, or if another process was faster."""
     try:
         if path.is_symlink() or not path.is_dir():
             path.unlink()
             return True
-        # The name is taken over first: of two cleaners one gets it. The directory is thereby changed and
-        # synced: were its content removed before its last exchange is durable, a power loss would bring
-        # it back, empty, under the name of the target.
+        # The cleaner renames it first, so that one of two cleaners gets it. The rename also changes the
+        # directory, which can then be synced. If the content were removed before the exchange that put this
+        # directory here is durable, a power loss would bring it back, empty, under the target's name.
         mine = unfinished_name(path.with_name(known.target if (known := parse(path.name)) else path.name))
         os.rename(path, mine)
         sync_directory(path.parent)

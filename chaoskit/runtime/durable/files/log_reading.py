@@ -1,4 +1,4 @@
-"""Reading an append-only log, also while another process writes it, and past damage when asked to."""
+"""Reading an append-only log, also while another process writes it, and past damaged records on request."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["corrupt", "max_record_of", "open_to_read", "read_log", "until"]
 
 
 def read_log(path: str | os.PathLike[str], *, skip_damaged: bool = False) -> Iterator[bytes]:
-    """The records of an ``AppendLog``, in order, without its lock and without changing the file.
+    """The records of an ``AppendLog``, in order, without taking its lock or changing the file.
 
-    A torn tail, which may also be a record that is being written right now, ends the reading. With
-    ``skip_damaged`` a damaged record is left out and reading goes on at the next one that is intact.
+    A torn tail ends the reading; it may also be a record that is being written at that moment. With
+    ``skip_damaged`` a damaged record is left out, and reading goes on at the next intact one.
 
     Raises:
         RecordCorrupt: a record before the tail is damaged, or the file is not a log.
@@ -55,27 +55,27 @@ def read_log(path: str | os.PathLike[str], *, skip_damaged: bool = False) -> Ite
 
 
 def open_to_read(path: Path) -> int:
-    """A separate descriptor; closing it releases no lock, since a log's lock is another file."""
+    """Open a separate descriptor for reading. Closing it releases no lock: that is on another file."""
     return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
 
 
 def max_record_of(read: Read, path: Path) -> int:
-    """The longest record that a log may have, as its first bytes say.
+    """The length of the longest record that a log may hold, in bytes, as written in its head.
 
     Raises:
-        RecordCorrupt: they are not those of a log.
+        RecordCorrupt: the file does not begin with the head of a log.
     """
     found = parse_head(read(0, HEAD_SIZE))
     if found is None:
         raise RecordCorrupt(
-            f"{str(path)!r} does not begin as an append log does",
+            f"{str(path)!r} does not begin with the head of an append log",
             hint="Check the path. If it was a log, restore the file from a backup; it was left as it is.",
         )
     return found
 
 
 def corrupt(path: Path, offset: int) -> RecordCorrupt:
-    """The error for a damaged record with intact ones after it, or too long to be a torn tail."""
+    """The error for damage that cannot be a torn tail: intact records follow it, or too many bytes."""
     return RecordCorrupt(
         f"{str(path)!r} is damaged at byte {offset}, before its end; expected an intact record there",
         hint="Nothing was cut. Copy what is intact: read_log(path, skip_damaged=True), into a new log.",
@@ -84,9 +84,10 @@ def corrupt(path: Path, offset: int) -> RecordCorrupt:
 
 
 def until(path: Path, stop: int, max_record: int) -> Iterator[LogRecord]:
-    """The records that end before ``stop``, which is known to be the end of an intact one.
+    """The records that end at ``stop`` or before; an intact record is known to end there.
 
-    Raises the error of a corrupt log, with the place, if one of them is not intact after all.
+    Raises:
+        RecordCorrupt: one of them is not intact after all; the message says where.
     """
     descriptor = open_to_read(path)
     try:

@@ -1,9 +1,9 @@
-"""A mark on what is unfinished that the kernel takes away when its owner dies.
+"""A mark on unfinished files and directories that the kernel removes when their owner dies.
 
-An owner is asked for by its process number (``durable.owners``), which says nothing across containers and
-machines. There the mark decides. It is ``flock``, since a directory can carry that, and since it does not
-end when another descriptor of the file is closed; that a forked child inherits it delays a clean-up, and
-does no harm.
+Whether an owner lives is asked by its process number first (``durable.owners``), which means nothing across
+containers and machines. There the mark decides. It is a ``flock``, since a directory can carry one, and since
+it does not end when another descriptor of the file is closed. A forked child inherits it, which does no harm:
+it only delays the clean-up.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["is_marked", "mark"]
 
 
 def mark(descriptor: int) -> None:
-    """Mark an open file or directory until the descriptor is closed; without effect where it can't be."""
+    """Mark an open file or directory until the descriptor is closed. Has no effect where locks don't work."""
     if sys.platform != "win32":
         import fcntl
 
@@ -25,13 +25,13 @@ def mark(descriptor: int) -> None:
 
 
 def is_marked(path: str | os.PathLike[str]) -> bool:
-    """True if a living process has marked it, or if there is no telling."""
+    """True if a living process has marked the path, or if that cannot be found out."""
     if sys.platform == "win32":
         return True
     import fcntl
 
     try:
-        # O_NONBLOCK: it might be a FIFO, whose opening waits for a writer.
+        # O_NONBLOCK: if it is a FIFO, opening it would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return True

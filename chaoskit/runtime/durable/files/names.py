@@ -1,9 +1,9 @@
-"""Names of what is not finished: beside the target, hidden, and with the owner in them.
+"""Names of unfinished files and directories: hidden, beside the target, with the owner in the name.
 
-``.NAME.ck-<owner>-<n>`` is a file or directory that is being written, or the old directory that was
-exchanged for the new one: without a living owner it is rubbish. With ``.old`` at its end it is a directory
-that was moved out of the way, and may be the only copy. With ``.tree`` it is the directory that a link
-called NAME points to, on file systems that cannot exchange.
+``.NAME.ck-<owner>-<n>`` is being written, or is the old directory after an exchange with the new one: it is
+rubbish once its owner is dead. With ``.old`` at its end it is a directory that was moved out of the way, and
+may be the only copy. With ``.tree`` it is the directory that a link called NAME points to, on file systems
+that cannot exchange two names.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = ["Kind", "Unfinished", "parse", "unfinished_name"]
 Kind: TypeAlias = Literal["", "old", "tree"]
 
 _LONGEST = 255
-"""Bytes in a name, on every file system that matters (NAME_MAX in limits.h)."""
+"""The most bytes that a name may have, on every common file system (NAME_MAX in limits.h)."""
 
 _PATTERN = re.compile(r"\.(.*)\.ck-([0-9]{35})-\d+(?:\.(old|tree))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What a name says: the name of the target (its beginning, if it was too long), the owner, the kind."""
+    """The parts of a name: the target's name (its beginning, if it was too long), the owner, the kind."""
 
     target: str
     owner: Owner
@@ -38,7 +38,7 @@ class Unfinished:
 
 
 def unfinished_name(target: Path, kind: Kind = "") -> Path:
-    """A new name beside ``target``; each call makes another."""
+    """A new name beside ``target``, different in each call."""
     tail = f".ck-{this_owner()}-{next(_numbers(os.getpid()))}{'.' + kind if kind else ''}"
     kept = os.fsencode(target.name)[: _LONGEST - 1 - len(tail)]
     # Cut between characters: macOS and Windows refuse a name that is not valid Unicode.
@@ -48,12 +48,12 @@ def unfinished_name(target: Path, kind: Kind = "") -> Path:
 
 @functools.lru_cache(maxsize=2)
 def _numbers(pid: int) -> itertools.count[int]:
-    """From 1 in each process, so that what a process writes has the same names in each of its runs."""
+    """Counts from 1 in each process, so that two runs of one program use the same numbers in their names."""
     return itertools.count(1)
 
 
 def parse(name: str) -> Unfinished | None:
-    """What the name says, if it is one of ours."""
+    """The parts of a name, or None if this package did not make it."""
     found = _PATTERN.fullmatch(name)
     owner = Owner.parse(found[2]) if found else None
     if found is None or owner is None:

@@ -1,4 +1,4 @@
-"""Whole directories: a reader sees the old one or the new one."""
+"""Whole directories: a reader sees the old one or the new one, never a mixture."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def publish_directory(
 ) -> Iterator[Path]:
     """Fill a directory, and publish it at the end of the block, all at once.
 
-    The block gets the path of an empty directory beside ``target``. At its end everything in there is
-    synced, ``validate`` may look at it, and it takes the place of ``target``: a free name, or with
-    ``replace`` also that of a directory, which is then removed. A block that is left by an error changes
-    nothing.
+    The block gets the path of an empty directory beside ``target``. At its end everything in that directory
+    is synced, ``validate`` may look at it, and it is renamed to ``target``. That name must be free; with
+    ``replace`` it may also be that of a directory, which is then removed. If the block raises, nothing is
+    changed.
 
-    Where the file system can exchange two names, ``target`` is there at each moment. Where it cannot, and
-    the target is not a link, a crash between two renames leaves none: the next ``publish_directory`` or
-    ``clean_leftovers`` puts the old one back.
+    Where the file system can exchange two names, ``target`` exists at every moment. Where it cannot, and the
+    target is not a link, a crash between two renames leaves no directory of that name. The next
+    ``publish_directory`` or ``clean_leftovers`` then puts the old one back.
 
     Raises:
         FileExistsError: something has the name, and ``replace`` was not given.
-        NotADirectoryError: what has the name is not a directory.
+        NotADirectoryError: ``target`` is not a directory.
         TransactionValidationError: ``validate`` returned False.
         OutcomeUnknown: published, but a power loss may bring the old state back.
         DiskFull, OSError: the target is as it was.
@@ -66,7 +66,7 @@ def publish_directory(
             accept(validate, stage)
             before = _publish(stage, place, replace, sync=sync)
     except BaseException:
-        # An interrupt may come when the two have changed places, and this is the old one by now.
+        # An interrupt may come after the two were exchanged: by then this path holds the old directory.
         if identity(stage) == made:
             remove_tree(stage)
         raise
@@ -76,12 +76,12 @@ def publish_directory(
     if sync:
         sync_published(place)
     if before is not None:
-        # Not before the change is durable: else a power loss brings back a directory without content.
+        # Only now, when the change is durable: otherwise a power loss could bring back an emptied directory.
         remove_tree(before)
 
 
 def _publish(stage: Path, target: Path, replace: bool, *, sync: bool) -> Path | None:
-    """Sync a directory and give it its name; what is to be removed afterwards."""
+    """Sync a directory and give it its name; return the path to be removed afterwards, if any."""
     there = _check(target, replace)
     if there is not None:
         os.chmod(stage, stat.S_IMODE(there.st_mode))
@@ -94,7 +94,7 @@ def _publish(stage: Path, target: Path, replace: bool, *, sync: bool) -> Path | 
 
 
 def _check(target: Path, replace: bool) -> os.stat_result | None:
-    """What the target is; None if the name is free."""
+    """Check the target and return its attributes; None if the name is free."""
     if not os.path.lexists(target):
         return None
     if not replace:
@@ -119,7 +119,7 @@ def _marked(stage: Path) -> int | None:
 
 
 def restore_directory(target: Path) -> bool:
-    """Put back what a killed replacement by two renames has moved out of the way; True if it did."""
+    """Undo a replacement by two renames whose process was killed in between; True if there was one."""
     if os.path.lexists(target):
         return False
     with os.scandir(target.parent) as entries:

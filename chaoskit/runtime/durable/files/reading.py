@@ -1,4 +1,4 @@
-"""Opening what must be a file, to be read to its end."""
+"""Opening a path that must be a regular file, to read all of it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from chaoskit.runtime.failures.taxonomy import FilesystemError
 
 __all__ = ["open_regular"]
 
-# Without O_NONBLOCK the opening of a FIFO waits for a writer, for ever if none comes. For a file it changes
-# nothing.
+# O_NONBLOCK: opening a FIFO would otherwise wait for a writer, for ever if none comes. It has no effect on a
+# regular file.
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _KINDS = (
     (stat.S_ISFIFO, "a FIFO"),
@@ -23,11 +23,11 @@ _KINDS = (
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
-    """The file under ``path``, to be read.
+    """Open the file at ``path`` for reading.
 
     Raises:
         FilesystemError: it is a FIFO, a device or a socket, which may never end, or never begin.
-        OSError: the system's own.
+        IsADirectoryError, OSError: as the system reports them.
     """
     descriptor = os.open(path, _FLAGS)
     try:
@@ -35,7 +35,7 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if not stat.S_ISREG(mode):
-            kind = next((name for is_one, name in _KINDS if is_one(mode)), "no file")
+            kind = next((name for is_one, name in _KINDS if is_one(mode)), "something else")
             raise FilesystemError(
                 f"{os.fspath(path)!r} is {kind}; expected a regular file",
                 hint="Write its content into a file first.",

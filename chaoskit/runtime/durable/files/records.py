@@ -1,8 +1,8 @@
-"""The form of an append-only log: a head, then records of length, CRC-32 and bytes.
+"""The format of an append-only log: a head, then records of length, CRC-32 and bytes.
 
-The CRC covers the record's place in the file too. So a run of zeroes, which a file system may leave where
-data was to come, is not a record; nor is one that was copied to another place, or that lies within another.
-All integers are little-endian.
+The CRC covers the record's offset as well. So a run of zeroes, which a file system may leave in place of
+data that was not yet written, is not a record; nor is a record copied to another offset, or one that is the
+content of another. All integers are little-endian.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CHUNK = 1 << 20
 HEAD_SIZE = _HEAD.size
 
 Read = Callable[[int, int], bytes]
-"""Read this many bytes at an offset; fewer only at the end of the file."""
+"""Reads this many bytes at an offset (the size comes second); fewer only at the end of the file."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class BadRecord(Exception):
 
 
 def head(max_record: int) -> bytes:
-    """The first bytes of a log whose records are at most so long."""
+    """The first bytes of a log whose records have at most ``max_record`` bytes."""
     return _HEAD.pack(_MAGIC, max_record, crc32(_MAGIC + max_record.to_bytes(4, "little")))
 
 
 def parse_head(data: bytes) -> int | None:
-    """What ``head`` was made with; None if this is not a head."""
+    """The ``max_record`` that this head was made with; None if ``data`` is not a head."""
     if len(data) != HEAD_SIZE:
         return None
     max_record: int = _HEAD.unpack(data)[1]
@@ -69,7 +69,7 @@ def parse_head(data: bytes) -> int | None:
 
 
 def framed(data: bytes, offset: int) -> bytes:
-    """A record as it stands in the file at ``offset``."""
+    """The bytes of a record in the file, if it begins at ``offset``."""
     return _FRAME.pack(len(data), _sum(data, offset)) + data
 
 
@@ -78,15 +78,15 @@ def _sum(data: bytes | memoryview, offset: int) -> int:
 
 
 def records(read: Read, start: int, stop: int, max_record: int) -> Iterator[LogRecord]:
-    """The records from ``start`` on, in order.
+    """The records from ``start`` on, in order, up to ``stop``.
 
     Raises:
-        BadRecord: what follows is not a record, before ``stop`` is reached.
+        BadRecord: something other than an intact record comes before ``stop``.
     """
     base, chunk = start, b""
     offset = start
     while offset < stop:
-        # First what a small record needs, and only if that is not enough the longest one.
+        # One chunk suffices for most records. Only if it does not, read enough for the longest one.
         for needed in (_FRAME.size, _FRAME.size + max_record):
             at = offset - base
             if len(chunk) - at < needed and base + len(chunk) < stop:
@@ -102,7 +102,7 @@ def records(read: Read, start: int, stop: int, max_record: int) -> Iterator[LogR
 
 
 def _record(chunk: bytes, at: int, offset: int) -> LogRecord | None:
-    """The record at ``at`` in a chunk, if all of it is there and intact."""
+    """The record at ``at`` in a chunk, if it is complete and intact."""
     if len(chunk) - at < _FRAME.size:
         return None
     length, expected = _FRAME.unpack_from(chunk, at)
@@ -116,9 +116,9 @@ def _record(chunk: bytes, at: int, offset: int) -> LogRecord | None:
 
 
 def intact_after(read: Read, damage: int, stop: int, max_record: int) -> int | None:
-    """Where the next intact record after a damaged place begins, or None.
+    """The offset of the next intact record after a damaged place, or None.
 
-    Tries every byte, since the damaged record's length cannot be trusted.
+    Tries every byte, since the length of a damaged record cannot be trusted.
     """
     offset = damage + 1
     while offset + _FRAME.size <= stop:
@@ -132,21 +132,21 @@ def intact_after(read: Read, damage: int, stop: int, max_record: int) -> int | N
 
 
 def torn_tail(read: Read, damage: int, stop: int, max_record: int) -> bool:
-    """True if what is damaged can be the one record that was being written when the crash came.
+    """True if the damage can be the one record that was being written at the moment of the crash.
 
-    It can't if more follows than one record, or if an intact one follows.
+    It can't if an intact record follows, or more bytes than one record has.
     """
-    # Appending is one record at a time: a crash tears one at most.
+    # Records are appended one at a time, so a crash tears one at most.
     short = stop - damage <= _FRAME.size + max_record
     return short and intact_after(read, damage, stop, max_record) is None
 
 
 def reader(descriptor: int) -> Read:
-    """Read from an open file."""
+    """A function that reads from an open file, at an offset."""
 
     def read(offset: int, size: int) -> bytes:
         if not hasattr(os, "pread"):
-            os.lseek(descriptor, offset, os.SEEK_SET)  # Windows; the log's own lock keeps others away.
+            os.lseek(descriptor, offset, os.SEEK_SET)  # Windows. The log's lock keeps others from moving it.
         pieces = []
         while size:
             piece = os.pread(descriptor, size, offset) if hasattr(os, "pread") else os.read(descriptor, size)

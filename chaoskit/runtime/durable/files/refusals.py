@@ -1,4 +1,4 @@
-"""The file system's refusals under the names of the taxonomy."""
+"""The file system's errors, raised as the classes of the taxonomy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from chaoskit.runtime.failures.taxonomy import DiskFull, QuotaExceeded, ReadOnly
 
 __all__ = ["named_refusals"]
 
-# Only those that Python has no class for: who catches FileNotFoundError or PermissionError keeps doing so.
+# Only errors for which Python has no class: code that catches FileNotFoundError or PermissionError still can.
+# Looked up by name, since Windows lacks two of them.
 # By name, since Windows lacks two of the numbers.
 _NAMES = {
     getattr(errno, name): cls
@@ -27,7 +28,7 @@ _NAMES = {
 
 @contextlib.contextmanager
 def named_refusals(doing: str, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Raise what the block raises, as DiskFull and its like where the error number says so.
+    """Raise the block's errors, as DiskFull and the like where the error number says so.
 
     These are OSErrors too, with the same ``errno``. ``doing`` completes "could not …".
     """

@@ -1,7 +1,7 @@
-"""The two renames that Python has no call for: exchange two names, and rename only to a free name.
+"""Two renames that Python does not offer: exchange two names, and rename only to a free name.
 
-Linux has them as ``renameat2`` (rename(2)), macOS as ``renamex_np``; each file system decides for itself
-whether it can. ``Unsupported`` says that it cannot, and that nothing was changed.
+Linux has them as ``renameat2`` (rename(2)), macOS as ``renamex_np``. Not every file system supports them;
+``Unsupported`` says that this one does not, and that nothing was changed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 __all__ = ["Identity", "Unsupported", "exchange", "identity", "rename", "rename_to_free_name"]
 
 Identity = tuple[int, int]
-"""Device and inode."""
+"""Device and inode, which a file keeps when it is renamed."""
 
 _AT_FDCWD = -100
 _CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -27,7 +27,7 @@ class Unsupported(Exception):
 
 
 def identity(path: str | os.PathLike[str]) -> Identity | None:
-    """What is behind a name, links not followed; None if nothing can be seen there."""
+    """What a name stands for, without following links; None if that cannot be found out."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -36,7 +36,7 @@ def identity(path: str | os.PathLike[str]) -> Identity | None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """As ``os.replace``, but no failure where only the answer was lost, as a share may lose it.
+    """As ``os.replace``, but succeeds if only the answer was lost, which can happen on a network share.
 
     Raises:
         OSError: the names are as they were.
@@ -50,7 +50,7 @@ def rename(source: Path, target: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Swap two names in one step; both exist at each moment, before and after.
+    """Exchange two names in one step; both exist at every moment.
 
     Raises:
         Unsupported: use another way.
@@ -60,10 +60,10 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def rename_to_free_name(source: Path, target: Path) -> None:
-    """Rename, but never over something that is there.
+    """Rename, but never replace anything.
 
     Raises:
-        FileExistsError: something is there, an empty directory included.
+        FileExistsError: the name is taken; an empty directory counts too.
         Unsupported: use another way.
         OSError: as rename(2).
     """
@@ -76,7 +76,7 @@ def _rename(source: Path, target: Path, *, linux_flag: int, macos_flag: int) -> 
         raise Unsupported
     before = identity(source)
     number = call(os.fsencode(source), os.fsencode(target), linux_flag, macos_flag)
-    # A share may lose the answer to a call that took effect: then the source stands under the other name.
+    # A share may lose the answer to a call that took effect. Then the source now has the target's name.
     if number == 0 or (before is not None and identity(target) == before):
         return
     if number in _CANNOT:

@@ -1,4 +1,4 @@
-"""One file that is being written beside its target, until it is published or discarded."""
+"""A file that is written beside its target, until it is published or discarded."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from chaoskit.runtime.failures.taxonomy import TransactionValidationError
 __all__ = ["StagedFile", "Validator", "accept", "sync_published"]
 
 Validator: TypeAlias = Callable[[Path], object]
-"""Looks at the complete content before it is published; refuses it by raising, or by returning False."""
+"""Checks the complete content before it is published; refuses it by raising, or by returning False."""
 
 
 class StagedFile:
     """A new file, hidden beside ``path``, to be written through ``descriptor``.
 
-    The file is what ``path`` leads to: a link stays, and what it points to is replaced. The mode is
-    ``mode`` if given, else that of the file that is replaced, else what the umask leaves of 0o666.
+    If ``path`` is a link, the link stays, and the file that it points to is replaced. The new file's mode is
+    ``mode`` if given, else that of the file it replaces, else 0o666 less the umask.
     """
 
     def __init__(
@@ -47,30 +47,30 @@ class StagedFile:
         self._mode = mode if mode is not None else _mode_of(self._target)
         self.path = unfinished_name(self._target)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        # A file that is to be private must be so from its first byte on.
+        # A private file must be private from its first byte on, and not only once it is complete.
         descriptor = os.open(self.path, flags, 0o666 if self._mode is None else 0o600)
         try:
             self.descriptor, self._open = descriptor, True
             mark(descriptor)
         except BaseException:
-            # Memory that ran short: the caller has nothing yet that could be discarded.
+            # Out of memory, for example. The caller has no object yet that it could discard.
             os.close(descriptor)
             os.unlink(self.path)
             raise
 
     def publish(self, validate: Validator | None = None) -> None:
-        """Put the file in its place; whatever fails before that leaves the target as it was.
+        """Give the file its name; an error before that moment leaves the target as it was.
 
         Raises:
-            OutcomeUnknown: it is in its place, but may not stay there if the power goes.
-            TransactionValidationError: ``validate`` said no.
+            OutcomeUnknown: the file has its name, but a power loss may bring the old one back.
+            TransactionValidationError: ``validate`` returned False.
         """
         accept(validate, self.path)
         if self._mode is not None:
             os.chmod(self.path, self._mode)
         if self._durability == "power-loss":
             sync_file(self.descriptor)
-        # Closed before it is published: a share may report only now that a write has failed.
+        # Closed before it is published: a network share may report a failed write only now.
         self._open = False
         os.close(self.descriptor)
         if self._exclusive:
@@ -81,7 +81,7 @@ class StagedFile:
             sync_published(self._target)
 
     def discard(self) -> None:
-        """Remove the file if that is possible; what stays is rubbish by its name."""
+        """Remove the file if possible. If not, its name tells ``clean_leftovers`` to remove it."""
         with contextlib.suppress(OSError):
             if self._open:
                 self._open = False
@@ -94,15 +94,15 @@ def accept(validate: Validator | None, path: Path) -> None:
     """Ask ``validate``, if there is one.
 
     Raises:
-        TransactionValidationError: it returned False; what it raises itself goes through as it is.
+        TransactionValidationError: it returned False. An error that it raises is passed on unchanged.
     """
-    # A coroutine is not False either: an async validator would accept everything.
+    # ``called`` refuses coroutines: an async validator would otherwise accept everything.
     if validate is not None and called("validate", validate, path) is False:
         raise TransactionValidationError(f"the validator {validate!r} refused the content of {str(path)!r}")
 
 
 def sync_published(target: Path) -> None:
-    """Make a change of the directory of ``target`` durable.
+    """Make the change of a name in the directory of ``target`` durable.
 
     Raises:
         OutcomeUnknown: the change was made, but may not survive a power loss.
@@ -126,20 +126,20 @@ def _target(path: str | os.PathLike[str], exclusive: bool) -> Path:
             raise FileExistsError(errno.EEXIST, "it exists, and exclusive=True was asked for", str(given))
         return given
     target = Path(os.path.realpath(given))
-    # One look for both questions: on a network share the name may be gone for a moment between two.
+    # One stat answers both questions: on a network share the name may be gone for a moment between two.
     kind = _kind_of(target)
     if kind == stat.S_IFDIR:
         raise IsADirectoryError(
             errno.EISDIR, "it is a directory; expected a file or a free name", str(target)
         )
     if kind not in (None, stat.S_IFREG):
-        # As root a rename over /dev/null succeeds, and the machine is broken.
+        # If root renames a file over /dev/null, that succeeds, and breaks the machine.
         raise wrong("path", os.fspath(path), "a regular file or a free name", "Open it and write to it.")
     return target
 
 
 def _kind_of(target: Path) -> int | None:
-    """The type bits of what is there; None for a free name."""
+    """The type bits of the target's mode; None if the name is free."""
     try:
         return stat.S_IFMT(os.stat(target).st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -157,6 +157,7 @@ def _to_free_name(source: Path, target: Path) -> None:
     try:
         rename_to_free_name(source, target)
     except Unsupported:
+        # A hard link refuses a name that is taken, on file systems that have hard links.
         before = identity(source)
         try:
             os.link(source, target)

@@ -1,4 +1,4 @@
-"""Putting a directory in place of another, by the best way that the file system has.
+"""Putting a directory in place of another, in the best way that the file system offers.
 
 ==================  =====================================================  =======================
 way                 when                                                   readers in between see
@@ -9,8 +9,8 @@ swap of a link      it can't, and the target is a link to a directory      the o
 two renames         it can't, and the target is a directory                nothing, for a moment
 ==================  =====================================================  =======================
 
-Only the last has a moment in which a crash leaves no target: then the old directory is beside it, under a
-name that ends with ``.old``, and ``restore`` puts it back.
+Only with the last can a crash leave no target. Then the old directory is beside it, under a name that ends
+with ``.old``, and ``restore`` puts it back.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ def place_new(stage: Path, target: Path) -> None:
     """Give a directory its name, which must be free.
 
     Raises:
-        FileExistsError: it is not.
+        FileExistsError: the name is taken.
     """
     try:
         rename_to_free_name(stage, target)
     except Unsupported:
-        # Looked at before, since a plain rename replaces an empty directory without a word. Between the
-        # look and the rename another process may make one: then that is replaced, and nothing is lost.
+        # Checked first, since a plain rename replaces an empty directory and reports success. If another
+        # process creates one in between, that empty one is replaced, and nothing is lost.
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, "it exists; expected a free name", str(target)) from None
         rename(stage, target)
 
 
 def replace_directory(stage: Path, target: Path, *, sync: bool) -> Path | None:
-    """Put ``stage`` in place of ``target``; the path at which what was there before is now.
+    """Put ``stage`` in place of ``target``; return the path of what was replaced.
 
-    That is to be removed once the change is durable. None if there is nothing to remove.
+    The caller removes that once the change is durable. None if there is nothing to remove.
     """
     try:
         exchange(stage, target)
@@ -70,7 +70,7 @@ def _swap_link(stage: Path, target: Path, *, sync: bool) -> Path | None:
     tree = unfinished_name(target, "tree")
     rename(stage, tree)
     if sync:
-        # Else the link may become durable before what it points to.
+        # Otherwise the link may become durable before the directory that it points to.
         sync_directory(target.parent)
     link = unfinished_name(target)
     os.symlink(tree.name, link)
@@ -81,7 +81,7 @@ def _swap_link(stage: Path, target: Path, *, sync: bool) -> Path | None:
             os.unlink(link)
             rename(tree, stage)
         raise
-    # What the link led to is removed only if it was put there by this function.
+    # The directory behind the old link is removed only if this function put it there.
     known = parse(before.name)
     return before if known and known.kind == "tree" and before.parent == target.parent else None
 
@@ -98,7 +98,7 @@ def _two_renames(stage: Path, target: Path) -> Path:
 
 
 def restore(old: Path, target: Path) -> bool:
-    """Undo half a replacement by two renames: put the old directory back if nothing is in its place."""
+    """Undo half a replacement by two renames: put the old directory back if its name is free."""
     if os.path.lexists(target):
         return False
     try:
@@ -109,13 +109,13 @@ def restore(old: Path, target: Path) -> bool:
 
 
 def remove_tree(path: Path) -> bool:
-    """Remove a directory with all in it, or a link; False if something could not be removed.
+    """Remove a link, or a directory and everything in it; False if part of it could not be removed.
 
-    Raises nothing: what is removed here has been replaced already, and an error would deny that.
+    Never raises an OSError: this was replaced successfully, and an error would make it look otherwise.
     """
     try:
         led_to = path.parent / os.readlink(path)
-    except OSError:  # No link, or one that cannot be read: rmtree refuses that by itself.
+    except OSError:  # Not a link, or an unreadable one, which rmtree refuses by itself.
         shutil.rmtree(path, ignore_errors=True)
     else:
         with contextlib.suppress(OSError):

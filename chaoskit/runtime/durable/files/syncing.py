@@ -1,8 +1,8 @@
-"""Waiting until what was written is on the medium.
+"""Waiting until written data is on the medium.
 
-An fsync that failed is never tried again on the same descriptor: the kernel has marked the pages as
-clean, and the second try succeeds without writing anything. After an error from
-these functions the data has to be written again, to a new file or through a new descriptor.
+A failed fsync is never repeated on the same descriptor: the kernel has marked the pages as clean, and a
+second fsync succeeds without writing anything. After an error from these functions the data has to be
+written again, to a new file or through a new descriptor.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def sync_file(descriptor: int) -> None:
     """Return when the content and the attributes of an open file are durable.
 
     Raises:
-        OSError: they may or may not be; see above.
+        OSError: it is unknown whether they are; see above.
     """
     if sys.platform == "darwin" and _full_sync(descriptor):
         return
@@ -30,7 +30,11 @@ def sync_file(descriptor: int) -> None:
 
 
 def sync_data(descriptor: int) -> None:
-    """The same for content and size alone, which saves the journal a write where there is fdatasync."""
+    """As ``sync_file``, for content and size alone, which needs no journal write where fdatasync exists.
+
+    Raises:
+        OSError: as ``sync_file``.
+    """
     if hasattr(os, "fdatasync"):
         os.fdatasync(descriptor)
     else:
@@ -38,14 +42,14 @@ def sync_data(descriptor: int) -> None:
 
 
 def _full_sync(descriptor: int) -> bool:
-    """Empty the drive's cache too, which macOS does only on request; False where the volume cannot."""
+    """Empty the drive's cache too, which macOS does only on request; False if the volume cannot."""
     import fcntl
 
     try:
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined, unused-ignore]
     except OSError as error:
         if error.errno in (errno.ENOTSUP, errno.EINVAL, errno.ENOTTY):
-            return False  # A network volume: fsync is then all that can be asked for.
+            return False  # A network volume: fsync is all that it offers.
         raise
     return True
 
@@ -54,7 +58,7 @@ def sync_directory(path: str | os.PathLike[str]) -> None:
     """Return when the entries of a directory are durable. Does nothing on Windows, which has no call for it.
 
     Raises:
-        StorageError: the file system cannot do that, so that the promise cannot be made there.
+        StorageError: the file system cannot sync directories.
         OSError: any other failure.
     """
     if sys.platform == "win32":
@@ -77,7 +81,10 @@ def sync_directory(path: str | os.PathLike[str]) -> None:
 def sync_tree(directory: Path) -> None:
     """Return when everything below a directory, and its own entries, is durable.
 
-    Links are entries; what they point to is not looked at.
+    Links are synced as entries; they are not followed.
+
+    Raises:
+        StorageError, OSError: as ``sync_directory``.
     """
     with os.scandir(directory) as entries:
         found = list(entries)
@@ -90,7 +97,7 @@ def sync_tree(directory: Path) -> None:
 
 
 def _sync_path(path: str) -> None:
-    # Windows flushes only through a descriptor that may write.
+    # Windows flushes only a descriptor that is open for writing.
     access = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY | os.O_CLOEXEC
     descriptor = os.open(path, access)
     try:

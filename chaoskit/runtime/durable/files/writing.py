@@ -1,4 +1,4 @@
-"""Whole files: a reader sees the old content or the new one, never neither, never a mix."""
+"""Whole files: a reader sees the old content or the new one, never a mixture, and never none."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def write_file(
     """Give a file this content, or leave it as it is.
 
     When this returns, the content survives the crash that ``durability`` names. Text is written as UTF-8,
-    line ends as they are. ``validate`` gets the path of the complete new file before it is published.
-    ``exclusive`` publishes only to a free name. The permissions of a file that is replaced stay, unless
-    ``mode`` is given; its owner, its access lists and its other hard links do not.
+    without changing its line ends. ``validate`` gets the path of the complete new file before that is
+    published. With ``exclusive`` the name must be free. A file that is replaced passes on its permissions
+    unless ``mode`` is given, but not its owner, its access lists or its other hard links.
 
     Raises:
         OutcomeUnknown: the new content is in place, but a power loss may bring the old one back.
-        FileExistsError: ``exclusive``, and there is one.
+        FileExistsError: the name is taken, and ``exclusive`` was given.
         TransactionValidationError: ``validate`` returned False.
         DiskFull, OSError: the file is as it was.
     """
-    # Before anything is touched: a lone surrogate is an error of the caller.
+    # First, while nothing has been touched: it raises if the text holds a lone surrogate.
     content = data.encode() if isinstance(data, str) else data
     write_buffers(path, [content], durability=durability, validate=validate, exclusive=exclusive, mode=mode)
 
@@ -54,7 +54,7 @@ def write_buffers(
     exclusive: bool = False,
     mode: int | None = None,
 ) -> None:
-    """As ``write_file``, for content in several pieces that need not be joined."""
+    """As ``write_file``, for content in several pieces, which are written one after the other."""
     synchronous("validate", validate)
     with named_refusals("write", path):
         staged = StagedFile(path, durability=durability, exclusive=exclusive, mode=mode)
@@ -68,7 +68,7 @@ def write_buffers(
 
 
 def _write(descriptor: int, data: Bytes) -> None:
-    """All of it: a call may write less than it is given, and says so."""
+    """Write all of ``data``: one call may write only a part."""
     rest = memoryview(data).cast("B")
     while rest:
         rest = rest[os.write(descriptor, rest) :]
@@ -107,21 +107,21 @@ def open_atomic(
     exclusive: bool = False,
     permissions: int | None = None,
 ) -> Iterator[IO[Any]]:
-    """Open a file to be written; at the end of the block it replaces what ``path`` held, all at once.
+    """Open a file for writing; at the end of the block it replaces the content of ``path``, all at once.
 
-    A block that is left by an error changes nothing. Text is UTF-8 unless ``encoding`` says otherwise.
-    ``permissions`` is what ``write_file`` calls ``mode``; all else, and what is raised, is as there.
+    If the block raises, nothing is changed. Text is UTF-8 unless ``encoding`` says otherwise.
+    ``permissions`` is what ``write_file`` calls ``mode``; the other parameters and the errors are the same.
     """
     if mode.replace("+", "").replace("b", "").replace("t", "") != "w":
         raise wrong("mode", mode, "'wb', 'w', 'w+b' or 'w+'", "To make a new file only, give exclusive=True.")
     synchronous("validate", validate)
-    # Only what is done here gets a name: an error of the block may be about any other file.
+    # Not around the block: its errors may be about any other file, and this would give them this one's name.
     with named_refusals("write", path):
         staged = StagedFile(path, durability=durability, exclusive=exclusive, mode=permissions)
     file = None
     try:
         text = None if "b" in mode else encoding or "utf-8"
-        # closefd: the descriptor is synced after the buffers were written, even if the block closed it.
+        # closefd=False: even if the block closes the file, the descriptor is still needed to sync it.
         file = open(staged.descriptor, mode, encoding=text, closefd=False)  # noqa: SIM115
         yield file
         with named_refusals("write", path):

@@ -1,4 +1,4 @@
-"""Snapshots of state: a codec that executes nothing, and a folder that keeps the last ones."""
+"""Snapshots of state: a codec that executes nothing, and a directory that keeps the newest."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""The checksums that a snapshot may carry: which one stands in the snapshot itself.
+"""The checksums that a snapshot may carry. The snapshot itself names the one it has.
 
 ======  ==========================  ===============================================================
 name    speed, 8 MB                 for
 ======  ==========================  ===============================================================
-sha256  4 to 20 ms by processor     everything; always there, also proves that it is not forged if
-                                    the digest is kept elsewhere
-xxh3    0.3 ms                      large states: against accidents, not against an adversary. Needs the
-                                    package ``xxhash``
+sha256  4 to 20 ms by processor     everything. Always available. Also reveals a forged snapshot, if
+                                    its digest is kept elsewhere
+xxh3    0.3 ms                      large states. Guards against accidents, not against an adversary.
+                                    Needs the package ``xxhash``
 ======  ==========================  ===============================================================
 """
 
@@ -28,10 +28,10 @@ _SIZES: dict[str, int] = {"sha256": 32, "xxh3": 16}
 
 
 def check_checksum(name: str) -> Checksum:
-    """The checksum of this name, which can be computed here.
+    """Return ``name``, after checking that this checksum can be computed here.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no checksum of that name.
         ConfigurationError: the package that computes it is not installed.
     """
     for known in get_args(Checksum):
@@ -44,12 +44,12 @@ def check_checksum(name: str) -> Checksum:
 
 
 def size_of(name: str) -> int | None:
-    """The length of its digest in bytes; None if no such checksum is known."""
+    """The length of a checksum's digest in bytes; None if no such checksum is known."""
     return _SIZES.get(name)
 
 
 def digest_of(name: str, pieces: Iterable[Any]) -> bytes:
-    """The digest of the pieces, one after the other.
+    """The digest of the pieces, joined in order.
 
     Raises:
         ConfigurationError: the package that computes it is not installed.

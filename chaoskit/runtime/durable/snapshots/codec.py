@@ -21,17 +21,21 @@ Class = TypeVar("Class", bound=type)
 
 
 class StateCodec:
-    """Writes state as a typed JSON head and raw buffers, with a checksum; reads it back the same.
+    """Writes state as a typed JSON head and raw buffers, with a checksum, and reads back an equal state.
 
-    Known are None, bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset,
+    It knows None, bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset,
     datetime, date, time, timedelta, Decimal, UUID, Path, ``array.array``, arrays and scalars of NumPy, and
     DataFrame, Series and Timestamp of pandas. Dataclasses, enums and other classes have to be registered.
-    A type that is not known is refused, and so is a subclass: nothing comes back as something else. One
-    object at several places comes back as several.
+    Unknown types are refused, and so are subclasses: every value comes back with the type that it had. An
+    object that stands at several places comes back as several objects.
 
-    Loading imports and executes nothing that a snapshot says, unless ``pickle`` was given: then what else
-    there is, is pickled and signed. ``checksum`` is ``"sha256"``, or ``"xxh3"`` with the package xxhash,
+    Loading never imports or executes anything that a snapshot names, unless ``pickle`` is given: then all
+    other types are pickled and signed. ``checksum`` is ``"sha256"``, or ``"xxh3"`` with the package xxhash,
     which is many times faster and guards against accidents only.
+
+    Raises:
+        UsageError: there is no such checksum.
+        ConfigurationError: the package xxhash is not installed.
     """
 
     def __init__(self, *, checksum: Checksum = "sha256", pickle: SignedPickle | None = None) -> None:
@@ -46,31 +50,31 @@ class StateCodec:
         encode: Callable[[Any], Any] | None = None,
         decode: Callable[[Any], Any] | None = None,
     ) -> Class:
-        """Let objects of exactly this class be saved, under ``name`` or the class's own name; returns it.
+        """Let objects of exactly this class be saved, under ``name`` or their class's name; return it.
 
-        A dataclass is saved by its fields and made again by calling the class; a field that an older
-        snapshot lacks gets its default. An enum is saved by the name of its member. For any other class
-        give both functions: ``encode`` makes something that can be saved, ``decode`` gets that.
+        A dataclass is saved as its fields, and loaded by calling the class; a field that an older snapshot
+        lacks gets its default. An enum member is saved as its name. For any other class give both functions:
+        ``encode`` turns an object into something that can be saved, and ``decode`` turns that back.
 
         Raises:
-            UsageError: it is neither, and there are no functions; or the name is another class's.
+            UsageError: the class is neither, and the functions are missing; or another class has the name.
         """
         self._registry.add(cls, name, encode, decode)
         return cls
 
     def pieces(self, state: Any, meta: Mapping[str, Any] | None = None) -> list[Buffer]:
-        """The bytes of ``dumps`` in pieces: buffers of the state itself where that saves a copy.
+        """The bytes of ``dumps`` in pieces. Large ones are buffers of the state itself, which saves a copy.
 
-        ``meta`` is JSON that can be read without the state.
+        ``meta`` holds JSON values that can be read without loading the state.
 
         Raises:
-            CheckpointError: a part of the state cannot be saved; names the way to it.
+            CheckpointError: a part of the state cannot be saved; the message says where it is.
         """
         try:
             encoder = Encoder(self._registry, self._pickle)
             return pack(encoder(state), dict(meta or {}), encoder.buffers(), self._checksum)
         except (Unstorable, UnicodeEncodeError, RecursionError):
-            pass  # Told better below.
+            pass  # Repeated below in a way that finds the part at fault.
         return self._precisely(state, dict(meta or {}))
 
     def dumps(self, state: Any) -> bytes:
@@ -82,10 +86,10 @@ class StateCodec:
         return b"".join(self.pieces(state))
 
     def loads(self, data: Buffer) -> Any:
-        """The state. Arrays lie in ``data`` itself where that may be written, else they are copies.
+        """The state. If ``data`` is writable, arrays share its memory; otherwise they are copies.
 
         Raises:
-            RecordCorrupt: the bytes are not those that were written.
+            RecordCorrupt: the bytes are not the ones that were written, or a class can't build its object.
             StoreTooNew: a newer version has written them.
             SecurityError: a pickle is not signed with this key.
             ConfigurationError: a class is not registered, or a key or a package is missing.
@@ -100,11 +104,11 @@ class StateCodec:
         except Exception as error:
             raise RecordCorrupt(
                 f"the snapshot is whole, but its state cannot be built: {type(error).__name__}: {error}",
-                hint="A class may have changed since; else load the snapshot before it.",
+                hint="A class may have changed since it was saved. If not, load the snapshot before it.",
             ) from error.__cause__
 
     def _precisely(self, state: Any, meta: dict[str, Any]) -> list[Buffer]:
-        """Once more, value by value: it may succeed after all, and else knows where it fails."""
+        """Encode value by value. Either this succeeds after all, or it knows where it failed."""
         encoder = Encoder(self._registry, self._pickle, precise=True)
         try:
             return pack(encoder(state), meta, encoder.buffers(), self._checksum)
@@ -119,6 +123,6 @@ class StateCodec:
 
 def _missing(error: ImportError) -> ChaoskitError:
     return ConfigurationError(
-        f"the snapshot holds what the package {error.name!r} has made, which cannot be imported: {error}",
+        f"the snapshot holds values of the package {error.name!r}, which cannot be imported: {error}",
         hint=f"Install {error.name}.",
     )

@@ -1,10 +1,10 @@
 """The bytes of a snapshot: an envelope, the state in JSON, raw buffers, and a checksum of it all.
 
 =======================  ===================================================================
-bytes                    what
+bytes                    content
 =======================  ===================================================================
-0 to 8                   what marks the file, with characters that a transfer as text changes
-8 to 12, 12 to 16        version of this form; CRC-32 of the envelope
+0 to 8                   the magic, with characters that a transfer as text would change
+8 to 12, 12 to 16        version of this format; CRC-32 of the envelope
 16 to 24                 length of the envelope
 24 to …                  the envelope, JSON: ``checksum``, ``state`` and ``buffers`` (their lengths), ``meta``
 …                        the state, JSON
@@ -43,7 +43,7 @@ PREFIX_SIZE = _PREFIX.size
 
 @dataclass(frozen=True)
 class Envelope:
-    """What is known of a snapshot without its state."""
+    """The facts about a snapshot that can be read without its state. Lengths are in bytes."""
 
     checksum: str
     state: int
@@ -53,7 +53,7 @@ class Envelope:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What a snapshot holds, its checksum verified."""
+    """The content of a snapshot whose checksum was verified."""
 
     state: Any
     buffers: list[memoryview]
@@ -63,7 +63,7 @@ def pack(state: Any, meta: dict[str, Any], buffers: Sequence[Buffer], checksum: 
     """The snapshot in pieces, so that large buffers need not be copied.
 
     Raises:
-        UnicodeEncodeError: a text has a lone surrogate.
+        UnicodeEncodeError: a text holds a lone surrogate.
     """
     text = _json(state)
     sizes = [memoryview(buffer).nbytes for buffer in buffers]
@@ -72,7 +72,7 @@ def pack(state: Any, meta: dict[str, Any], buffers: Sequence[Buffer], checksum: 
     pieces: list[Buffer] = [prefix, envelope, text]
     length = len(prefix) + len(envelope) + len(text)
     for buffer, size in zip(buffers, sizes, strict=True):
-        # Arrays are used where they are read to, and want to be aligned.
+        # Arrays are used in the memory that the file is read into, and must be aligned there.
         padding = -length % _ALIGN
         pieces += [bytes(padding), buffer]
         length += padding + size
@@ -80,17 +80,17 @@ def pack(state: Any, meta: dict[str, Any], buffers: Sequence[Buffer], checksum: 
 
 
 def _json(value: Any) -> bytes:
-    # Strict where json is not: no NaN; and without its look for circles, which the encoder has had.
+    # No NaN, which json writes by default; and no check for circles, since the encoder has made it.
     return json.dumps(
         value, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
     ).encode()
 
 
 def unpack(data: memoryview) -> Unpacked:
-    """Verify and take apart.
+    """Verify a snapshot and split it into its parts.
 
     Raises:
-        RecordCorrupt: these are not the bytes that ``pack`` has made.
+        RecordCorrupt: these are not bytes that ``pack`` has made.
         StoreTooNew: a newer version has made them.
         ConfigurationError: the checksum cannot be computed here.
     """
@@ -115,7 +115,7 @@ def unpack(data: memoryview) -> Unpacked:
 
 
 def envelope_length(prefix: Buffer) -> int:
-    """How long the envelope is that follows these first ``PREFIX_SIZE`` bytes.
+    """The length in bytes of the envelope that follows these first ``PREFIX_SIZE`` bytes.
 
     Raises:
         RecordCorrupt, StoreTooNew: as ``unpack``.
@@ -125,14 +125,14 @@ def envelope_length(prefix: Buffer) -> int:
     magic, version, _, length = _PREFIX.unpack(prefix)
     # Before the version: in another kind of file that number means nothing.
     if magic != _MAGIC:
-        raise _corrupt("does not begin as one", "the bytes of a snapshot")
+        raise _corrupt("does not begin as a snapshot does", "the bytes of a snapshot")
     if version > _FORMAT:
         raise StoreTooNew(f"the snapshot has format {version}; expected {_FORMAT} or less")
     return int(length)
 
 
 def read_envelope(data: Buffer) -> Envelope:
-    """The envelope, from the first bytes of a snapshot up to its end at least.
+    """The envelope. ``data`` must reach from the first byte of a snapshot to the envelope's end at least.
 
     Raises:
         RecordCorrupt, StoreTooNew: as ``unpack``.

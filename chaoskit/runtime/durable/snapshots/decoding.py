@@ -1,4 +1,4 @@
-"""The tree of a snapshot back to the state. Nothing that stands in it is imported, called or executed."""
+"""The tree of a snapshot back to the state. Nothing that a snapshot names is imported, called or executed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _NESTED = frozenset({dict, list})
 class StateDecoder:
     """Decodes one state.
 
-    Raises whatever comes of a tree that ``Encoder`` has not made: the caller turns that into one error.
+    Given a tree that ``Encoder`` has not made, it may raise almost anything; the caller turns that into one
+    error.
     """
 
     def __init__(
@@ -47,13 +48,13 @@ class StateDecoder:
         if tag is None:
             return {key: self(item) for key, item in node.items()}
         simple = FROM_JSON.get(tag)
-        # A tag that is not known is a KeyError, which the caller turns into the one error.
+        # An unknown tag is a KeyError, which the caller turns into the one error.
         return simple(node) if simple is not None else _TAGS[tag](self, node)
 
     def _floats_of(self, node: Mapping[str, Any]) -> list[float]:
         start, count = node["at"], node["n"]
         found = self._floats[start : start + count].tolist()
-        # A slice takes any numbers: without this, damage would come back as fewer values.
+        # A slice accepts any bounds: without this check, damage would come back as fewer values.
         if start < 0 or count < 0 or len(found) != count:
             raise ValueError("there are not this many floats")
         return found

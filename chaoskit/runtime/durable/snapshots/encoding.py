@@ -1,8 +1,8 @@
 """State to a tree that JSON can hold, and raw buffers.
 
-Walking a state value by value is what would cost most. So what is alike is taken together: a list of
-floats becomes raw bytes in one call, a list of dictionaries with the same keys becomes one list for each
-key, a list of lists one list and its lengths. What that leaves to walk is small, however long the lists.
+Visiting every value is what would cost most, so values of one kind are handled together: a list of floats
+becomes raw bytes in one call, a list of dictionaries with the same keys becomes one list for each key, and a
+list of lists becomes one list and its lengths. Few values are then left to visit, however long the lists.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from chaoskit.runtime.durable.snapshots.signed import SignedPickle
 __all__ = ["MAX_DEPTH", "Encoder", "Unstorable"]
 
 MAX_DEPTH = 100
-"""Deeper states are refused, and by that those that contain themselves where nothing else has told."""
+"""Deeper states are refused. That also ends the walk through a state that contains itself unnoticed."""
 
 _FEW = 4
-"""Lists shorter than this are walked: what is saved by taking them together is less than it costs."""
+"""Lists shorter than this are visited item by item, since handling them together costs more than it saves."""
 
 _LARGE_BYTES = 256
-"""From here on bytes go to a buffer, and are not written as text in the head."""
+"""Bytes of this length and more go to a buffer, and are not written as text in the head."""
 
 _AS_IT_IS = frozenset({str, bool, type(None)})
 
 
 class Unstorable(Exception):
-    """A part of the state that cannot be written: why, and the way to it, from the inside out."""
+    """A part of the state that cannot be written: why, and the steps that lead to it, innermost first."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -45,9 +45,9 @@ class Unstorable(Exception):
 class Encoder:
     """Encodes one state.
 
-    ``precise`` walks it value by value. That is slower, and finds the way to what cannot be stored; and it
-    is right also for states in which one object stands at several places, which taking together could
-    multiply.
+    ``precise`` visits every value. That is slower, and finds where the part is that cannot be stored. It is
+    also right for states in which one object stands at several places: handling lists together could write
+    such an object exponentially often.
     """
 
     def __init__(self, registry: Registry, pickle: SignedPickle | None, *, precise: bool = False) -> None:
@@ -60,13 +60,13 @@ class Encoder:
         self._buffers: list[Buffer] = []
 
     def put(self, data: Any) -> int:
-        """Keep a buffer; its number. Buffer 0 is that of all floats."""
-        # Kept as it is: it is copied once, into the file.
+        """Keep a buffer and return its number. Number 0 is the buffer of all floats."""
+        # Not copied here, but only once, into the file.
         self._buffers.append(data)
         return len(self._buffers)
 
     def buffers(self) -> list[Buffer]:
-        """All buffers, when the whole state is encoded."""
+        """All buffers. Valid once the whole state is encoded."""
         if sys.byteorder == "big":
             self._floats.byteswap()
         return [memoryview(self._floats).cast("B"), *self._buffers]
@@ -75,7 +75,7 @@ class Encoder:
         """A value as JSON.
 
         Raises:
-            Unstorable: it, or a part of it, cannot be written.
+            Unstorable: the value, or a part of it, cannot be written.
         """
         kind = type(value)
         simple = TO_JSON.get(kind)
@@ -105,7 +105,7 @@ class Encoder:
     def _simple(self, kind: type, to_json: Callable[[Any], Any], value: Any) -> Any:
         if kind is bytes and len(value) >= _LARGE_BYTES:
             return {"$": "raw", "b": self.put(value)}
-        # Otherwise json finds a lone surrogate itself, for the whole state at once.
+        # Otherwise a lone surrogate is found when the JSON is encoded, for the whole state at once.
         if self._precise and kind is str:
             _check_text(value)
         try:
@@ -144,7 +144,7 @@ class Encoder:
 
     def _lists(self, items: list[list[Any]]) -> Any:
         self._refuse_shared(items)
-        # One list of all: the lists of a table are short and many.
+        # Joined into one: tables often consist of many short lists.
         flat = list(chain.from_iterable(items))
         return {"$": "lists", "n": list(map(len, items)), "v": self(flat)}
 
@@ -152,14 +152,14 @@ class Encoder:
         keys = list(items[0])
         if not keys or not set(map(type, keys)) <= {str}:
             return None
-        # In this order, too: dictionaries that come back in another would not be what was saved.
+        # In the same order too: a dictionary whose keys come back in another order is not what was saved.
         if any(list(item) != keys for item in items):
             return None
         self._refuse_shared(items)
         return {"$": "records", "k": keys, "v": [self([item[key] for item in items]) for key in keys]}
 
     def _refuse_shared(self, items: Iterable[Any]) -> None:
-        """Leave to the precise walk what may contain itself, before it is multiplied."""
+        """Raise, so that the precise walk takes over, if an object could contain itself or be repeated."""
         numbers = list(map(id, items))
         if len(set(numbers)) < len(numbers) or not self._within.isdisjoint(numbers):
             raise Unstorable("one object stands at several places")
@@ -169,7 +169,7 @@ class Encoder:
 
     def _set(self, value: Any) -> Any:
         try:
-            # So that equal states have equal bytes; where that can't be had, they just have not.
+            # Sorted, so that equal states have equal bytes. Where the items have no order, they may not.
             items = sorted(value)
         except TypeError:
             items = list(value)
@@ -181,10 +181,10 @@ class Encoder:
             plain = self._calling(f"encode of {known.name!r}", known.encode, value)
             return {"$": "object", "t": known.name, "v": self._step(f".({known.name})", self, plain)}
         for package, name, encode in _FOREIGN:
-            # Not imported: a value of a package can only exist where the package is loaded.
+            # Looked up, not imported: a value of a package can exist only if the package is loaded.
             module = sys.modules.get(package)
             if module is not None and isinstance(value, base := getattr(module, name)):
-                # Subclasses may hold more; scalars are all subclasses of the one that is asked for.
+                # The exact class, since a subclass may hold more. NumPy scalars are subclasses of generic.
                 if type(value) is base or (package == "numpy" and name == "generic"):
                     return self._calling(f"{package}.{name}", encode, self, value)
                 break
@@ -243,4 +243,4 @@ _FOREIGN: tuple[tuple[str, str, Callable[[Encoder, Any], Any]], ...] = (
     ("pandas", "Series", lambda encoder, value: frames.series_to_json(value, encoder)),
     ("pandas", "Timestamp", lambda encoder, value: frames.timestamp_to_json(value, encoder)),
 )
-"""What can only be in a state if its package is loaded: nothing is imported to find out."""
+"""Types of packages, and how their values are encoded. No package is imported for the comparison."""

@@ -1,4 +1,4 @@
-"""The last snapshots of a job, each a file in one directory."""
+"""The newest snapshots of a job, each as a file in one directory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ _MISSING: Any = object()
 
 @dataclass(frozen=True)
 class SnapshotInfo:
-    """One snapshot. ``at`` is seconds since the epoch, ``size`` bytes on disk."""
+    """One snapshot. ``at`` is in seconds since the epoch, ``size`` in bytes on disk.
+
+    ``emergency`` is True for one that :meth:`Snapshots.emergency` saved.
+    """
 
     number: int
     path: Path
@@ -44,12 +47,15 @@ class SnapshotInfo:
 
 
 class Snapshots:
-    """Saves the state of a job, keeps the last ``keep`` of them, and loads the newest.
+    """Saves the state of a job, keeps the newest ``keep`` snapshots, and loads the newest.
 
-    A ``save`` that returned survives the crash that ``durability`` names, and one that was interrupted
-    leaves the snapshots before it. Several processes may save at once: each snapshot has a number of its
-    own, from 1. The directory is made when the first is saved, with a file of ``reserve`` bytes that
-    ``emergency`` gives up when the disk is full.
+    A snapshot survives the crash that ``durability`` names once ``save`` has returned; an interrupted
+    ``save`` leaves the earlier ones. Several processes may save at once: each snapshot has a number of its
+    own, counted from 1. The first ``save`` creates the directory, and in it a file of ``reserve`` bytes,
+    which ``emergency`` gives up when the disk is full.
+
+    Raises:
+        UsageError: ``job`` cannot be part of a file's name, ``keep`` is less than 1, or an unknown level.
     """
 
     def __init__(
@@ -77,12 +83,12 @@ class Snapshots:
         self._prepared = False
 
     def save(self, state: Any, *, stage: str = "", description: str = "") -> SnapshotInfo:
-        """Save the state, then remove what is beyond ``keep``.
+        """Save the state, then remove the oldest snapshots beyond ``keep``.
 
         Raises:
             CheckpointError: a part of the state cannot be saved. Nothing was written.
-            OutcomeUnknown: it is saved, but may not survive a power loss.
-            DiskFull, OSError: it is not saved. Those before it are there.
+            OutcomeUnknown: the state is saved, but may not survive a power loss.
+            DiskFull, OSError: the state is not saved. Earlier snapshots are intact.
         """
         info = self._save(state, stage, description, emergency=False)
         self.prune()
@@ -93,11 +99,12 @@ class Snapshots:
     ) -> Any:
         """The state of one snapshot: by its number, or the newest.
 
-        A damaged newest one is an error, since to go back in silence would repeat work; to go back to the
+        If the newest is damaged, that is an error, since going back silently would repeat work. To load the
         newest that can be read, ask for ``"latest-intact"``.
 
         Raises:
-            CheckpointError: there is none, and no ``default`` was given.
+            CheckpointError: there is no such snapshot, and no ``default`` was given.
+            UsageError: ``which`` is none of the three.
             RecordCorrupt, StoreTooNew, ConfigurationError, SecurityError: as ``StateCodec.loads``.
         """
         numbers = self._numbers()
@@ -127,7 +134,7 @@ class Snapshots:
         return default
 
     def list(self) -> Sequence[SnapshotInfo]:
-        """All of them, oldest first; of a damaged one only number, path and size are known."""
+        """All snapshots, oldest first. Of a damaged one only number, path and size are known."""
         found = []
         for number in self._numbers():
             with contextlib.suppress(FileNotFoundError):
@@ -135,7 +142,7 @@ class Snapshots:
         return found
 
     def verify(self) -> dict[int, str]:
-        """Load each one; what is wrong, by number. Empty if all can be loaded."""
+        """Load each snapshot; return what is wrong, by number. Empty if all can be loaded."""
         wrong_ones = {}
         for number in self._numbers():
             try:
@@ -147,14 +154,17 @@ class Snapshots:
         return wrong_ones
 
     def prune(self) -> int:
-        """Remove all but the last ``keep``; how many were removed. What cannot be removed stays for later."""
+        """Remove all but the newest ``keep``; return how many were removed.
+
+        Files that cannot be removed now are left for the next time.
+        """
         return sum(map(self._remove, self._numbers()[: -self._keep]))
 
     def emergency(self, state: Any, *, description: str = "") -> SnapshotInfo | None:
-        """Save in spite of a full disk, for handlers of errors: never raises an ``Exception``.
+        """Save in spite of a full disk. For error handlers: never raises an ``Exception``.
 
-        Gives up the reserve first, then the oldest snapshots one by one, but never the newest. None if it
-        could not be saved; the logger ``chaoskit`` then says why.
+        Gives up the reserve first, then the oldest snapshots one by one, but never the newest. Returns None
+        if the state could not be saved; the logger ``chaoskit`` then says why.
         """
         try:
             self._reserve.give_up()
@@ -179,20 +189,20 @@ class Snapshots:
         return SnapshotInfo(number, self._path(number), size, at, stage, description, emergency)
 
     def _write(self, pieces: Sequence[Buffer]) -> int:
-        # The directory is there: if it can't be found, its newest number is not known, and a lower one would
-        # never be loaded.
+        # The directory exists by now. If it can't be found after all, its newest number is unknown, and a
+        # snapshot with a lower number would never be loaded.
         numbers = self._numbers(must_exist=True)
         number = numbers[-1] + 1 if numbers else 1
         while True:
             try:
                 write_buffers(self._path(number), pieces, durability=self._durability, exclusive=True)
             except FileExistsError:
-                number += 1  # Another process has saved meanwhile.
+                number += 1  # Another process has saved one meanwhile.
             else:
                 return number
 
     def _prepare(self, *, reserve: bool) -> None:
-        """Once: the directory, without what dead processes have left, and with the reserve."""
+        """Once: create the directory, remove what dead processes left in it, and set the reserve aside."""
         if self._prepared:
             return
         if reserve or not self._directory.is_dir():
@@ -220,7 +230,7 @@ class Snapshots:
 
     def _content(self, number: int) -> bytearray:
         with open_regular(self._path(number)) as file:
-            # Memory that may be written, so that arrays can stay where they are read to.
+            # Writable memory, so that the codec can use arrays in place instead of copying them.
             content = bytearray(os.fstat(file.fileno()).st_size)
             rest = memoryview(content)
             while rest and (count := file.readinto(rest)):

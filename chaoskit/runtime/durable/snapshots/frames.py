@@ -1,4 +1,4 @@
-"""Tables of pandas, column by column, so that numbers stay raw bytes and nothing is guessed when loading.
+"""Tables of pandas, column by column, so that numbers stay raw bytes and loading guesses nothing.
 
 pandas is imported only to load what it has saved.
 """
@@ -23,11 +23,15 @@ class Values(Protocol):
     """Encodes the parts of a value, or decodes them."""
 
     def __call__(self, value: Any, /) -> Any:
-        """The other form of it."""
+        """The encoded or decoded form of a value."""
 
 
 def frame_to_json(value: Any, encode: Values) -> Any:
-    """Raises TypeError for a kind of column that has no form here."""
+    """A DataFrame as JSON.
+
+    Raises:
+        TypeError: a column has a dtype that snapshots cannot hold.
+    """
     return {
         "$": "frame",
         "c": [_column(value.iloc[:, at], encode) for at in range(value.shape[1])],
@@ -38,7 +42,11 @@ def frame_to_json(value: Any, encode: Values) -> Any:
 
 
 def frame_from_json(node: Mapping[str, Any], decode: Values) -> Any:
-    """The table that ``node`` describes. Raises ValueError if its columns are not of one length."""
+    """The table that ``node`` describes.
+
+    Raises:
+        ValueError: its columns differ in length.
+    """
     pandas = import_module("pandas")
     index = index_from_json(node["i"], decode)
     columns = {at: _values(pandas, one, decode) for at, one in enumerate(node["c"])}
@@ -51,12 +59,17 @@ def frame_from_json(node: Mapping[str, Any], decode: Values) -> Any:
 
 
 def series_to_json(value: Any, encode: Values) -> Any:
-    """Raises TypeError as for a frame."""
+    """A Series as JSON.
+
+    Raises:
+        TypeError: as for a frame.
+    """
     column, index = _column(value, encode), index_to_json(value.index, encode)
     return {"$": "series", "c": column, "n": encode(value.name), "i": index, "a": encode(dict(value.attrs))}
 
 
 def series_from_json(node: Mapping[str, Any], decode: Values) -> Any:
+    """The Series that ``node`` describes. Raises ValueError if its values and its index differ in length."""
     pandas = import_module("pandas")
     values, index = _values(pandas, node["c"], decode), index_from_json(node["i"], decode)
     made = pandas.Series(values, index=index, name=decode(node["n"]), copy=False)
@@ -65,7 +78,11 @@ def series_from_json(node: Mapping[str, Any], decode: Values) -> Any:
 
 
 def index_to_json(value: Any, encode: Values) -> Any:
-    """Raises TypeError for one with several levels."""
+    """An index as JSON. A RangeIndex keeps its three numbers only.
+
+    Raises:
+        TypeError: it has several levels.
+    """
     pandas = import_module("pandas")
     name = encode(value.name) if value.nlevels == 1 else None
     if type(value) is pandas.RangeIndex:
@@ -90,7 +107,7 @@ def index_from_json(node: Mapping[str, Any], decode: Values) -> Any:
 
 
 def missing_to_json(value: Any) -> Any:
-    """One of the two values that pandas has for what is not there."""
+    """NaT or NA, the two values that pandas has for missing data."""
     return {"$": "missing", "v": "NaT" if value is import_module("pandas").NaT else "NA"}
 
 
@@ -99,7 +116,11 @@ def missing_from_json(node: Mapping[str, Any]) -> Any:
 
 
 def timestamp_to_json(value: Any, encode: Values) -> Any:
-    """Raises TypeError for a zone that has no name."""
+    """A Timestamp as JSON: its number of units since the epoch, the unit, and the zone.
+
+    Raises:
+        TypeError: its time zone has no name.
+    """
     zone = None if value.tz is None else _zone(value.tz)
     return {
         "$": "timestamp",
@@ -119,13 +140,18 @@ def timestamp_from_json(node: Mapping[str, Any], decode: Values) -> Any:
 
 
 def _column(series: Any, encode: Values) -> dict[str, Any]:
-    """One column: its kind, and what of it can be written as arrays and lists."""
+    """One column as JSON: its kind, and its values as arrays and lists.
+
+    Raises:
+        TypeError: its dtype is none of those that can be restored exactly.
+    """
     pandas, dtype, array = import_module("pandas"), series.dtype, series.array
     if isinstance(dtype, pandas.CategoricalDtype):
         categories = index_to_json(dtype.categories, encode)
         codes = encode(array.codes.copy())
         return {"k": "category", "v": codes, "i": categories, "o": bool(dtype.ordered)}
     if isinstance(dtype, pandas.DatetimeTZDtype):
+        # As UTC, in which no hour occurs twice.
         local = encode(series.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy())
         return {"k": "zoned", "v": local, "z": _zone(dtype.tz)}
     if isinstance(dtype, pandas.StringDtype):
@@ -134,7 +160,7 @@ def _column(series: Any, encode: Values) -> dict[str, Any]:
         return {"k": "string", "v": encode(said), "s": dtype.storage, "a": dtype.na_value is pandas.NA}
     if str(dtype) in _MASKED:
         missing = array.isna()
-        # What lies under the mask is arbitrary: zeros make equal tables equal bytes.
+        # The values under the mask are arbitrary. With zeros there, equal tables have equal bytes.
         filled = array.to_numpy(dtype=dtype.numpy_dtype, na_value=dtype.type(0))
         return {"k": "masked", "d": str(dtype), "v": encode(filled), "m": encode(missing)}
     values = series.to_numpy()
@@ -175,7 +201,7 @@ def _masked(pandas: Any, said: Mapping[str, Any], decode: Values) -> Any:
 def _objects(pandas: Any, said: Mapping[str, Any], decode: Values) -> Any:
     numpy, values = import_module("numpy"), decode(said["v"])
     made = numpy.empty(len(values), dtype=object)
-    # One by one: else a list of equal lists would become an array of two dimensions.
+    # One by one: otherwise NumPy would turn a list of equally long lists into an array of two dimensions.
     for at, value in enumerate(values):
         made[at] = value
     return made
@@ -196,10 +222,10 @@ def _zone(zone: Any) -> str:
     said = str(zone)
     try:
         same = pandas.DatetimeTZDtype("ns", said).tz == pandas.DatetimeTZDtype("ns", zone).tz
-    except Exception:  # pandas and its zone libraries raise what they like for a name that they don't know.
+    except Exception:  # pandas and its zone libraries raise various classes for an unknown name.
         same = False
     if not same:
         raise TypeError(
-            f"its time zone {said!r} has no name that says it; expected one such as 'Europe/Berlin'"
+            f"its time zone {said!r} cannot be found again by name; expected one such as 'Europe/Berlin'"
         )
     return said

@@ -1,6 +1,7 @@
-"""Numbers in bulk as raw bytes: arrays of NumPy and of the standard library.
+"""Many numbers as raw bytes: arrays of NumPy and of the standard library.
 
-NumPy is imported only to load what it has saved. Arrays of objects are refused: their bytes are addresses.
+NumPy is imported only to load what it has saved. Arrays of objects are refused, since their bytes are
+addresses.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ __all__ += ["scalar_from_json", "scalar_to_json"]
 
 
 class Buffers(Protocol):
-    """Where bytes go that do not belong into the head."""
+    """Takes bytes that are too many for the JSON head."""
 
     def put(self, data: Any) -> int:
-        """Keep a buffer; its number."""
+        """Keep a buffer and return its number."""
 
 
 def array_to_json(value: array[Any], buffers: Buffers) -> Any:
-    """Raises TypeError for text, whose width is the machine's."""
+    """An ``array.array`` as JSON and a buffer.
+
+    Raises:
+        TypeError: it is an array of characters, whose width depends on the machine.
+    """
     if value.typecode in "uw":
         raise TypeError("it is an array of characters; expected a str")
     return {
@@ -37,7 +42,11 @@ def array_to_json(value: array[Any], buffers: Buffers) -> Any:
 
 
 def array_from_json(node: Mapping[str, Any], buffers: Sequence[memoryview]) -> array[Any]:
-    """The array that ``node`` describes, in our byte order. Raises ValueError for an unknown type."""
+    """The array that ``node`` describes, in the byte order of this machine.
+
+    Raises:
+        ValueError: its type is unknown.
+    """
     if node["t"] not in tuple("bBhHiIlLqQfd"):
         raise ValueError(f"there is no array of {node['t']!r}")
     found: array[Any] = array(node["t"])
@@ -48,15 +57,19 @@ def array_from_json(node: Mapping[str, Any], buffers: Sequence[memoryview]) -> a
 
 
 def ndarray_to_json(value: Any, buffers: Buffers) -> Any:
-    """Raises TypeError for an array of objects."""
+    """A NumPy array as JSON and a buffer, without copying it if its memory has no gaps.
+
+    Raises:
+        TypeError: it is an array of objects.
+    """
     if value.dtype.hasobject:
         raise TypeError("it is an array of Python objects; expected numbers, text, times or bytes")
-    # One that lies by columns is written so, and comes back so: no copy is made of it.
+    # An array in Fortran order is written, and comes back, in that order, so that it need not be copied.
     by_columns = value.flags.f_contiguous and not value.flags.c_contiguous
     flat = value.reshape(-1, order="F" if by_columns else "C")
     if not flat.flags.c_contiguous:
-        flat = flat.copy()  # One dimension with gaps: reshaping leaves them.
-    # As bytes, since the buffer protocol knows no times.
+        flat = flat.copy()  # An array of one dimension with gaps, which reshape() does not remove.
+    # As bytes, since the buffer protocol has no type for dates and times.
     raw = flat.view("u1").data if value.size and value.dtype.itemsize else b""
     return {
         "$": "array",
@@ -68,7 +81,11 @@ def ndarray_to_json(value: Any, buffers: Buffers) -> Any:
 
 
 def ndarray_from_json(node: Mapping[str, Any], buffers: Sequence[memoryview]) -> Any:
-    """The array that ``node`` describes. Raises ValueError for a shape that its bytes do not have."""
+    """The array that ``node`` describes.
+
+    Raises:
+        ValueError: its shape does not fit the number of bytes.
+    """
     numpy = import_module("numpy")
     dtype = _dtype_from_json(numpy, node["d"])
     shape = tuple(node["s"])
@@ -80,12 +97,17 @@ def ndarray_from_json(node: Mapping[str, Any], buffers: Sequence[memoryview]) ->
     if not raw.nbytes:
         return numpy.zeros(shape, dtype, order=node["o"])
     found = numpy.frombuffer(raw, dtype)
-    # A program that loads a state computes on with it: what is in memory that may be written stays there.
+    # Writable in any case, since a program goes on computing with a state that it loads. Writable memory is
+    # used where it is.
     return (found.copy() if raw.readonly else found).reshape(shape, order=node["o"])
 
 
 def scalar_to_json(value: Any, buffers: Buffers) -> Any:
-    """Raises TypeError for an object."""
+    """A NumPy scalar as JSON.
+
+    Raises:
+        TypeError: it is a Python object.
+    """
     if value.dtype.hasobject:
         raise TypeError("it is a NumPy scalar of Python objects; expected a number, text, time or bytes")
     return {"$": "scalar", "d": _dtype_to_json(value.dtype), "v": b64encode(value.tobytes()).decode()}
@@ -104,7 +126,7 @@ def scalar_from_json(node: Mapping[str, Any], buffers: Sequence[memoryview]) -> 
 def _dtype_to_json(dtype: Any) -> Any:
     if dtype.names is None:
         return dtype.str
-    # dtype.str of a structure says only how long it is.
+    # For a structured dtype, dtype.str gives only its size.
     said = [list(one) for one in dtype.descr]
     if import_module("numpy").dtype([_field(one) for one in said]) != dtype:
         raise TypeError("its structure has gaps; expected one without: numpy.lib.recfunctions.repack_fields")

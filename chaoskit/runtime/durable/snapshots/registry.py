@@ -1,6 +1,6 @@
-"""The classes that a codec was told about, by the names that stand in snapshots.
+"""The classes registered with a codec, by the names that snapshots use.
 
-A name in a snapshot never leads to an import: what was not registered is refused.
+A name in a snapshot never leads to an import: classes that are not registered are refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Registered", "Registry"]
 
 @dataclass(frozen=True)
 class Registered:
-    """How the objects of one class become a plain value, and come back."""
+    """How objects of one class are turned into a plain value and back."""
 
     name: str
     cls: type
@@ -28,7 +28,7 @@ class Registered:
 
 
 class Registry:
-    """Classes by type and by name."""
+    """Registered classes by type and by name."""
 
     def __init__(self) -> None:
         self.by_type: dict[type, Registered] = {}
@@ -44,7 +44,7 @@ class Registry:
         """Add a class.
 
         Raises:
-            UsageError: it needs functions and has none, or its name is another class's.
+            UsageError: the class needs functions and has none, or another class has the name.
         """
         if not isinstance(cls, type):
             raise wrong("cls", cls, "a class")
@@ -64,7 +64,7 @@ class Registry:
 
 def _functions(cls: type) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     if issubclass(cls, enum.Enum):
-        # By name: values may be anything, and change more often.
+        # By name: values may be of any type, and change more often.
         return (lambda member: member.name), (lambda name: cls[name])
     if dataclasses.is_dataclass(cls):
         return _fields, lambda fields: _made(cls, fields)
@@ -78,7 +78,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _made(cls: Any, fields: dict[str, Any]) -> Any:
-    """Made by the class itself: a field that is new since then gets its default."""
+    """Call the class, so that a field added since the snapshot gets its default."""
     later = {field.name for field in dataclasses.fields(cls) if not field.init}
     made = cls(**{name: value for name, value in fields.items() if name not in later})
     for name in later & fields.keys():

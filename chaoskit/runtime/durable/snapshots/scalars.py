@@ -1,7 +1,7 @@
-"""Values without parts that JSON has no form for, as JSON and back.
+"""Single values for which JSON has no form, as JSON and back.
 
-Each has a tag, which is what stands under ``$`` in a snapshot. A dictionary of the state that has a key
-``$`` is written in another form, so that it is never taken for one of these.
+Each type has a tag, which a snapshot holds under the key ``$``. A dictionary of the state that has a key
+``$`` itself is written in another form, so that it is never taken for one of these.
 """
 
 from __future__ import annotations
@@ -19,41 +19,35 @@ from typing import Any
 __all__ = ["FROM_JSON", "LARGEST", "TO_JSON", "float_to_json"]
 
 LARGEST = 1 << 53
-"""Up to here readers of JSON in every language have the same integers."""
+"""The largest integer that JSON readers in every language read exactly."""
 
 
 def float_to_json(value: float) -> Any:
-    """A finite number as it is; JSON has no others."""
+    """A finite number unchanged; infinities and NaN with a tag, since JSON does not have them."""
     return value if math.isfinite(value) else {"$": "float", "v": repr(value)}
 
 
 def _int(value: int) -> Any:
-    # Hexadecimal, since Python refuses to read decimal numbers of more than 4300 digits.
+    # Hexadecimal, since Python refuses to parse decimal numbers of more than 4300 digits.
     return value if -LARGEST <= value <= LARGEST else {"$": "int", "v": hex(value)}
-
-
-def _complex(value: complex) -> Any:
-    return {"$": "complex", "v": [repr(value.real), repr(value.imag)]}
 
 
 def _small_bytes(tag: str) -> Callable[[Any], Any]:
     return lambda value: {"$": tag, "v": b64encode(value).decode()}
 
 
-def _datetime(value: dt.datetime) -> Any:
-    zone = _zone(value)
-    plain = value.replace(tzinfo=None) if "z" in zone else value
-    return {"$": "datetime", "v": plain.isoformat(), **zone}
+def _moment(tag: str) -> Callable[[Any], Any]:
+    def to_json(value: dt.datetime | dt.time) -> Any:
+        zone = _zone(value)
+        # Without the offset if the zone has a name, from which it follows.
+        plain = value.replace(tzinfo=None) if "z" in zone else value
+        return {"$": tag, "v": plain.isoformat(), **zone}
 
-
-def _time(value: dt.time) -> Any:
-    zone = _zone(value)
-    plain = value.replace(tzinfo=None) if "z" in zone else value
-    return {"$": "time", "v": plain.isoformat(), **zone}
+    return to_json
 
 
 def _zone(value: dt.datetime | dt.time) -> dict[str, Any]:
-    """What ISO 8601 does not say: the name of a zone, and which of two equal hours in autumn it is."""
+    """What ISO 8601 leaves out: the name of a zone, and which of two equal hours in autumn is meant."""
     said: dict[str, Any] = {"f": 1} if value.fold else {}
     if isinstance(value.tzinfo, zoneinfo.ZoneInfo) and value.tzinfo.key:
         said["z"] = value.tzinfo.key
@@ -67,33 +61,25 @@ def _in_zone(value: Any, node: Mapping[str, Any]) -> Any:
     return value.replace(fold=node.get("f", 0), **zone)
 
 
-def _timedelta(value: dt.timedelta) -> Any:
-    return {"$": "timedelta", "v": [value.days, value.seconds, value.microseconds]}
-
-
-def _path(value: Path) -> Any:
-    return {"$": "path", "v": str(value)}
-
-
 TO_JSON: dict[type, Callable[[Any], Any]] = {
     type(None): lambda value: value,
     bool: lambda value: value,
     str: lambda value: value,
     int: _int,
     float: float_to_json,
-    complex: _complex,
+    complex: lambda value: {"$": "complex", "v": [repr(value.real), repr(value.imag)]},
     bytes: _small_bytes("bytes"),
     bytearray: _small_bytes("bytearray"),
-    dt.datetime: _datetime,
+    dt.datetime: _moment("datetime"),
     dt.date: lambda value: {"$": "date", "v": value.isoformat()},
-    dt.time: _time,
-    dt.timedelta: _timedelta,
+    dt.time: _moment("time"),
+    dt.timedelta: lambda value: {"$": "timedelta", "v": [value.days, value.seconds, value.microseconds]},
     Decimal: lambda value: {"$": "decimal", "v": str(value)},
     uuid.UUID: lambda value: {"$": "uuid", "v": value.hex},
-    # PosixPath or WindowsPath, whichever the system has.
-    type(Path()): _path,
+    # PosixPath or WindowsPath, depending on the system.
+    type(Path()): lambda value: {"$": "path", "v": str(value)},
 }
-"""By exact type: a subclass may hold more than its base, which would be lost in silence."""
+"""By exact type: a subclass may hold more than its base, which would be lost without an error."""
 
 FROM_JSON: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "float": lambda node: float(node["v"]),

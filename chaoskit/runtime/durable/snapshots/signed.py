@@ -1,4 +1,4 @@
-"""Pickles that only the holder of a key can have made."""
+"""Pickles signed with a key, so that only its holders can have made them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from chaoskit.runtime.failures.taxonomy import SecurityError
 
 __all__ = ["SignedPickle"]
 
-# So that what was signed with the same key for another purpose is not a pickle.
+# Part of the signature, so that bytes signed with the same key for another purpose don't count as a pickle.
 _PURPOSE = b"chaoskit snapshot pickle 1\0"
 _MAC = 32
 
 
 class SignedPickle:
-    """Lets a ``StateCodec`` pickle what it has no other way for, signed with ``key`` by HMAC-SHA-256.
+    """Lets a ``StateCodec`` pickle values of unknown types, signed with ``key`` by HMAC-SHA-256.
 
-    Unpickling executes whatever the pickle says. The signature is checked before a byte of it is looked
-    at, so a pickle is as trustworthy as everyone who has the key. Keep it out of the directory of the
-    snapshots: at least 32 random bytes, for example ``secrets.token_bytes(32)``.
+    Unpickling executes whatever the pickle says. The signature is checked first, so a pickle is as
+    trustworthy as everyone who has the key. Use at least 32 random bytes, for example
+    ``secrets.token_bytes(32)``, and keep them outside the directory of the snapshots.
+
+    Raises:
+        UsageError: the key has fewer than 32 bytes.
     """
 
     def __init__(self, key: bytes) -> None:
         if not isinstance(key, bytes | bytearray) or len(key) < _MAC:
-            # The key itself is not for messages.
+            # Without the key itself, which must not get into messages.
             length = len(key) if isinstance(key, bytes | bytearray | str) else None
             raise wrong("the key", f"{type(key).__name__} of length {length}", "at least 32 bytes")
         self._key = bytes(key)
@@ -39,7 +42,7 @@ class SignedPickle:
         """The signature, then the pickle.
 
         Raises:
-            Exception: whatever pickling it raises.
+            Exception: whatever pickling the value raises.
         """
         text = pickle.dumps(value, protocol=5)
         return self._sign(text) + text
@@ -48,7 +51,8 @@ class SignedPickle:
         """The value.
 
         Raises:
-            SecurityError: the signature is not by this key. Nothing was unpickled.
+            SecurityError: the signature was not made with this key. Nothing was unpickled.
+            Exception: whatever unpickling raises.
         """
         if not hmac.compare_digest(self._sign(data[_MAC:]), data[:_MAC]):
             raise SecurityError(

@@ -1,1 +1,1 @@
-"""The store on which checkpoints, dead letters, the outbox and shared breakers stand."""
+"""The store under checkpoints, dead letters, the outbox and shared breakers."""

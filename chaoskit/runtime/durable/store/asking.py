@@ -1,4 +1,4 @@
-"""What became of a write whose answer was lost, for callers that can go on with the answer."""
+"""Finding out if a write took effect whose answer was lost, for callers that can then go on."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ __all__ = ["was_committed"]
 
 
 def was_committed(store: Storage, unknown: OutcomeUnknown) -> bool:
-    """True if it was committed after all; False if it was not, and never will be.
+    """True if the write was committed after all; False if it was not, and never will be.
 
     Raises:
-        OutcomeUnknown: ``unknown`` itself, if the store cannot be asked either.
+        OutcomeUnknown: ``unknown`` itself, if the store cannot be asked.
     """
     if unknown.operation_id is None:
         raise unknown
     try:
         return store.outcome(unknown.operation_id) == "committed"
-    # Any other error of a write says that nothing was changed. Raised from here, the error of the question
-    # would be taken for that, and what was committed be undone.
+    # Any other error from a write means that nothing was changed. If the error of this question were raised
+    # here, a caller would read it in that way, and undo a write that was committed.
     except Exception as trouble:
         raise unknown from trouble

@@ -1,4 +1,4 @@
-"""What an operator asks of a store: a copy, a verification, and numbers. All of it while the job runs."""
+"""An operator's tools for a store: a backup, a verification, and statistics. All work while a job runs."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from chaoskit.runtime.failures.taxonomy import ResilienceError
 __all__ = ["back_up", "statistics", "verify"]
 
 _ROLLBACK_MODE, _MODE_AT = b"\x01\x01", 18
-"""The versions for writing and reading, and where they stand: sqlite.org/fileformat.html, 1.3.3."""
+"""The file format versions for writing and reading, and their offset: sqlite.org/fileformat.html, 1.3.3."""
 WAL_WARNING = 10
-"""At this many times its limit the WAL is worth a sentence: a reader elsewhere does not let go."""
+"""A WAL of this many times its limit gets a warning: some reader does not end its transaction."""
 
 
 def back_up(source: sqlite3.Connection, path: Path, target: Path) -> None:
-    """Copy the database by SQLite's own means to ``target``, whole or not at all, and synced.
+    """Copy the database to ``target`` with SQLite's own backup, completely or not at all, and synced.
 
-    Never by reading the file: closing it would drop the locks that SQLite holds in this process. Writers
-    are not held up.
+    The file is never read directly: closing it would drop the locks that SQLite holds in this process.
+    Writers are not held up.
 
     Raises:
         UsageError: ``target`` is the store itself.
-        DiskFull, StoreCorrupt, StorageError: and what was under ``target`` is still there.
+        DiskFull, StoreCorrupt, StorageError: the backup failed; an older file at ``target`` is unchanged.
     """
     with typed_errors("write the backup", target):
         if target.exists() and path.exists() and target.samefile(path):
             raise wrong("target", str(target), "a path other than the store's", "Give it a name to itself.")
-        # To each call its own: two threads must not write to one, and clean_leftovers knows what a kill left.
+        # A name for each call: two threads must not share one, and clean_leftovers knows such a name.
         staged = unfinished_name(target)
         try:
             with closing(sqlite3.connect(staged, isolation_level=None)) as copy:
-                # Without a file beside it, which a kill would leave: what breaks off here is never published.
+                # No journal, which would be left behind after a kill: an incomplete copy is never published.
                 copy.execute("pragma journal_mode = off").fetchall()
                 source.backup(copy)
             # Before the rename: a power loss must not leave the new name with half of the content.
@@ -54,16 +54,16 @@ def back_up(source: sqlite3.Connection, path: Path, target: Path) -> None:
         except sqlite3.Error as error:
             raise failure(error, target) from error
         finally:
-            # What cannot be removed is in no one's way.
+            # A copy that cannot be removed does no harm; clean_leftovers removes it later.
             with suppress(OSError):
                 os.unlink(staged)
 
 
 def verify(core: Core, *, deep: bool) -> VerifyReport:
-    """Have SQLite look at the file's structure, and compare every record with its checksum.
+    """Have SQLite check the structure of the file, and compare every record with its checksum.
 
-    ``deep`` has the indexes compared with the records too, at about 2.5 times the cost. On 150 bits that
-    were flipped in a file, the quick look noticed 3, the deep one 8, and the checksums 124.
+    ``deep`` compares the indexes with the records too, and takes about 2.5 times as long. Of 150 bits flipped
+    in a file, the quick check noticed 3, the deep one 8, and the checksums 124.
     """
     return core.readers.read(lambda reader: _verified(reader, deep))
 
@@ -79,7 +79,7 @@ def _verified(reader: SqliteReader, deep: bool) -> VerifyReport:
 
 
 def statistics(core: Core) -> Statistics:
-    """Counted now, by status; the work of this process since it opened the store."""
+    """Records by status, counted now; and the work of this process since it opened the store."""
     rows = core.readers.read(
         lambda reader: reader.rows("select kind, status, count(*) from record group by kind, status")
     )
@@ -102,8 +102,8 @@ def _warnings(core: Core) -> Iterator[str]:
     wal, limit = core.files.wal_size(), core.upkeep.limit
     if wal > WAL_WARNING * limit:
         yield (
-            f"The WAL has {wal:,} bytes, {WAL_WARNING} times its limit: some process has had a read open"
-            " for long. Find it and end its transaction."
+            f"The WAL has {wal:,} bytes, {WAL_WARNING} times its limit: some process has kept a read open"
+            " for a long time. Find it and end its transaction."
         )
     if core.settings.reserve and not core.upkeep.reserve.there:
         yield "The reserve is used up. Free disk space; it is set aside again at the next checkpoint."
@@ -120,10 +120,11 @@ def _warnings(core: Core) -> Iterator[str]:
 
 
 def _finish(path: Path) -> None:
-    """Sync a copy that SQLite has closed, as one file alone.
+    """Sync a copy that SQLite has closed, and make it one self-contained file.
 
-    Of a store it would be one in WAL mode, and want two more files beside it as soon as it is opened. SQLite
-    itself changes that by making those two first, which a kill would leave.
+    The copy of a store is in WAL mode: SQLite would create two more files beside it as soon as it is opened.
+    SQLite can change the mode, but creates those two files first, which a kill would leave behind. So the
+    mode is changed in the header directly.
     """
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:

@@ -1,7 +1,7 @@
-"""What a transaction does in every dialect: change under a fence, claim, remove.
+"""The part of a transaction that is the same in every dialect: change with a fence, claim, remove.
 
-What differs is how a row is read that is about to be changed (SQLite has one writer; a server locks the
-row), how a record is inserted, and which records a claim may take.
+The dialects differ in how they read a row that is about to be changed (SQLite has one writer; a server locks
+the row), how they insert a record, and which records a claim may take.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ CLAIM_NEW = (
 THERE = "select 1 from record where kind = ? and scope = ? and key = ?"
 FAR = float(1 << 63)
 CLAIMED_AT_ONCE = 32
-"""Records that one statement makes: half a window of a batch, and far fewer values than SQLite can bind."""
+"""Records that one statement creates: half a window of a batch, and few values against SQLite's limit."""
 
-# A claim is valid or it is not: that is all that has to be known of a record whose value is replaced as it
-# ends. The format is looked at too, so that what a later version has written is refused by reading it.
+# A record whose value is replaced as its claim ends need not be read: it matters only if the claim is still
+# valid. The format is compared too, so that a record of a later version takes the slow path, which refuses
+# it.
 END = (
     "update record set status = ?, payload = ?, format = ?, crc = ?, operation_id = ?, due = ?,"
     " owner = null, updated = ?, version = version + 1"
@@ -50,22 +51,23 @@ END = (
 
 
 def check_lease(lease: float) -> None:
-    """Return if a claim can last for that many seconds.
+    """Check that ``lease`` is a number of seconds for which a claim can last.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: it is not.
     """
     if not lease > 0:
         raise wrong("lease", lease, "seconds, more than zero")
 
 
 def check_due(due: float | None) -> float | None:
-    """``due``; a record that is due at no time at all would be live to its writer, and never be claimed.
+    """``due``, if a database can hold it.
 
-    SQLite even keeps NaN as null, which is what settled records have.
+    A record whose due time is NaN would be live for its writer and never be claimed: SQLite stores NaN as
+    null, which means settled.
 
     Raises:
-        UsageError: it is NaN, infinite, or an integer that no database takes.
+        UsageError: it is NaN, infinite, or an integer that is too large.
     """
     if due is not None and not -FAR < due < FAR:
         raise wrong("due", due, "a time in seconds, below 2**63, or None for a record that is settled")
@@ -76,8 +78,8 @@ class Put:
     """One record to be written, encoded and checked before any lock is taken.
 
     Raises:
-        CheckpointError: the value cannot be kept.
-        UsageError: scope, key or status cannot be.
+        CheckpointError: the store cannot hold the value.
+        UsageError: the store cannot hold the scope, the key, the status or the due time.
     """
 
     __slots__ = ("overwrite", "size", "values")
@@ -109,22 +111,22 @@ class Put:
 
 
 class RowTx(RowReader):
-    """One transaction over one connection, between what begins it and what ends it."""
+    """One transaction over one connection. Beginning and ending it is left to the caller."""
 
     operation_id: str
     now: float
     repeated: bool
     lock = ""
-    """What a ``select`` ends with whose rows are claimed."""
+    """The end of a ``select`` whose rows are to be claimed."""
     live = ""
-    """What has the database look for live records among those that are live alone."""
+    """Follows the table's name where only live records are wanted: names an index of them."""
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
-        """How many rows the statement has changed; raises the store's error for each of the database's."""
+        """Execute a statement; return how many rows it changed. Raises errors as classes of the taxonomy."""
         raise NotImplementedError
 
     def row_to_change(self, kind: Kind, scope: str, key: str) -> Row | None:
-        """The row, which nothing else changes until the transaction ends."""
+        """The row, which no other transaction can change until this one ends; None if there is none."""
         rows = self.rows(
             f"select {COLUMNS} from record where kind = ? and scope = ? and key = ?",
             (kind.name, check_name("scope", scope), check_name("key", key)),
@@ -132,7 +134,7 @@ class RowTx(RowReader):
         return rows[0] if rows else None
 
     def inserted(self, statement: str, values: Sequence[Any]) -> list[Row]:
-        """What an insert returns."""
+        """The rows that an insert returns."""
         return self.rows(statement, values)
 
     def _put(self, kind: Kind, key: str, value: Any, scope: str, status: str, due: float | None) -> Put:
@@ -144,7 +146,7 @@ class RowTx(RowReader):
         return self._insert(self._put(kind, key, value, scope, status, due))
 
     def _insert(self, put: Put) -> bool:
-        """Write a record if there is none; False if there is."""
+        """Write a record if there is none; False if there is one."""
         return self.execute(f"{INSERT} on conflict do nothing", put.values) == 1
 
     def change(
@@ -162,21 +164,21 @@ class RowTx(RowReader):
     ) -> bool:
         if not isinstance(due, Keep):
             check_due(due)
-        # A fence beyond what a record can have is left to the comparison below: SQLite would not be asked.
+        # SQLite cannot bind a fence larger than a record can have: the comparison below refuses it.
         plain = fence is not None and fence <= MOST and value is not KEEP and was is None and version is None
         if plain and status not in (None, RUNNING) and self._end(kind, scope, key, status, value, due, fence):
             return True
         row = self.row_to_change(kind, scope, key)
         if row is None:
             return False
-        # What claims go by is looked at before the value, which may be damaged.
+        # The conditions first: they decide even if the value is damaged.
         if fence is not None and (row[3] != RUNNING or row[8] != fence):
             return False
         if (was is not None and row[3] != was) or (version is not None and row[6] != version):
             return False
         record = record_of(row, kind)
         new = status if status is not None else record.status
-        # A record would run without an owner, and nothing would ever free it.
+        # Such a record would run without an owner, and nothing would ever free it.
         if new == RUNNING != record.status:
             raise wrong("status", new, "another status", "Only claim() makes a record run.")
         if isinstance(due, Keep):
@@ -189,13 +191,13 @@ class RowTx(RowReader):
         return True
 
     def sound(self, kind: Kind, where: Where, limit: int, *, named: bool = False) -> list[Row]:
-        """The first rows that can be read: damaged ones never stand in the way of those behind them.
+        """The first rows that can be read: damaged ones do not block the rows after them.
 
-        ``named``: a single one is looked for, by its key.
+        ``named``: a single record is wanted, by its key.
         """
         table = "record" if named else f"record{self.live}"
         statement = f"select {COLUMNS} from {table} where {where} order by due limit ? offset ?{self.lock}"
-        # One statement more only if damaged rows were among the first.
+        # Needs a second statement only if there were damaged rows among the first.
         found: list[Row] = []
         passed = 0
         while len(found) < limit:
@@ -208,16 +210,19 @@ class RowTx(RowReader):
         return found[:limit]
 
     def claimant(self) -> str:
-        """The name of this process among the owners, entered if it was not."""
+        """The owner's id of this process, which is entered into the store if necessary."""
         raise NotImplementedError
 
     @property
     def is_claimant(self) -> bool:
-        """True if this process is among the owners already."""
+        """True if this process is entered as an owner already."""
         raise NotImplementedError
 
     def claimable(self, kind: Kind, scope: str, key: str | None) -> tuple[str, Sequence[Any]]:
-        """The condition for a live record to be free to claim, with its values; called after ``claimant``."""
+        """The condition under which a live record is free to claim, with its values.
+
+        Called after ``claimant``.
+        """
         raise NotImplementedError
 
     def claim(
@@ -238,7 +243,7 @@ class RowTx(RowReader):
         where.scope(scope)
         if key is not None:
             where.add("key = ?", check_name("key", key))
-        # Settled records are most of them, and never claimed.
+        # Most records are settled, and settled ones are never claimed.
         where.add("due is not null")
         where.add(term, *values)
         return [
@@ -253,7 +258,7 @@ class RowTx(RowReader):
         place = (kind.name, check_name("scope", scope))
         for key in keys:
             check_name("key", key)
-        # To be refused a claim must leave the store as it was, and not enter an owner that owns nothing.
+        # A claim that is refused must leave the store as it was, without an owner that owns nothing.
         if not self.is_claimant and all(self.rows(THERE, (*place, key)) for key in keys):
             return []
         mine, due, now = self.claimant(), self.now + lease, self.now
@@ -330,7 +335,7 @@ class RowTx(RowReader):
         due: float | Keep | None,
         fence: int | None,
     ) -> bool:
-        """How nearly every claim ends: with half of the statements, and without the record being read."""
+        """End a claim in the usual way: without reading the record, with half of the statements."""
         if isinstance(due, Keep):
             due = None
         place = (kind.name, check_name("scope", scope), check_name("key", key))

@@ -1,8 +1,8 @@
-"""What may stand in a record, as text: strict JSON that comes back as exactly what was given.
+"""The values that a record may hold, as text: strict JSON that decodes to exactly what was encoded.
 
-JSON as the standard library writes it changes values silently (integer keys become text, tuples become
-lists) or fails late (``NaN``, a lone surrogate, an integer of 5,000 digits that no reader takes back).
-All of it is refused here, before any lock is taken.
+The json module changes values silently (integer keys become text, tuples become lists) or fails late
+(``NaN``, a lone surrogate, an integer of 5,000 digits that no reader accepts). All of that is refused here,
+before any lock is taken.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ __all__ = [
 
 
 class Encoded(str):
-    """Text that :func:`encode` made, or that was read from a record: it is not encoded a second time."""
+    """Text that :func:`encode` made, or that was read from a record. It is not encoded a second time."""
 
     __slots__ = ()
 
 
 MAX_DEPTH = 100
 MAX_PAYLOAD = 1 << 20
-"""Bytes of a value's text. Larger state belongs into files, with a row that names them."""
+"""The most bytes of a value's text. Larger state belongs in a file that the record names."""
 MAX_KEY = 1024
-"""Characters of a scope, a key or an operation id."""
+"""The most characters of a scope, a key or an operation id."""
 MAX_INTEGER = 2048
-"""Bits of an integer: 617 digits. CPython lets a program lower its limit for reading to 640 digits."""
+"""The most bits of an integer: 617 digits. Programs may lower CPython's limit for parsing to 640 digits."""
 
 _PLAIN = frozenset({str, bool, type(None)})
 _KEYS = frozenset({str})
 _TYPES = "None, bool, int, float, str, list, and dict with str keys"
-# What it is given has been walked through and is not a circle.
+# No check for circles: _round_trips has made it.
 _encode = json.JSONEncoder(
     check_circular=False, allow_nan=False, ensure_ascii=False, separators=(",", ":")
 ).encode
@@ -54,11 +54,11 @@ _encode = json.JSONEncoder(
 def encode(value: Any) -> Encoded:
     """The text of ``value``, which :func:`decode` turns into an equal value of the same types.
 
-    What was encoded before is returned as it is.
+    An ``Encoded`` is returned as it is.
 
     Raises:
-        CheckpointError: it would not come back the same, or is larger than a record may be. The message
-            names the place inside the value.
+        CheckpointError: the value would not come back the same, or is too large for a record. The message
+            says which part of it is at fault.
     """
     if type(value) is Encoded:
         return value
@@ -81,7 +81,7 @@ def encode(value: Any) -> Encoded:
 
 
 def decode(text: str) -> Any:
-    """The value again. Runs no stored code, whatever the text is.
+    """The value of ``text``. Never runs stored code, whatever the text says.
 
     Raises:
         ValueError: the text was not made by :func:`encode`.
@@ -96,7 +96,7 @@ def check_name(what: str, name: object) -> str:
     """``name``, if it can be a scope, a key, a status or an operation id.
 
     Raises:
-        UsageError: not text, too long, or with characters that a database does not keep.
+        UsageError: it is not text, is too long, or has characters that a database does not store.
     """
     if type(name) is str and name.isascii() and len(name) <= MAX_KEY and "\0" not in name:
         return name
@@ -109,13 +109,13 @@ def check_name(what: str, name: object) -> str:
 
 
 def checksum(table: str, scope: str, key: str, status: str, form: int, payload: str) -> int:
-    """CRC-32 over everything by which a record is found and what it says. No protection against intent."""
+    """CRC-32 of a record's identity, status, format and payload. Detects accidents, not forgery."""
     head = f"{table}\0{scope}\0{key}\0{status}\0{form}\0"
     return zlib.crc32(payload.encode(errors="surrogatepass"), zlib.crc32(head.encode(errors="surrogatepass")))
 
 
 def in_utf8(text: str) -> bool:
-    """True if a text can be stored: it has no halves of surrogate pairs."""
+    """True if UTF-8 can hold the text: it has no halves of surrogate pairs."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -124,15 +124,15 @@ def in_utf8(text: str) -> bool:
 
 
 def _round_trips(value: Any) -> bool:
-    """True if the encoder may have ``value``: known types, finite, not too deep and not cyclic."""
+    """True if the encoder can take ``value``: known types, finite, not too deep and not cyclic."""
     level, seen = [value], 0
     for _ in range(MAX_DEPTH):
-        # Each value takes two bytes at least. The count ends a value that holds itself, and whose levels
-        # would double each time.
+        # Each value takes two bytes at least, so more values than this cannot fit. That also ends a value
+        # that contains itself, whose levels may double each time.
         seen += len(level)
         if seen > MAX_PAYLOAD // 2:
             return False
-        # Most of a value is plain, and a set of types tells so without a step of Python for each.
+        # Most values are plain. A set of their types shows that without a step of Python for each.
         kinds = set(map(type, level)) - _PLAIN
         if not kinds:
             return True
@@ -162,7 +162,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _complaint(value: Any) -> str:
-    """What is wrong, and where. Only a refused value pays for the search."""
+    """What is wrong with a value, and where. Slow, and used for refused values only."""
     stack: list[tuple[str, Any, int]] = [("value", value, 1)]
     for _ in range(MAX_PAYLOAD // 2):
         if not stack:

@@ -1,17 +1,17 @@
-"""Group commit without a thread: the caller that finds the writer free commits for all who wait.
+"""Group commit without a thread: the caller that finds the writer free commits for all that wait.
 
-What a signal handler may do is raise, between any two steps of Python code, and twice in a row (Ctrl-C
-and SIGTERM together). No ``finally`` in Python survives that for certain. So nothing here depends on one:
+A signal handler may raise between any two steps of Python code, and twice in a row (Ctrl-C and SIGTERM
+together). No ``finally`` in Python is safe from that. So nothing here depends on one:
 
-* *Which caller leads* is a chain. Each leader's :class:`Turn` has one heir, chosen by ``dict.setdefault``,
-  which is one step; and a turn holds an inner lock in a ``with`` of C for as long as its caller's frame
-  lives. The leader is the first in the chain whose frame is still there: a leader that dies of an exception
-  has thereby stepped down.
-* *What became of a batch* is read from facts, never from a flag that its leader must remember to set:
+* *Which caller leads* is decided by a chain. Each leader's :class:`Turn` has one heir, chosen by
+  ``dict.setdefault``, which is a single step; and a turn holds an inner lock in a ``with`` implemented in C
+  for as long as its caller's frame lives. The leader is the first in the chain whose frame still exists: a
+  leader that an exception ends has thereby stepped down.
+* *The outcome of a batch* is read from facts, never from a flag that its leader must remember to set:
   ``committed`` is filled by the same call into C that commits.
 
-A follower that waits for a leader that is gone looks for itself, at the latest after 50 ms, which also
-heals a wake-up that was lost.
+A follower whose leader is gone notices that by itself, at the latest after 50 ms, which also makes up for a
+wake-up that was lost.
 """
 
 from __future__ import annotations
@@ -31,9 +31,12 @@ __all__ = ["Queue", "Round", "Write", "nested"]
 HEAL = 0.05
 """Seconds after which a follower looks again although it was not woken."""
 STALE = 4 * HEAL
-"""Seconds after which a block that has not looked counts as held up elsewhere: in a signal handler."""
+"""Seconds after which a block that has not looked counts as held up elsewhere, in a signal handler."""
 LINGER = 100e-6
-"""Seconds that a leader waits for those that the last batch served: batches of 7.0 of 8, instead of 4.4."""
+"""Seconds that a leader waits for the callers that the last batch served.
+
+Of 8 callers, 7.0 are then in a batch on average, instead of 4.4.
+"""
 
 
 class Turn:
@@ -48,10 +51,10 @@ class Turn:
 
 
 class Round:
-    """What one leader commits at once.
+    """The operations that one leader commits together.
 
-    ``committing`` is set directly before the call that commits, ``committed`` is not empty once it has.
-    ``failure`` makes the error of one operation, by its id.
+    ``committing`` is set immediately before the call that commits; ``committed`` is not empty after it.
+    ``failure`` makes the error of one operation from its id.
     """
 
     __slots__ = ("committed", "committing", "failure", "operations", "turn")
@@ -65,26 +68,26 @@ class Round:
 
     @property
     def over(self) -> bool:
-        """True if what is known about it is final. Only to be asked once its leader is gone."""
+        """True if the outcome is final. Valid only once the leader is gone."""
         return bool(self.committed) or self.committing or self.failure is not None
 
     def error(self, operation: Write) -> Exception | None:
-        """What to raise for one of its operations, now that the batch is over."""
+        """The error to raise for one of its operations, now that the batch is over; None if there is none."""
         if self.committed:
             return operation.error
         return (self.failure or interrupted)(operation.id)
 
 
 WITHDRAWN = Round(Turn())
-"""The batch of an operation whose caller has gone: no leader takes it any more."""
+"""The batch of an operation whose caller has gone, so that no leader takes it any more."""
 
 
 class Write:
-    """One write: of a single record (``put``), or ``work`` with a transaction.
+    """One write: of a single record (``put``), or ``work``, which is called with a transaction.
 
-    ``taken`` says in one step which batch has it; ``error`` is the operation's alone, its neighbours in the
-    batch are committed. ``size`` is what it has written, in characters. ``named``: the id is the caller's,
-    and goes into the ledger.
+    ``taken`` holds the batch that the operation is in, and is filled in one step. ``error`` concerns this
+    operation alone: its neighbours in the batch are committed. ``size`` is the number of characters written.
+    ``named``: the caller chose the id, which goes into the ledger.
     """
 
     __slots__ = ("error", "id", "named", "put", "result", "size", "taken", "wake", "work")
@@ -104,14 +107,14 @@ class Write:
         self.renew()
 
     def renew(self) -> None:
-        """As if it had never been tried."""
+        """Reset the operation, as if it had never been tried."""
         self.error: Exception | None = None
         self.result: Any = None
         self.taken: dict[int, Round] = {}
 
 
 class Loner:
-    """A block that waits to have the writer to itself. ``seen`` is when it last looked."""
+    """A block that waits to have the writer to itself. ``seen`` is when it last looked (monotonic)."""
 
     __slots__ = ("seen", "turn", "wake")
 
@@ -122,12 +125,12 @@ class Loner:
 
 
 class Queue:
-    """Brings operations to ``commit``, one batch at a time, in whichever thread comes first.
+    """Brings operations to ``commit``, one batch at a time, in the thread that comes first.
 
-    ``most`` is the size of a batch; with ``linger`` its leader waits a moment for more. ``timeout`` is the
-    seconds that an operation waits for its turn, and ``late(seconds)`` makes the error of one that waited
-    in vain: then it was certainly not done. ``after`` is called by the leader when a batch is committed and
-    those who wait for it are awake.
+    ``most`` is the largest size of a batch; with ``linger`` its leader waits a moment for more operations. An
+    operation waits at most ``timeout`` seconds for its turn; then it fails, and was certainly not done, with
+    the error that ``late(seconds)`` makes. The leader calls ``after`` when a batch is committed and its
+    callers are awake.
     """
 
     def __init__(
@@ -151,12 +154,13 @@ class Queue:
         self._served = 0
 
     def submit(self, operation: Write) -> Any:
-        """Have it committed; its result.
+        """Have an operation committed, and return its result.
 
-        After an exception of a signal handler it may be done, now or a moment later, but once at most.
+        If a signal handler raises meanwhile, the operation may still be done, now or a moment later, but at
+        most once.
         """
-        # An error is raised here, not where it is found: the frames below hold their turn, and with it
-        # all later ones, for as long as the traceback is kept.
+        # Errors are raised here, not where they are found. A traceback keeps its frames alive, and the frames
+        # below hold their turn, which would block all later ones.
         error = self._submit(operation)
         if error is not None:
             raise error
@@ -172,7 +176,7 @@ class Queue:
                     batch = self._follow(operation, turn)
         finally:
             error = batch.error(operation)
-            # One that is still in the queue stays there; the leaders pass it over.
+            # If it is still in the queue it stays there; leaders pass over it.
             operation.taken = {0: WITHDRAWN}
             if self._last is turn:
                 self._step_down(batch.operations if batch.turn is turn else [])
@@ -180,7 +184,7 @@ class Queue:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """The writer for a block of the caller's: every other operation waits until the block is left."""
+        """Reserve the writer for a block: every other operation waits until the block is left."""
         mine = Loner(Turn(), self._clock.monotonic())
         try:
             with mine.turn.alive:
@@ -203,8 +207,8 @@ class Queue:
         self._after_alone = True
         self._forget(mine)
 
-    # Blocks and batches take turns if both are waiting, so that neither is starved by the other. The flag
-    # is a hint: whatever it is, one of the two may lead.
+    # Blocks and batches take turns while both are waiting, so that neither starves the other. The flag is
+    # only a hint: whatever its value, one of the two may lead.
 
     def _may_lead_alone(self) -> bool:
         return not self._after_alone or all(one.taken for one in list(self._waiting))
@@ -219,17 +223,17 @@ class Queue:
         return True
 
     def _leader(self, heir: Turn) -> Turn:
-        """The turn that leads. If there is none, ``heir`` does from now on: exactly one of all who ask."""
+        """The turn that leads. If there is none, the ``heir`` of one of all callers leads from now on."""
         leader = self._last
         while not leader.alive.locked():
             leader = leader.heir.setdefault(0, heir)
             if leader is heir:
-                # A short cut for those who come later. If it is not reached, they walk one step more.
+                # A short cut for later callers. If it is not reached, they walk one step more.
                 self._last = heir
         return leader
 
     def _lead(self, mine: Write, batch: Round) -> Round:
-        """Commit, with what else waits. Returns the batch that has ``mine``, which may be an earlier one."""
+        """Commit ``mine`` and waiting operations. Return the batch that it is in, maybe an earlier one."""
         if mine.taken.setdefault(0, batch) is not batch:
             return mine.taken[0]
         batch.operations.append(mine)
@@ -247,7 +251,8 @@ class Queue:
             self._clock.sleep(LINGER)
         while waiting and len(batch.operations) < self._most:
             one = waiting.popleft()
-            # If an exception strikes here it stands in no queue: its caller comes round and leads itself.
+            # If an exception strikes here, the operation is in no queue; its caller wakes up and leads
+            # itself.
             if one is not batch.operations[0] and one.taken.setdefault(0, batch) is batch:
                 batch.operations.append(one)
         self._served = len(batch.operations)
@@ -267,7 +272,7 @@ class Queue:
                     given_up = self._give_up(operation, turn, self._clock.monotonic() - begun)
                     if given_up is not None:
                         return given_up
-            # The order matters: a leader that is gone has left behind what is final.
+            # Checked in this order, since the outcome is final only once the leader is gone.
             if batch is not None and (batch.committed or not batch.turn.alive.locked() or batch.turn is turn):
                 if batch.over:
                     return batch
@@ -277,7 +282,7 @@ class Queue:
                 operation.wake.acquire(timeout=HEAL)
 
     def _give_up(self, operation: Write, turn: Turn, waited: float) -> Round | None:
-        """A failed batch for an operation that must not wait (any longer), and that no leader has taken."""
+        """A failed batch for an operation that must stop waiting and that no leader has taken; else None."""
         inside = self._last.thread == turn.thread and self._last.alive.locked()
         if not inside and waited < self._timeout:
             return None
@@ -291,7 +296,7 @@ class Queue:
             raise nested()
 
     def _step_down(self, served: list[Write]) -> None:
-        """Wake those that were served, and those that may lead next."""
+        """Wake the callers that were served, and those that may lead next."""
         for one in served:
             _release(one.wake)
         try:
@@ -309,7 +314,7 @@ class Queue:
 
 
 def interrupted(id: str) -> OutcomeUnknown:
-    """The error of an operation whose leader was cut off while it committed."""
+    """The error of an operation whose leader was interrupted while it committed."""
     return OutcomeUnknown(
         f"the commit of operation {id} was interrupted in the thread that made it; expected it to end."
         " Ask store.outcome(operation_id) what became of it.",
@@ -331,4 +336,4 @@ def _release(wake: threading.Lock | None) -> None:
         if wake is not None:
             wake.release()
     except RuntimeError:
-        pass  # it is awake already
+        pass  # It is awake already.

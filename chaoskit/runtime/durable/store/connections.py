@@ -1,7 +1,7 @@
-"""The connections of one file in this process, so that a forked child never closes one of them.
+"""The connections of this process to one file, kept so that a forked child never closes any of them.
 
-SQLite believes that it holds the locks of a connection, which in the child are the parent's. The child
-keeps what it has inherited to its end, untouched.
+In the child SQLite believes that it holds the locks of an inherited connection, although they belong to the
+parent. So the child keeps inherited connections until it ends, and never touches them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ __all__ = ["Connections", "keep_forever"]
 
 
 def keep_forever(objects: Iterable[object]) -> None:
-    """Never finalize them, not even at the interpreter's end."""
+    """Never finalize these objects, not even when the interpreter ends."""
     for one in objects:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
 
 
 class Connections:
-    """All that are open. A connection that is not closed through this stays open to the end."""
+    """All open connections. One that is not closed here stays open until the process ends."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -41,7 +41,7 @@ class Connections:
         connection.close()
 
     def close_all(self) -> list[sqlite3.Error]:
-        """Close each of them, whatever becomes of the others; what went wrong."""
+        """Close all of them, even if some fail to close; return the errors."""
         errors = []
         for connection in list(self._all):
             try:
@@ -51,7 +51,7 @@ class Connections:
         return errors
 
     def abandon(self) -> None:
-        """Leave them open to the end of the process, past the interpreter's own clean-up."""
+        """Leave them open until the process ends: the interpreter does not finalize them either."""
         keep_forever(self._all)
         self._all.clear()
 

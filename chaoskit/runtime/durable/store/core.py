@@ -30,24 +30,25 @@ from chaoskit.runtime.failures.taxonomy import ResilienceError
 __all__ = ["Core"]
 
 BATCH = 256
-"""Operations that are committed at once at most: about 2 ms of plain writes, while other processes wait."""
+"""The most operations in one commit: about 2 ms of plain writes, for which other processes wait."""
 LOOK = 1.0
-"""Seconds after which a commit looks again whether the file is still there."""
+"""Seconds after which a commit checks again that the file still exists."""
 _COMMIT = ("commit",)
-# The pages of a commit that failed may stand in the WAL, seen by no connection that is open, but by the next
-# opening. Whatever is committed now takes their place or follows them, and so decides it: this, if need be.
+# The pages of a commit that failed may stand in the WAL. No open connection sees them, but the next opening
+# may. Anything committed now overwrites or follows them, and so decides that. If nothing else is written, it
+# is this statement.
 SETTLE = "update settled set n = n + 1"
-# After these the connection itself may be what is wrong. After a sync that failed SQLite even calls the
-# database malformed, over the same connection, when it is not.
+# After these errors the connection itself may be at fault. After a failed sync, SQLite even reports a
+# malformed database over the same connection when the database is sound.
 _BROKEN = frozenset(
     {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 )
-# One of these in a batch fails all of it.
+# One of these errors in a batch fails all of it.
 _FATAL = _BROKEN | {sqlite3.SQLITE_NOMEM}
 
 
 class Core:
-    """Made under the lock of the store, with a connection that has seen all migrations."""
+    """Created with the store's lock held, over a connection that has seen all migrations."""
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class Core:
         self.queue = Queue(
             self._commit,
             most=BATCH,
-            # Where nothing is synced a larger batch saves nothing that would be worth the wait.
+            # Without syncs a larger batch saves too little to be worth the wait.
             linger=settings.durability == "power-loss",
             timeout=settings.lock_timeout,
             clock=settings.clock,
@@ -81,12 +82,12 @@ class Core:
         )
 
     def next_id(self) -> str:
-        """An operation id that no other operation ever has."""
+        """An operation id that no other operation will ever have."""
         return f"{self._token}-{next(self._numbers)}"
 
     @contextmanager
     def transaction(self, operation: Write) -> Iterator[SqliteTx]:
-        """The writer for a block of the caller's, committed at its end unless it raises."""
+        """The writer for a block of the caller's, committed at its end unless the block raises."""
         with self.queue.alone():
             connection = None
             try:
@@ -95,7 +96,7 @@ class Core:
                     connection = self._connected()
                     connection.execute("begin immediate")
                     repeated = operation.named and not self._enter(connection, operation.id)
-                # Errors of the caller's block pass as they are: one of SQLite's may be another file's.
+                # Errors of the caller's block pass unchanged: an SQLite error may be about another file.
                 tx = self._tx(connection, operation.id, repeated)
                 yield tx
                 operation.size = tx.size
@@ -119,7 +120,7 @@ class Core:
 
     @contextmanager
     def _named(self, id: str, *, committing: bool = False) -> Iterator[None]:
-        """Raise what goes wrong under the names of the taxonomy."""
+        """Raise errors as classes of the taxonomy."""
         try:
             with typed_errors("write to", self.files.database):
                 yield
@@ -127,7 +128,7 @@ class Core:
             raise self._failure(error, committing, id) from error
 
     def settle(self, id: str) -> Outcome:
-        """What became of an operation, once and for all."""
+        """Find out if an operation was committed. The answer is final."""
 
         def look(tx: SqliteTx) -> Outcome:
             tx.execute(SETTLE)
@@ -137,24 +138,24 @@ class Core:
 
         outcome: Outcome = self.queue.submit(Write(self.next_id(), work=look))
         if outcome == "committed" and self.settings.durability == "power-loss":
-            # It may have been recovered from pages whose sync had failed: copied, it is written again.
+            # It may have been recovered from pages whose sync failed. A checkpoint writes it again.
             with self.exclusive() as connection:
                 self.upkeep.checkpoint(connection, "full")
         return outcome
 
     def close(self) -> None:
-        """Close every connection, under the lock: the last connection of a file checkpoints as it closes."""
+        """Close all connections, under the lock: SQLite checkpoints when the last one is closed."""
         with self.queue.alone():
             try:
                 self.lock.acquire(self.settings.lock_timeout, self.settings.clock)
                 if self._writer is not None:
                     self.upkeep.checkpoint(self._writer, "passive")
             except (sqlite3.Error, ResilienceError) as error:
-                # Closing goes on. Without the lock that is safe: SQLite checkpoints at the last close under
-                # a lock of the whole file, which it has only if no process has a connection.
+                # Closing goes on. Without our lock that is safe: SQLite's checkpoint at the last close takes
+                # a lock of the whole file, which it gets only if no process has a connection.
                 self.upkeep.failed(error)
             finally:
-                # Whatever went wrong, memory that ran short too: no descriptor may outlive the store.
+                # Even when memory ran out: no descriptor may outlive the store.
                 self._writer = None
                 for refused in self._connections.close_all():
                     self.upkeep.failed(refused)
@@ -162,7 +163,7 @@ class Core:
 
     @contextmanager
     def exclusive(self) -> Iterator[sqlite3.Connection]:
-        """The connection that writes, outside of a transaction, under all locks."""
+        """The connection that writes, outside a transaction, with all locks held."""
         with self.queue.alone():
             try:
                 self.lock.acquire(self.settings.lock_timeout, self.settings.clock)
@@ -185,7 +186,7 @@ class Core:
         except Exception as error:
             batch.failure = partial(_again, self._typed(error))
         finally:
-            # The first thing in each ``finally`` is a call into C: no handler of a signal comes before it.
+            # Each ``finally`` begins with a call into C, so that no signal handler runs before it.
             try:
                 if connection is not None:
                     connection.rollback()
@@ -197,7 +198,8 @@ class Core:
     def _execute(self, connection: sqlite3.Connection, batch: Round) -> None:
         first = batch.operations[0]
         if len(batch.operations) == 1 and first.put is not None and not first.named:
-            # Alone it needs no ``begin``: it is a transaction by itself. And no other caller waits for it.
+            # A single put needs no ``begin``, since it is a transaction by itself; and no caller waits for
+            # it.
             batch.committing = True
             write_put(connection, first.put)
             batch.committed.append(True)
@@ -206,15 +208,15 @@ class Core:
             for operation in batch.operations:
                 self._apply(connection, operation)
             step = map(connection.execute, _COMMIT)
-            # No signal is looked at between these two, nor within the second: if ``committed`` is filled
-            # it is committed, and if ``committing`` is not set it is not.
+            # No signal handler runs between these two lines, nor within the second. So if ``committed`` is
+            # filled, the batch is committed; and if ``committing`` is not set, it is not.
             batch.committing = True
             batch.committed.extend(step)
         self.commits += 1
         self.operations += len(batch.operations)
 
     def _apply(self, connection: sqlite3.Connection, operation: Write) -> None:
-        """One operation of several. Its own error is its own; it is undone, and the others go on."""
+        """Apply one operation of several. If it fails, it alone is undone, and the others go on."""
         plain = operation.put is not None and not operation.named
         try:
             if not plain:
@@ -242,7 +244,7 @@ class Core:
             connection.execute("release one")
 
     def _enter(self, connection: sqlite3.Connection, id: str) -> bool:
-        """Write an id into the ledger; False if it is there already."""
+        """Write an id into the ledger; False if the ledger has it already."""
         now = self.settings.clock.time()
         statement = "insert into operation(id, at) values(?, ?) on conflict do nothing"
         return connection.execute(statement, (id, now)).rowcount == 1
@@ -252,7 +254,7 @@ class Core:
         return SqliteTx(connection, self.files.database, id, now, self.owners, repeated=repeated)
 
     def _connected(self) -> sqlite3.Connection:
-        """The connection that writes, to the file that is still there, in no transaction."""
+        """The connection that writes, in no transaction, to a file that still exists."""
         if self.settings.clock.monotonic() - self._looked >= LOOK:
             self._look()
         connection = self._writer
@@ -261,7 +263,7 @@ class Core:
             connection = connect_writer(self.files.database, self.settings.durability, create=False)
             self._writer = self._connections.keep(connection)
         elif connection.in_transaction:
-            connection.rollback()  # a leader was cut off before it could
+            connection.rollback()  # A leader was interrupted before it could do this.
         return connection
 
     def _look(self) -> None:
@@ -271,13 +273,13 @@ class Core:
             seen = None
         if seen != self.identity or not self.lock.same_file():
             raise StoreGone(
-                f"{self.files.database} is not the file any more that was opened; expected it to stay while"
+                f"{self.files.database} is no longer the file that was opened; expected it to stay while"
                 " the store is open. Find out what removed or replaced it, then open the store again."
             )
         self._looked = self.settings.clock.monotonic()
 
     def _after(self, operations: list[Write]) -> None:
-        """What is due after a commit. Its errors answer no caller: it is tried again the next time."""
+        """Do the upkeep that is due after a commit. An error fails no caller: the next commit tries again."""
         if not self.upkeep.due(operations):
             return
         try:
@@ -308,11 +310,11 @@ class Core:
         )
 
     def _mend(self, error: sqlite3.Error, unsettled: list[str]) -> bool:
-        """Give up a connection that may be what is wrong; False if it is not.
+        """Give up a connection that may be at fault; False if the error says that it is not.
 
-        Call with the lock held. ``unsettled`` are operations whose commit failed: with a new connection they
-        may be there, and whether they are is decided now and noted, before another process can overwrite
-        what they wrote.
+        Call with the lock held. ``unsettled`` are operations whose commit failed: over a new connection they
+        may turn out to be there. That is decided and noted now, before another process can overwrite what
+        they wrote.
         """
         if primary(error) not in _BROKEN:
             return False
@@ -346,11 +348,11 @@ def _roll_back(connection: sqlite3.Connection) -> None:
     try:
         connection.rollback()
     except sqlite3.Error:
-        pass  # the next one that connects finds no transaction
+        pass  # The next connection finds no transaction.
 
 
 def _again(error: Exception, id: str) -> Exception:
-    """The error of a batch for each of its operations: no two threads raise one object."""
+    """The error of a batch for one of its operations: a copy, since no two threads may raise one object."""
     try:
         made = copy.copy(error)
     except Exception:

@@ -1,7 +1,7 @@
-"""What a store asks of the database under it: one engine for each kind of database.
+"""What a store needs from a database: one engine for each kind of database.
 
-An engine belongs to the process that opened it. The store above it knows about forks and about being
-closed; an engine knows neither.
+An engine belongs to the process that opened it. Forks and closing are handled by the store above it; an
+engine knows neither.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ class Engine(Protocol):
     """The process that opened it."""
 
     damaged: int
-    """Damaged records that were met since."""
+    """Damaged records found since the store was opened."""
 
     @property
     def where(self) -> str:
-        """The database, for messages; without a password."""
+        """The database, for messages; never with its password."""
 
     @property
     def durability(self) -> Durability: ...
 
     @property
     def path(self) -> Path | None:
-        """The file, if it is one."""
+        """The database file, or None if it is not a file."""
 
     def now(self) -> float: ...
 
@@ -64,7 +64,7 @@ class Engine(Protocol):
     def transaction(self, operation_id: str | None) -> AbstractContextManager[Tx]: ...
 
     def read(self, look: Callable[[Reader], T]) -> T:
-        """What ``look`` returns. Each of its reads is a transaction to itself."""
+        """Return the result of ``look``. Each of its reads is a separate transaction."""
 
     def owner_alive(self, owner: str) -> bool | None: ...
 

@@ -1,4 +1,4 @@
-"""Where a store lies: the files beside the database, and the file systems on which it must not lie."""
+"""The files of a store beside its database, and the file systems that a store must not be on."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from chaoskit.runtime.failures.taxonomy import (
 
 __all__ = ["StoreFiles", "free_bytes", "refuse_network", "refuse_other", "typed_errors"]
 
-# f_type of statfs(2), from its manual page and linux/magic.h. Locks and shared memory between machines
-# do not hold what SQLite's WAL needs: https://sqlite.org/wal.html, "the wal-index is shared memory".
+# f_type of statfs(2), from its manual page and linux/magic.h. SQLite's WAL needs locks and shared memory,
+# which do not work between machines: https://sqlite.org/wal.html, "the wal-index is shared memory".
 _NETWORK = {
     0x6969: "NFS",
     0xFF534D42: "CIFS",
@@ -48,10 +48,10 @@ _TYPES: tuple[tuple[type[OSError], type[FilesystemError]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class StoreFiles:
-    """The files of one store. None of them but ``lock`` and ``reserve`` is ever opened except by SQLite:
+    """The files of one store. Only SQLite may open them, except ``lock`` and ``reserve``.
 
-    closing a descriptor of the database drops the locks that SQLite holds on it in the same process, and
-    with them acknowledged commits.
+    Closing a descriptor of the database drops the locks that SQLite holds on it in the same process, and
+    acknowledged commits may be lost with them.
     """
 
     database: Path
@@ -72,7 +72,7 @@ class StoreFiles:
         return self.database.with_name(self.database.name + suffix)
 
     def identity(self) -> tuple[int, int]:
-        """Device and number of the database. Raises FileNotFoundError if it is not there."""
+        """Device and inode of the database. Raises FileNotFoundError if it does not exist."""
         seen = os.stat(self.database)
         return seen.st_dev, seen.st_ino
 
@@ -84,7 +84,7 @@ class StoreFiles:
 
 
 def refuse_other(database: Path) -> None:
-    """Raise ConfigurationError if what is there is a directory, a device, or otherwise not a regular file."""
+    """Raise ConfigurationError if ``database`` exists and is not a regular file."""
     if database.exists() and not database.is_file():
         kind = "a directory" if database.is_dir() else "not a regular file"
         raise ConfigurationError(
@@ -93,7 +93,7 @@ def refuse_other(database: Path) -> None:
 
 
 def refuse_network(directory: Path) -> None:
-    """Raise ConfigurationError if ``directory`` lies on a network file system that is known as one."""
+    """Raise ConfigurationError if ``directory`` is on a network file system, of the known kinds."""
     kind = _NETWORK.get(_file_system(directory))
     if kind:
         raise ConfigurationError(
@@ -103,11 +103,11 @@ def refuse_network(directory: Path) -> None:
 
 
 def _file_system(directory: Path) -> int:
-    """``f_type`` of the file system; -1 where it cannot be asked for."""
+    """``f_type`` of the file system; -1 if that cannot be found out."""
     if sys.platform != "linux":
         return -1
-    # The standard library has statvfs alone, which does not tell the type. The first member of struct
-    # statfs is f_type, a long; 256 bytes hold the structure on every architecture.
+    # The standard library has only statvfs, which does not report the type. f_type, a long, is the first
+    # member of struct statfs; 256 bytes hold the structure on every architecture.
     room = ctypes.create_string_buffer(256)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.statfs(os.fsencode(directory), room):
@@ -116,14 +116,14 @@ def _file_system(directory: Path) -> int:
 
 
 def free_bytes(directory: Path) -> int:
-    """What an ordinary user may still write there."""
+    """The bytes that a user without privileges may still write there."""
     seen = os.statvfs(directory)
     return seen.f_bavail * seen.f_frsize
 
 
 @contextmanager
 def typed_errors(doing: str, path: Path) -> Iterator[None]:
-    """Raise the system's refusals under the names of the taxonomy. ``doing`` completes "could not"."""
+    """Raise the system's errors as classes of the taxonomy. ``doing`` completes "could not …"."""
     try:
         with named_refusals(doing, path):
             yield
@@ -131,7 +131,7 @@ def typed_errors(doing: str, path: Path) -> Iterator[None]:
         if isinstance(error, ResilienceError):
             raise
         kind = next((ours for theirs, ours in _TYPES if isinstance(error, theirs)), FilesystemError)
-        # The system's own words have the path that it is about.
+        # The text of the system's error names the path it is about, which may be another one.
         raise kind(
             f"could not {doing} {str(path)!r}: {error}", errno=error.errno, filename=str(path)
         ) from error

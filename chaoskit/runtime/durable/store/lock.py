@@ -1,14 +1,14 @@
-"""The lock between processes: POSIX record locks on bytes of one small file beside the database.
+"""The lock between processes: POSIX record locks on bytes of a small file beside the database.
 
-Byte 0 is the store's: held around opening, migrating, each commit and each checkpoint. Byte 1 is the place
-at the head of the line: a process that has waited for long takes it, and all others leave byte 0 to it.
-Without it the process that has just released the lock would mostly be the next to take it, since those that
-wait look only now and then. Bytes from 1000 on are the owners', one for each process that claims: held
-means alive. The kernel releases them when the process dies, keeps them while it is suspended, and a forked
-child does not inherit them (as it would ``flock``: a child that outlives its killed parent would hold the
-lock for ever).
+Byte 0 is the store's lock, held while a process opens or migrates the store, commits or checkpoints. Byte 1
+is the head of the line: a process that has waited for long takes it, and all others leave byte 0 to that
+process. Without it, the process that has just released the lock would mostly get it again, since waiting
+processes look only now and then. The bytes from 1000 on belong to owners, one for each process that claims:
+while it is held, the owner is alive. The kernel releases these locks when the process dies, and keeps them
+while it is suspended. A forked child does not inherit them. With ``flock`` it would, and a child that
+outlives its killed parent would hold the lock for ever.
 
-POSIX locks have one trap: closing *any* descriptor of the file drops all of the process's locks on it. So
+POSIX locks have one trap: closing *any* descriptor of the file drops all locks that the process has on it. So
 a process opens the file once, and all its stores share the descriptor.
 """
 
@@ -33,22 +33,22 @@ __all__ = ["FIRST_OWNER", "LockFile"]
 
 FIRST_OWNER = 1000
 _OWNERS = 10_000
-# What a lock answers when another process has it, or when the system has no locks left for the moment.
+# The errors of a lock that another process holds, or for which the system has no resources at the moment.
 _BUSY = frozenset({errno.EAGAIN, errno.EACCES, errno.ENOLCK, errno.EDEADLK})
-# struct flock as Linux lays it out on 64 bits; elsewhere the holder's pid stays unknown.
+# struct flock on 64-bit Linux; on other systems the holder's pid stays unknown.
 _FLOCK = "hhqqi4x" if sys.platform == "linux" and sys.maxsize > 1 << 32 else None
-# Long enough that waiting costs no processor, short against a sync. Measured with 8 processes: the longest
-# wait was 191 to 562 ms, where SQLite's own busy handler let one wait for 11.9 s.
+# Long enough to cost no processor time, and short compared with a sync. Measured with 8 processes, the
+# longest wait was 191 to 562 ms; with SQLite's own busy handler it was 11.9 s.
 _PAUSE = (0.0002, 0.002)
-# Handing over costs time in which none works, so processes compete until one has waited for this long.
+# While the lock is handed over, no process works. So all compete for it until one has waited this long.
 _PATIENCE = 0.05
-# How long byte 0 is left to the head of the line. It may be suspended: then it comes when it can, as before.
+# How long byte 0 is left to the head of the line, which may be suspended. Then all compete for it again.
 _COURTESY = 0.25
 _LEFT = BlockingIOError(errno.EAGAIN, "left to a process that had waited longer")
 
 
 class LockFile:
-    """The lock file of one store, in this process. Made by :meth:`open`, which shares it."""
+    """The lock file of one store in this process. Use :meth:`open`, which shares one object."""
 
     _open: ClassVar[dict[tuple[int, int], LockFile]] = {}
     _guard: ClassVar = threading.Lock()
@@ -59,15 +59,15 @@ class LockFile:
         self.longest = 0.0
         self._users = 0
         self._suspended: int | None = None
-        # Seeded by the process, so that two that wait do not wake in step.
+        # Seeded differently in each process, so that two waiting ones do not wake in step.
         self._jitter = random.Random(self.pid)
 
     @classmethod
     def open(cls, path: Path) -> LockFile:
-        """The lock file under ``path``; created if it is not there. Close it as often as it was opened."""
+        """The lock file at ``path``, created if it does not exist. Close it as often as it was opened."""
         with cls._guard:
-            # By name first: if this process has the file open already, opening it again would need a
-            # close, and that close would drop the locks.
+            # By name first: a second descriptor would have to be closed again, and closing it would drop the
+            # locks of this process.
             found = cls._known(path)
             if found is None:
                 fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -75,7 +75,7 @@ class LockFile:
                     seen = os.fstat(fd)
                     found = cls._open.setdefault((seen.st_dev, seen.st_ino), cls(path, fd))
                 except BaseException:
-                    # No lock is dropped by this: this process has none on a file that it does not know.
+                    # This drops no lock, since the process has none on a file that it does not know yet.
                     os.close(fd)
                     raise
             found._users += 1
@@ -100,22 +100,23 @@ class LockFile:
                     if one is self:
                         del self._open[key]
             finally:
-                # An error of close comes after the descriptor is gone; nothing was written through it.
+                # An error here comes after the descriptor is closed; nothing was written through it.
                 with suppress(OSError):
                     os.close(self.fd)
 
     def same_file(self) -> bool:
-        """True if the path still names the file that is locked here."""
+        """True if the path still names the file that this object locks."""
         return self._known(self.path) is self
 
     def acquire(self, timeout: float, clock: Clock) -> None:
-        """Take byte 0, within ``timeout`` seconds. Threads of one process exclude each other elsewhere.
+        """Take byte 0 within ``timeout`` seconds. Threads of one process must exclude each other otherwise.
 
-        To release it call ``lockf(lock.fd, LOCK_UN, 1, 0)`` as the first thing of a ``finally``: a call
-        into C, which no signal handler can come before. Releasing what is not held does no harm.
+        To release it, call ``lockf(lock.fd, LOCK_UN, 1, 0)`` as the first thing in a ``finally``: a call into
+        C, so that no signal handler runs before it. Releasing a lock that is not held does no harm.
 
         Raises:
-            StoreBusy: another process held it all the time; names it.
+            StoreBusy: another process held it all the time; the message names it.
+            StorageError: the file cannot be locked.
         """
         try:
             refused = self._try(0) if self._head() is None else _LEFT
@@ -123,7 +124,7 @@ class LockFile:
                 try:
                     self._wait(timeout, clock, refused)
                 finally:
-                    # Taken or not; and what releases byte 0 need not know of this one.
+                    # In any case: the code that releases byte 0 does not know about byte 1.
                     lockf(self.fd, LOCK_UN, 1, 1)
         except OSError as error:
             raise StorageError(f"{self.path} cannot be locked: {error.strerror}") from error
@@ -151,11 +152,11 @@ class LockFile:
             refused = again
 
     def _head(self) -> int | None:
-        """The process at the head of the line; None if there is none, or one that does not take its turn."""
+        """The process at the head of the line; None if there is none, or if it did not take its turn."""
         try:
             head = self.holder(1)
         except OSError:
-            return None  # courtesy alone: byte 0 says who writes
+            return None  # This is only a courtesy: byte 0 decides who writes.
         if head is None or head != self._suspended:
             self._suspended = None
             return head
@@ -174,7 +175,7 @@ class LockFile:
         lockf(self.fd, LOCK_UN, 1, 0)
 
     def holder(self, byte: int) -> int | None:
-        """The other process that holds a byte, or None: free, this process's, or the system does not say."""
+        """The other process that holds a byte. None if it is free, ours, or the system does not say."""
         if _FLOCK is None:
             return None
         asked = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, byte, 1, 0)
@@ -182,7 +183,7 @@ class LockFile:
         return None if kind == F_UNLCK else pid
 
     def held(self, byte: int) -> bool:
-        """True if another process holds an owner's byte, and so lives."""
+        """True if another process holds an owner's byte, and so is alive."""
         if _FLOCK is not None:
             asked = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, byte, 1, 0)
             return bool(struct.unpack(_FLOCK, fcntl(self.fd, F_GETLK, asked))[0] != F_UNLCK)
@@ -192,16 +193,17 @@ class LockFile:
         return False
 
     def take_owner(self) -> int:
-        """Take the first free byte of the owners, until the process ends. Call with byte 0 held.
+        """Take the first free owner's byte, until the process ends. Call with byte 0 held.
 
         Raises:
             StoreBusy: the system has no lock left to give.
+            StorageError: all owners' bytes are taken.
         """
         for byte in range(FIRST_OWNER, FIRST_OWNER + _OWNERS):
             refused = self._try(byte)
             if refused is None:
                 return byte
-            # Without another process in the way it is the system that refuses, and would each time.
+            # If no other process holds the byte, the system refuses, and would refuse every other byte too.
             if refused.errno not in (errno.EAGAIN, errno.EACCES) or not self.held(byte):
                 raise StoreBusy(
                     f"{self.path} gives no lock to this owner: {refused.strerror}; expected a free one."
@@ -220,7 +222,7 @@ class LockFile:
 
 
 def _forget() -> None:
-    """In a forked child: the locks are the parent's. The descriptors stay open; closing them is no use."""
+    """In a forked child: forget the locks, which are the parent's. The descriptors need not be closed."""
     LockFile._guard = threading.Lock()
     LockFile._open = {}
 

@@ -1,7 +1,7 @@
-"""The tables of a store in SQLite, and how an older store becomes a current one.
+"""The tables of a store in SQLite, and how an older store is brought up to date.
 
-A migration is a function of the connection. They are numbered from 1, never changed once released, and run
-in one transaction under the lock of the store: what is interrupted has not begun.
+A migration is a function of the connection. Migrations are numbered from 1, never changed once released, and
+run in one transaction under the lock of the store: after an interruption the store is as it was.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["APPLICATION", "MIGRATIONS", "Migration", "migrate", "version_of"]
 Migration = Callable[[sqlite3.Connection], None]
 
 APPLICATION = 0x63686B73
-"""``chks`` in the file's header: tells a store from any other database."""
+"""``chks`` in the file's header, which distinguishes a store from any other database."""
 
 
 def _records(connection: sqlite3.Connection) -> None:
@@ -29,14 +29,14 @@ def _records(connection: sqlite3.Connection) -> None:
         " version integer not null default 1, operation_id text not null,"
         " attempts integer not null default 0, fence integer not null default 0,"
         " owner text, due real, created real not null, updated real not null,"
-        # With a rowid: without one a row of more than a quarter of a page stands in two, and writing it costs
-        # twice as much (measured: 45 µs instead of 20 µs for 1.2 kB).
+        # With a rowid: without one, a row of more than a quarter of a page takes a second page, and writing
+        # it costs twice as much (measured for 1.2 kB: 45 µs instead of 20 µs).
         " primary key(kind, scope, key))"
     )
-    # Only what is live stands in here, so that settled records never slow a claim.
+    # This index holds live records only, so that settled ones never slow down a claim.
     connection.execute("create index record_live on record(kind, scope, due) where due is not null")
     connection.execute("create index record_status on record(kind, status)")
-    # In the order of time, so that the oldest are found without an index on it.
+    # Numbered in the order of time, so that the oldest are found without an index on the time.
     connection.execute(
         "create table operation(n integer primary key, id text not null unique, at real not null)"
     )
@@ -56,14 +56,14 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     """The number of the last migration that the file has seen; 0 for an empty one.
 
     Raises:
-        ConfigurationError: the file is a database, but no store.
+        ConfigurationError: the file is a database, but not a store.
     """
     version = int(connection.execute("pragma user_version").fetchall()[0][0])
     application = connection.execute("pragma application_id").fetchall()[0][0]
     tables = connection.execute("select count(*) from sqlite_master").fetchall()[0][0]
     if application != APPLICATION and (tables or version or application):
         raise ConfigurationError(
-            f"{path} is a database of something else (application id {application:#x}); expected a store of"
+            f"{path} is a database of another program (application id {application:#x}); expected a store of"
             " chaoskit or no file. Give the store a path to itself."
         )
     return version
@@ -75,13 +75,13 @@ def migrate(
     migrations: Sequence[Migration] = MIGRATIONS,
     backup: Callable[[int], object] = lambda version: None,
 ) -> None:
-    """Bring the store up to date. Call with the lock of the store held, in no transaction.
+    """Bring the store up to date. Call with the lock of the store held, outside a transaction.
 
-    ``backup(version)`` is called before a store that has records is changed.
+    ``backup(version)`` is called before a store that has tables is changed.
 
     Raises:
-        StoreCorrupt: no chaoskit has ever numbered a store so.
-        StoreTooNew: a later chaoskit has migrated it further than this one knows.
+        StoreCorrupt: the version is not one that any chaoskit has ever written.
+        StoreTooNew: a later chaoskit has migrated the store further than this one knows.
     """
     version = version_of(connection, path)
     if version < 0:

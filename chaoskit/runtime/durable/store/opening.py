@@ -1,4 +1,4 @@
-"""Opening a store's file: created, switched to WAL and migrated under its lock, shared in the process."""
+"""Opening a store's file: it is created, switched to WAL and migrated under its lock, and shared."""
 
 from __future__ import annotations
 
@@ -27,10 +27,16 @@ _guard = threading.Lock()
 
 
 def open_core(path: Path, settings: Settings, *, create: bool) -> Core:
-    """The core of this process for the file under ``path``. Give it back with :func:`close`."""
+    """The core of this process for the file at ``path``. Give it back with :func:`close`.
+
+    Raises:
+        UsageError: this process has the file open with another durability.
+        FileMissing: the file does not exist, and ``create`` is False.
+        ResilienceError: the file cannot be opened, or is not a store.
+    """
     check_library()
     with typed_errors("open the store", path), _guard:
-        # As SQLite does: the files beside the database are beside what a link leads to.
+        # Resolved, as SQLite does: its other files are beside the file that a link points to.
         files = StoreFiles(Path(os.path.realpath(path)))
         found = _shared(files)
         if found is None:
@@ -47,7 +53,7 @@ def open_core(path: Path, settings: Settings, *, create: bool) -> Core:
 
 
 def close(core: Core) -> None:
-    """Give it back; the last one closes the file."""
+    """Give a core back; the last one to do so closes the file."""
     with _guard:
         for key, (one, users) in list(_open.items()):
             if one is core:
@@ -67,7 +73,7 @@ def _shared(files: StoreFiles) -> Core | None:
 
 def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
     directory = files.database.parent
-    # Before anything is made beside it: SQLite would write a journal beside a device.
+    # Before anything is created beside it: SQLite would write a journal beside a device.
     refuse_other(files.database)
     if not create and not files.database.exists():
         raise FileMissing(
@@ -98,7 +104,7 @@ def _prepared(files: StoreFiles, settings: Settings, lock: LockFile, *, create: 
         migrate(connection, files.database, backup=partial(_keep_old, connection, files.database))
         upkeep = Upkeep(files, settings.wal_limit, settings.reserve)
         if files.wal_size():
-            # What a killed process left is copied, and so written again, before anything stands on it.
+            # Copying the WAL of a killed process writes its pages once more, before anything builds on them.
             upkeep.checkpoint(connection, "passive")
         upkeep.reserve.lay_by()
         return Core(files, settings, lock, connection, files.identity())

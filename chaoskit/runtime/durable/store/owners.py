@@ -1,7 +1,7 @@
-"""The processes that claim: each has locked a byte of the lock file, and has a row that says which.
+"""The processes that claim. Each has locked a byte of the lock file, and has a row that says which byte.
 
-An owner on this machine lives exactly as long as the kernel holds that lock; no clock is asked. For an owner
-on another machine there is no lock to look at, so its lease decides.
+An owner on this machine lives exactly while the kernel holds that lock; no clock is involved. An owner on
+another machine has no lock that could be tested here, so its lease decides.
 """
 
 from __future__ import annotations
@@ -31,18 +31,22 @@ class Owners:
         return self._row is not None
 
     def claimant(self) -> tuple[object, ...]:
-        """This process's row: where it runs, its byte, its name. From now on it counts as an owner."""
+        """This process's row: where it runs, its byte, its name. From now on it counts as an owner.
+
+        Raises:
+            StoreBusy, StorageError: there is no lock to be had for it.
+        """
         if self._row is None:
-            # Made once: reading /proc for each claim was a fifth of what a claim costs, under the lock.
+            # Made once: reading /proc for each claim took a fifth of a claim's time, with the lock held.
             byte = self._lock.take_owner()
             self._row = (_machine(), byte, self._mine, _boot(), os.getpid(), _started())
         return self._row
 
     def alive(self, reader: RowReader) -> tuple[list[str], list[str]]:
-        """The names of the living owners on this machine, and of all on other machines."""
+        """The names of the living owners on this machine, and of all owners on other machines."""
         here, elsewhere = [self._mine], []
         for byte, name, machine, boot in reader.rows("select byte, id, machine, boot from owner"):
-            # A damaged row may not name a byte: then the lease decides, as for an owner elsewhere.
+            # The byte in a damaged row may be anything. Then the lease decides, as for an owner elsewhere.
             if machine != _machine() or type(byte) is not int:
                 elsewhere.append(as_text(name))
             elif boot == _boot() and name != self._mine and self._lock.held(byte):
@@ -50,7 +54,7 @@ class Owners:
         return here, elsewhere
 
     def lives(self, reader: RowReader, owner: str) -> bool | None:
-        """True if this owner lives; None if it is on another machine."""
+        """True if this owner is alive; None if it is on another machine."""
         here, elsewhere = self.alive(reader)
         return None if owner in elsewhere else owner in here
 
@@ -74,7 +78,7 @@ def _boot() -> str:
 
 
 def _started() -> str:
-    """When this process began, in ticks since boot: tells it from a later one with the same pid."""
+    """When this process started, in ticks since boot. Distinguishes it from a later one with the same pid."""
     try:
         return Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

@@ -1,16 +1,16 @@
-"""What checkpoints, claims, dead letters, the outbox and shared breakers are built on.
+"""The contract of a store: the base of checkpoints, claims, dead letters, the outbox and shared breakers.
 
 A store keeps *records* of several *kinds*. A record has a scope and a key, a status, a value (JSON), and
 what claims need: an owner, a fence, the attempts so far, and ``due``. A record that has a ``due`` is
-*live*: it waits to be claimed, or is claimed. Live records have an index to themselves, so that those that
-are settled never slow them.
+*live*: it waits to be claimed, or is claimed. Live records have their own index, so that settled ones never
+slow down a claim.
 
-A feature asks for what it means (put, change under a fence, claim) and never writes SQL. Each database
-answers in its own dialect: one text for both would be wrong, since the claim that is right in SQLite
-hands jobs out twice in PostgreSQL.
+A feature says what it means (put, change with a fence, claim) and never writes SQL. Each database has its own
+dialect, since no text would be right in all of them: the claim that is correct in SQLite hands out jobs twice
+in PostgreSQL.
 
-``Storage`` is the store as features see it. What must happen together goes into one ``write``, with a
-function that uses nothing but its ``Tx``::
+``Storage`` is the store as features see it. Changes that must happen together go into one ``write``, as a
+function that uses only its ``Tx``::
 
     def redrive(tx: Tx) -> None:
         tx.change(DEAD, id, status="redriven", was="open")
@@ -50,13 +50,13 @@ __all__ = [
 T = TypeVar("T")
 
 RUNNING: Final = "running"
-"""The status of a record that is claimed. Only a claim sets it."""
+"""The status of a claimed record. Only a claim sets it."""
 
 Outcome: TypeAlias = Literal["committed", "absent"]
 
 
 class Keep(enum.Enum):
-    """The type of :data:`KEEP`: what an argument is if the record's own value is to stay."""
+    """The type of :data:`KEEP`, the default of arguments that leave a record's value as it is."""
 
     KEEP = enum.auto()
 
@@ -66,7 +66,7 @@ KEEP: Final = Keep.KEEP
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of records. ``format`` is the newest format of its values that this program understands."""
+    """A kind of record. ``format`` is the newest format of its values that this program understands."""
 
     name: str
     format: int = 1
@@ -74,11 +74,11 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record as it was read. Times are seconds since the epoch, by the store's clock.
+    """One record as it was read. Times are in seconds since the epoch, by the store's clock.
 
-    ``version`` counts the writes, ``fence`` the claims; neither ever falls. ``attempts`` counts claims
-    since the record was last put. ``due`` is None if it is settled; else when it may be claimed or, while
-    it is claimed, when its lease ends.
+    ``version`` counts the writes, ``fence`` the claims; neither ever falls. ``attempts`` counts the claims
+    since the record was last put. ``due`` is None if the record is settled. Otherwise it is when the record
+    may be claimed or, while it is claimed, when the lease ends.
     """
 
     kind: str
@@ -99,7 +99,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class DamagedRecord:
-    """A record that was passed over: ``reason`` is ``"corrupt"`` or ``"newer format"``."""
+    """A record that was left out: ``reason`` is ``"corrupt"`` or ``"newer format"``."""
 
     kind: str
     scope: str
@@ -109,7 +109,7 @@ class DamagedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some records in the order of (scope, key). ``next`` goes into ``after`` for those that follow."""
+    """Some records in the order of (scope, key). Pass ``next`` as ``after`` to get the following ones."""
 
     records: tuple[Record, ...]
     damaged: tuple[DamagedRecord, ...] = ()
@@ -118,7 +118,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a verification saw. ``problems`` are the database's own words; ``ok`` if there is nothing."""
+    """The result of a verification. ``problems`` are messages of the database; ``deep`` is as requested."""
 
     records: int
     problems: tuple[str, ...] = ()
@@ -133,10 +133,10 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Numbers of a store. Those of work are this process's since it was opened; sizes are bytes.
+    """Numbers about a store. Sizes are in bytes; work is counted for this process, since it opened the store.
 
     ``records`` counts by (kind, status). ``waited`` is the longest wait for another process, in seconds.
-    ``warnings`` are sentences about what an operator should look at.
+    ``warnings`` are sentences that tell an operator what needs attention.
     """
 
     records: Mapping[tuple[str, str], int]
@@ -152,13 +152,13 @@ class Statistics:
 
 
 class Reader(Protocol):
-    """Reading. A damaged record is an error if asked for by name; a list passes it over and says so."""
+    """The reading methods. A damaged record is an error if asked for by name; lists only report it."""
 
     def get(self, kind: Kind, key: str, *, scope: str = "") -> Record | None:
         """The record, or None.
 
         Raises:
-            RecordCorrupt: it is not what was written.
+            RecordCorrupt: the record is not what was written.
             StoreTooNew: its format is newer than the kind's.
         """
 
@@ -173,31 +173,31 @@ class Reader(Protocol):
         after: tuple[str, str] | None = None,
         limit: int = 100,
     ) -> Page:
-        """The records that match all that is given, by (scope, key). ``live``: only those with a ``due``."""
+        """The records that match all arguments, by (scope, key). ``live``: only those with a ``due``."""
 
     def count(self, kind: Kind, *, scope: str | None = None) -> Mapping[str, int]:
-        """How many records there are of each status."""
+        """The number of records by status."""
 
     def oldest(self, kind: Kind, *, status: str) -> float | None:
-        """When the record of that status was written that has not been for longest; None if there is none."""
+        """When the least recently written record of that status was written; None if there is none."""
 
 
 class Tx(Reader, Protocol):
-    """One transaction: all of it, or nothing. Reading sees what was written in it before.
+    """One transaction: all of it takes effect, or none. It reads its own writes.
 
-    What ``get`` returned stays so until the transaction ends. If it returned None, and another transaction
-    has made that record before this one writes it, this one is undone: ``write`` runs its work again, and
-    ``transaction`` raises ``StoreBusy``. ``find`` and ``count`` hold nothing fast where many transactions
-    run at once, which is on a server.
+    A record that ``get`` returned does not change until the transaction ends. If ``get`` returned None, and
+    another transaction creates that record before this one writes it, this one is undone: ``write`` runs its
+    work again, and ``transaction`` raises ``StoreBusy``. On a server, where many transactions run at once,
+    records that ``find`` and ``count`` have seen may change.
     """
 
     @property
     def operation_id(self) -> str:
-        """Its name in the ledger, and in every record that it writes."""
+        """Its id in the ledger, and in every record that it writes."""
 
     @property
     def repeated(self) -> bool:
-        """True if this operation id was committed before. What is written then is rolled back at the end."""
+        """True if this operation id was committed before. All writes are then rolled back at the end."""
 
     @property
     def now(self) -> float:
@@ -206,12 +206,12 @@ class Tx(Reader, Protocol):
     def put(
         self, kind: Kind, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
     ) -> None:
-        """Write the record whatever was there. Attempts begin at 0 again, the fence is kept, a claim ends."""
+        """Write the record whether it exists or not. Attempts start at 0, the fence is kept, a claim ends."""
 
     def add(
         self, kind: Kind, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
     ) -> bool:
-        """Write the record if there is none; False if there is one, which stays as it is."""
+        """Write the record if there is none. If there is one, it stays as it is, and the result is False."""
 
     def change(
         self,
@@ -226,13 +226,14 @@ class Tx(Reader, Protocol):
         was: str | None = None,
         version: int | None = None,
     ) -> bool:
-        """Change a record if it is as expected; False, and nothing is changed, if not.
+        """Change a record if it is as expected; otherwise change nothing and return False.
 
-        ``fence``: it is still claimed, and by this claim. ``was``: its status. ``version``: unwritten since.
-        A new status settles the record (``due`` None, no owner) unless a ``due`` is given.
+        Expected is: with ``fence``, that it is still claimed by that claim; with ``was``, that it has that
+        status; with ``version``, that it was not written since. A new status settles the record (``due``
+        None, no owner) unless a ``due`` is given.
 
         Raises:
-            RecordCorrupt, StoreTooNew: it would have to be read, and cannot be.
+            RecordCorrupt, StoreTooNew: the record has to be read for that, and cannot be.
         """
 
     def claim(
@@ -246,24 +247,24 @@ class Tx(Reader, Protocol):
     ) -> list[Record]:
         """Take up to ``limit`` live records that are due, or whose owner is dead; the longest due first.
 
-        The records are as they are now: status ``running``, attempt and fence counted up. In a file, an owner
-        on this machine is dead when the kernel has released its lock, whatever a clock says; one elsewhere
-        when its ``lease`` (seconds) is over. On a server an owner is dead when its lease is over by the clock
-        of the server, or before if it was a process of this machine. Damaged records are
-        passed over. With ``key``, ``scope`` must be given.
+        They are returned in their new state: status ``running``, attempts and fence counted up. In a file, an
+        owner on this machine is dead once the kernel has released its lock, whatever a clock says; an owner
+        on another machine once its ``lease`` (seconds) has run out. On a server an owner is dead once its
+        lease has run out by the server's clock, or earlier if it was a process of this machine. Damaged
+        records are left out. With ``key``, ``scope`` must be given.
         """
 
     def claim_new(
         self, kind: Kind, keys: Sequence[str], value: Any, *, lease: float, scope: str = ""
     ) -> list[Record]:
-        """Make records of one value and claim them; those that are there already stay as they are.
+        """Create records with one value and claim them. Records that exist already stay as they are.
 
-        What was made comes back in the order of ``keys``, and is as ``add`` and ``claim`` would have left it:
-        the first attempt, with the fence 1. The records share one value object.
+        The new ones are returned in the order of ``keys``, as ``add`` and ``claim`` would leave them: in the
+        first attempt, with the fence 1. They share one value object.
         """
 
     def delete(self, kind: Kind, key: str, *, scope: str = "", version: int | None = None) -> bool:
-        """Remove the record, unread; False if it is not there (or not in that version)."""
+        """Remove the record without reading it; False if it does not exist (or not in that version)."""
 
     def purge(
         self,
@@ -274,18 +275,18 @@ class Tx(Reader, Protocol):
         updated_before: float | None = None,
         limit: int = 1000,
     ) -> int:
-        """Remove up to ``limit`` records that match, unread; how many. Ask again while it is ``limit``."""
+        """Remove up to ``limit`` matching records unread; return how many. Repeat while it is ``limit``."""
 
 
 class Storage(Reader, Protocol):
-    """A store as features see it. Every method raises the store's errors: see ``errors``."""
+    """A store as features see it. Every method raises the store's errors: see ``runtime.failures.stored``."""
 
     @property
     def durability(self) -> Durability:
         """The crash that a returned write survives."""
 
     def now(self) -> float:
-        """The clock of the store: the database server's where there is one."""
+        """The time in seconds since the epoch, by the store's clock: on a server, the server's own."""
 
     def put(
         self,
@@ -301,24 +302,24 @@ class Storage(Reader, Protocol):
         """``Tx.put`` alone, the cheapest way. Does nothing if the ``operation_id`` was committed before."""
 
     def write(self, work: Callable[[Tx], T], *, operation_id: str | None = None, urgent: bool = False) -> T:
-        """Run ``work(tx)`` and commit; return what it returned. If it raises, nothing is changed.
+        """Run ``work(tx)`` and commit; return its result. If it raises, nothing is changed.
 
-        ``work`` may run in another thread and more than once: it must use nothing but ``tx``, and be short.
-        It runs under the locks of the store. ``urgent``: on a full disk the reserve is given up for it.
+        ``work`` may run in another thread and more than once, with the locks of the store held: it must be
+        short, and use only ``tx``. ``urgent``: if the disk is full, the store gives up its reserve for it.
         """
 
     def transaction(self, *, operation_id: str | None = None) -> AbstractContextManager[Tx]:
-        """As ``write``, for a block of the user's: runs here, once.
+        """As ``write``, for a ``with`` block, which runs in this thread, once.
 
-        Meanwhile every other write to a file waits; on a server those wait that want the same records, and a
-        block that sends nothing for ``lock_timeout`` is ended there.
+        For a file, every other write waits meanwhile. On a server, only writes to the same records wait, and
+        the server ends a block that sends nothing for ``lock_timeout`` seconds.
         """
 
     def owner_alive(self, owner: str) -> bool | None:
-        """True if the process that claimed under this name lives; None if this machine cannot tell."""
+        """True if the process that claimed under this name is alive; None if this machine cannot tell."""
 
     def outcome(self, operation_id: str) -> Outcome:
-        """What became of an operation that ended as ``OutcomeUnknown``; the answer never changes later.
+        """The outcome of an operation that raised ``OutcomeUnknown``. The answer is final.
 
         Operation ids are kept for 7 days.
         """
@@ -328,7 +329,7 @@ def checked(store: Storage) -> Storage:
     """``store``, if it can be one.
 
     Raises:
-        UsageError: it is something else, a path above all: not everything opens a store by itself.
+        UsageError: it is something else, such as a path, which most features do not open by themselves.
     """
     if not callable(getattr(store, "owner_alive", None)):
         raise wrong("store", store, "an open store", "Store.open(path) gives one.")

@@ -1,8 +1,8 @@
 """Connections for reading, kept for the next reader: each read is one short transaction.
 
-A connection is used by one thread at a time. There are as many as there were readers at once, and those
-that have not been used for a minute are closed. None of them is ever the last to close: closing the last
-connection of a file would checkpoint, and the connection that writes outlives them.
+Only one thread at a time uses a connection. There are as many as there were readers at once; those that were
+idle for a minute are closed. Closing the last connection of a file would checkpoint, but none of these is
+ever the last: the connection that writes outlives them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = ["Readers"]
 T = TypeVar("T")
 
 IDLE = 60.0
+"""Seconds after which an unused connection is closed."""
 
 
 class Readers:
@@ -33,7 +34,7 @@ class Readers:
         self._idle: deque[tuple[sqlite3.Connection, float]] = deque()
 
     def read(self, look: Callable[[SqliteReader], T]) -> T:
-        """What ``look`` returns. Without ``begin`` in it, each of its statements is a transaction."""
+        """Return the result of ``look``. Unless it begins one, each of its statements is a transaction."""
         try:
             connection, _ = self._idle.pop()
         except IndexError:
@@ -41,7 +42,7 @@ class Readers:
         try:
             found = look(SqliteReader(connection, self._path))
         except BaseException:
-            # The connection itself may be what is wrong.
+            # The connection itself may be at fault.
             self._connections.close(connection)
             raise
         self._idle.append((connection, self._clock.monotonic()))

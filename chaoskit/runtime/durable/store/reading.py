@@ -1,6 +1,6 @@
 """The reading half of both dialects: rows become records, or are found damaged.
 
-What only reads is one text for all databases: comparisons by value, and never a lock.
+Statements that only read are the same for all databases: they compare values, and never take a lock.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ COLUMNS = (
 
 _WHOLE = [int, int, int]
 MOST = 1 << 53
-"""More writes, attempts and claims than a record ever has; a bit that flipped makes more. No counting further
-from there: at 63 bits SQLite goes on with a fraction, and Python can't ask for that record any more."""
+"""No record has more writes, attempts or claims than this; only a flipped bit makes more.
+
+Higher numbers are not counted up: beyond 63 bits SQLite goes on with a fraction, by which Python cannot ask
+for the record any more.
+"""
 _TIMES = frozenset({float, int})
 
 
 class Where:
-    """The condition of a statement, grown by what is asked for. Values are always bound."""
+    """The condition of a statement, extended by one term for each argument. Values are always bound."""
 
     def __init__(self, kind: Kind) -> None:
         self._terms, self.values = ["kind = ?"], [kind.name]
@@ -58,10 +61,10 @@ class Where:
 
 
 class RowReader:
-    """Reads by ``rows``, which each dialect has. Values are marked by ``?`` in every statement."""
+    """Reads by means of ``rows``, which each dialect has. Values are marked by ``?`` in every statement."""
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
-        """All rows of a statement; raises the store's error for each of the database's."""
+        """All rows of a statement. Raises the database's errors as classes of the taxonomy."""
         raise NotImplementedError
 
     def get(self, kind: Kind, key: str, *, scope: str = "") -> Record | None:
@@ -99,7 +102,7 @@ class RowReader:
         return Page(
             tuple(one for one in read if isinstance(one, Record)),
             tuple(one for one in read if isinstance(one, DamagedRecord)),
-            # By the last row read and not the last sound one: else a page of damaged rows would end the list.
+            # The last row, even if it is damaged: otherwise a page of damaged rows would end the list.
             (rows[-1][1], rows[-1][2]) if len(rows) == limit else None,
         )
 
@@ -112,16 +115,16 @@ class RowReader:
     def oldest(self, kind: Kind, *, status: str) -> float | None:
         where = Where(kind)
         where.status(status)
-        # In the database, where it takes a look at each row and no value: for as many as wait when a queue
-        # has got stuck, which is when this is asked. An index would be written with every record.
+        # The database looks at each row with that status, but at no value. This is asked when a queue is
+        # stuck; an index for it would have to be written with every record.
         found = self.rows(f"select min(updated) from record where {where}", where.values)[0][0]
         return found if type(found) in _TIMES else None
 
 
 def behind(columns: Sequence[str], place: Sequence[Any]) -> tuple[str, *tuple[Any, ...]]:
-    """The condition for what comes after ``place``, and its values, for a list that goes on there.
+    """The condition for rows after ``place`` in the order of ``columns``, and its values.
 
-    The place of a damaged record may not be text: such bytes are compared as bytes.
+    The place of a damaged record may not be valid text. Its bytes are then compared as bytes.
     """
     marks, values = list[str](), list[Any]()
     for value in place:
@@ -132,25 +135,25 @@ def behind(columns: Sequence[str], place: Sequence[Any]) -> tuple[str, *tuple[An
 
 
 def as_text(value: object) -> str:
-    """A name as it was written; of a damaged record it may be anything."""
+    """A name as text. In a damaged record it may be of any type."""
     return value if isinstance(value, str) else repr(value)
 
 
 def check_limit(limit: int) -> int:
-    """``limit``; raises ``UsageError`` if it is less than 1, or more than a database can count."""
+    """``limit``. Raises ``UsageError`` if it is less than 1, or more than a database can count."""
     if not 1 <= limit <= MOST:
         raise wrong("limit", limit, "at least 1, and at most 2**53")
     return limit
 
 
 def damage_of(row: Row, kind: Kind) -> DamagedRecord | None:
-    """What keeps a row from being read, or None."""
+    """The reason why a row cannot be read, or None."""
     read = _read(row, kind)
     return read if isinstance(read, DamagedRecord) else None
 
 
 def record_of(row: Row, kind: Kind) -> Record:
-    """The record of a row that was asked for by name.
+    """The record in a row that was asked for by name.
 
     Raises:
         RecordCorrupt: it is not what was written.
@@ -178,7 +181,7 @@ def _read(row: Row, kind: Kind) -> Record | DamagedRecord:
         sound = type(payload) is str and checksum(name, scope, key, status, form, payload) == crc
     except (TypeError, ValueError):
         sound = False
-    # What claims count with has no checksum; a bit of the file can make text of a number.
+    # The numbers that claims change are not in the checksum. A flipped bit can even turn one into text.
     if (
         not sound
         or [*map(type, (version, attempts, fence))] != _WHOLE
@@ -186,7 +189,7 @@ def _read(row: Row, kind: Kind) -> Record | DamagedRecord:
         or not _TIMES.issuperset(map(type, times))
     ):
         return DamagedRecord(as_text(name), as_text(scope), as_text(key), "corrupt")
-    # After the checksum: only then is it known that this number was written.
+    # After the checksum, which proves that this number was written.
     if form > kind.format:
         return DamagedRecord(name, scope, key, "newer format")
     try:

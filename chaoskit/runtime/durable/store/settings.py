@@ -1,4 +1,4 @@
-"""How a store was opened, whatever it is kept in."""
+"""The options with which a store was opened, for every kind of database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a store was opened. Times are seconds, ``reserve`` is bytes, ``wal_limit`` pages."""
+    """The options of a store. Times are in seconds, ``reserve`` in bytes, ``wal_limit`` in pages of 4 KiB."""
 
     durability: Durability
     lock_timeout: float

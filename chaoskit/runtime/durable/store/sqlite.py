@@ -1,4 +1,4 @@
-"""Connections to SQLite as a store needs them, and what SQLite's errors mean."""
+"""Connections to SQLite as a store needs them, and the meaning of SQLite's errors."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ SYNCHRONOUS: Final[dict[Durability, str]] = {
     "memory": "off",
 }
 BUSY_TIMEOUT = 0.1
-"""Seconds that SQLite itself waits. Our own lock comes first, so only readers of other programs are met."""
+"""Seconds that SQLite itself waits. Our own lock comes first, so it waits for other programs only."""
 JOURNAL_LIMIT = 4 << 20
 
 
 def check_library() -> None:
-    """Raise ConfigurationError if this Python's SQLite cannot carry a store."""
+    """Raise ConfigurationError if this Python's SQLite is too old, or not built for several threads."""
     if sqlite3.sqlite_version_info < (3, 35) or sqlite3.threadsafety != 3:
         raise ConfigurationError(
             f"this Python has SQLite {sqlite3.sqlite_version} with threadsafety {sqlite3.threadsafety};"
@@ -53,30 +53,30 @@ def check_library() -> None:
 def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
     """True for the versions in which two checkpoints at once may corrupt the file.
 
-    The store never lets two of its processes checkpoint or write at once; a foreign program may.
+    The store never lets two of its processes checkpoint or write at once, but another program may.
     https://sqlite.org/wal.html#walresetbug
     """
     return (3, 7, 0) <= version <= (3, 51, 2)
 
 
 def connect_writer(path: Path, durability: Durability, *, create: bool) -> sqlite3.Connection:
-    """The connection that writes. Call with the lock of the store held: the switch to WAL does not wait."""
+    """The connection that writes. Call with the store's lock held, since switching to WAL does not wait."""
     pragmas = [
         "journal_mode = wal",
         f"synchronous = {SYNCHRONOUS[durability]}",
-        # A checkpoint happens under our lock alone.
+        # Checkpoints are made only with our lock held.
         "wal_autocheckpoint = 0",
         f"journal_size_limit = {JOURNAL_LIMIT}",
         "trusted_schema = off",
     ]
     if sys.platform == "darwin" and durability == "power-loss":
-        # Only F_FULLFSYNC makes the drive itself write, says fsync(2) there.
+        # On macOS only F_FULLFSYNC makes the drive write its cache: fsync(2) there.
         pragmas += ["fullfsync = on", "checkpoint_fullfsync = on"]
     return _connect(path, "rwc" if create else "rw", pragmas)
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write."""
+    """A connection that cannot change the database."""
     return _connect(path, "rw", ["query_only = on", "trusted_schema = off", "wal_autocheckpoint = 0"])
 
 
@@ -85,7 +85,7 @@ def _connect(path: Path, mode: str, pragmas: list[str]) -> sqlite3.Connection:
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=BUSY_TIMEOUT,
-        # Never a transaction that Python begins by itself: it would read first and then want to write.
+        # Python must not begin transactions: it would begin them for reading, and a later write could fail.
         isolation_level=None,
         check_same_thread=False,
     )
@@ -99,17 +99,17 @@ def _connect(path: Path, mode: str, pragmas: list[str]) -> sqlite3.Connection:
 
 
 def primary(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; that of SQLITE_ERROR if Python itself refused."""
+    """SQLite's primary result code; SQLITE_ERROR for errors that Python itself raises."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def failure(
     error: sqlite3.Error, path: Path, *, committing: str | None = None, size: int = 0
 ) -> ResilienceError:
-    """The error of ours for one of SQLite. The caller raises it from ``error``.
+    """The store's error for one of SQLite's. The caller raises it from ``error``.
 
-    ``committing``: the id of the operation, if the commit may have taken effect nevertheless. ``size``:
-    bytes that were to be written.
+    ``committing``: the id of the operation, if the commit may have taken effect in spite of the error.
+    ``size``: the bytes that were to be written.
     """
     code, text = primary(error), f"{path}: {error}"
     if code == sqlite3.SQLITE_FULL:
@@ -130,7 +130,7 @@ def failure(
     if code == sqlite3.SQLITE_READONLY:
         return ReadOnlyFilesystem(f"{text}: expected to be able to write.", filename=str(path))
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        # SQLite says so of a read that failed too: sqlite.org/rescode.html, SQLITE_IOERR_CORRUPTFS.
+        # SQLite also reports a failed read in this way: sqlite.org/rescode.html, SQLITE_IOERR_CORRUPTFS.
         return StoreCorrupt(
             f"{text}: the file is damaged, or the disk cannot read it. Look for errors of the disk, and ask"
             " verify(); keep a copy, then restore the latest backup."
@@ -147,12 +147,12 @@ def failure(
 
 
 def _needed(size: int) -> int:
-    # The record, and a few pages of the tree above it, once in the WAL and once in the database.
+    # The record, and a few pages of the tree above it; once in the WAL and once in the database.
     return 2 * (size + 8 * 4096)
 
 
 class SqliteReader(RowReader):
-    """Reads over one connection. Every statement is read to its end: an open cursor holds up checkpoints."""
+    """Reads over one connection. All rows are fetched at once: an open cursor would hold up checkpoints."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection, self._path = connection, path
@@ -161,15 +161,16 @@ class SqliteReader(RowReader):
         try:
             return self.connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            # Python's own refusals have no code: text that is not UTF-8, for which one flipped bit is enough.
+            # Errors that Python itself raises have no code: for text that is not UTF-8, after one flipped
+            # bit.
             if not hasattr(error, "sqlite_errorcode"):
                 return self._as_it_is(statement, values)
             raise failure(error, self._path) from error
 
     def _as_it_is(self, statement: str, values: Sequence[Any]) -> list[Row]:
-        """The same rows, with undecodable bytes as halves of surrogate pairs, which no checksum fits.
+        """The same rows, with undecodable bytes as halves of surrogate pairs, which no checksum matches.
 
-        Else one damaged record would keep every list, claim and number from those beside it.
+        Otherwise one damaged record would make every list, claim and count fail.
         """
         self.connection.text_factory = _any_text
         try:

@@ -1,4 +1,4 @@
-"""The store: records on disk that survive what their durability level names."""
+"""The store: records that survive the crash that their durability level names."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ __all__ = ["Store"]
 T = TypeVar("T")
 
 SERVERS = ("postgresql", "postgres")
-"""The schemes of a target that is a database on a PostgreSQL server."""
+"""The schemes of a target on a PostgreSQL server."""
 
 
 class Store(ClosedOnExit):
     """Records in one SQLite file, for the processes of one machine, or on a PostgreSQL server, for many.
 
-    A write that returned survives the crash that ``durability`` names. One that raised changed nothing,
-    except for ``OutcomeUnknown``, after which ``outcome(operation_id)`` says what became of it. Features
-    build on :class:`chaoskit.runtime.durable.store.protocol.Storage`, which this is.
+    A write survives the crash that ``durability`` names once it has returned. If it raises, it has changed
+    nothing, except with ``OutcomeUnknown``: then ``outcome(operation_id)`` says if it was committed. Features
+    are built on :class:`chaoskit.runtime.durable.store.protocol.Storage`, a protocol that this class meets.
     """
 
     def __init__(self, engine: Engine, reopen: Callable[[], Engine], on_fork: str) -> None:
@@ -64,23 +64,25 @@ class Store(ClosedOnExit):
         clock: Clock | None = None,
         create: bool = True,
     ) -> Self:
-        """Open the store ``target``; it is created unless told otherwise.
+        """Open the store ``target``; it is created unless ``create`` is False.
 
         ``target`` is the path of a file, which is created with its directory, or
         ``postgresql://USER@HOST/DATABASE?schema=NAME`` with any of libpq's parameters; the schema is
-        ``chaoskit`` unless named. ``lock_timeout`` bounds every wait for others, in seconds. A child process
-        in which the store is used raises ``StoreForked``, or opens it again with ``on_fork="reopen"``.
+        ``chaoskit`` unless named. ``lock_timeout`` bounds every wait for others, in seconds. Using the store
+        in a forked child raises ``StoreForked``, or opens it again there with ``on_fork="reopen"``.
 
-        For a file: ``reserve`` bytes are set aside for recording failures on a full disk, 0 for none;
-        ``wal_limit`` is in pages of 4 KiB. On a server both are the server's affair, and times are by its
-        clock unless one is given.
+        For a file, ``reserve`` bytes are set aside for recording failures on a full disk (0: none), and
+        ``wal_limit`` is in pages of 4 KiB. A server takes care of both itself, and times are by its clock
+        unless ``clock`` is given.
 
         Raises:
-            StoreBusy: another process held it all the time.
-            StoreTooNew, StoreCorrupt, DiskFull, FileMissing: as they say.
+            UsageError: an option has an impossible value.
+            StoreBusy: another process held the lock all the time.
+            StoreTooNew, StoreCorrupt, DiskFull, FileMissing: as their names say.
             Unreachable: no server answers there.
-            ConfigurationError: a network file system, another kind of database, a SQLite without threads,
-                a system without record locks (Windows), or a server that does not keep what it says.
+            ConfigurationError: the file is on a network file system or of another program; SQLite is too old
+                or without threads; the system has no record locks (Windows); or the server does not keep
+                its promises.
             ModuleNotFoundError: psycopg is not installed, and the target is on a server.
         """
         if on_fork not in ("refuse", "reopen"):
@@ -93,19 +95,19 @@ class Store(ClosedOnExit):
             check_durability(durability), lock_timeout, reserve, wal_limit, clock or SystemClock()
         )
         opened = _engine(target, settings, clock)
-        # Created once: a child that finds none has lost its store, and must not go on with an empty one.
+        # Created only now: a child that finds no store has lost it, and must not go on with an empty one.
         return cls(opened(create), lambda: opened(False), on_fork)
 
     @property
     def durability(self) -> Durability:
-        """The crash that a returned write survives."""
+        """The crash that a write survives once it has returned."""
         return self._durability
 
     @property
     def path(self) -> Path | None:
         """The database file; None on a server.
 
-        Never open it with anything but this store while a process has it open.
+        Never open it in any other way while a process has this store open.
         """
         return self._path
 
@@ -126,7 +128,7 @@ class Store(ClosedOnExit):
         self._here().put(kind, key, value, scope, status, due, operation_id)
 
     def write(self, work: Callable[[Tx], T], *, operation_id: str | None = None, urgent: bool = False) -> T:
-        # By what it gives, not by what it is: most are lambdas, and a look at each would cost more than this.
+        # ``called`` checks the result. A check of each function would cost more, since most are lambdas.
         return self._here().write(lambda tx: called("work", work, tx), operation_id, urgent)  # type: ignore[no-any-return]
 
     @contextmanager
@@ -181,28 +183,28 @@ class Store(ClosedOnExit):
         return self._here().outcome(operation_id)
 
     def backup(self, path: Path | str) -> None:
-        """Write a copy to ``path``, whole or not at all, while the store is in use; replaces what is there.
+        """Write a copy to ``path``, completely or not at all, while the store is in use. Replaces a file.
 
-        The copy is a store: open it where it lies, or move it to the store's path while no process has that
-        open, with the ``-wal`` and ``-shm`` beside it removed.
+        The copy is a store: open it where it is, or move it to the store's path. For that, no process may
+        have the store open, and the ``-wal`` and ``-shm`` files beside it must be removed.
 
         Raises:
-            DiskFull, StoreCorrupt, StorageError: and what was under ``path`` is still there.
-            ConfigurationError: the store is on a server; its backups are made by the server's own means.
+            DiskFull, StoreCorrupt, StorageError: the backup failed; an older file at ``path`` is unchanged.
+            ConfigurationError: the store is on a server; back it up with the server's own tools.
         """
         self._here().backup(Path(path))
 
     def verify(self, deep: bool = False) -> VerifyReport:
-        """Look for damage; ``deep`` compares the indexes of a file too. Every record is read."""
+        """Read every record and look for damage. ``deep`` checks the indexes of a file too."""
         return self._here().verify(deep)
 
     def statistics(self) -> Statistics:
-        """Numbers for an operator, and warnings in sentences."""
+        """Numbers for an operator, and warnings as sentences."""
         return self._here().statistics()
 
     def close(self) -> None:
-        """Close it; other stores on the same file stay open. Twice does nothing."""
-        # Taken out first, so that a second close, or one in a signal handler, finds nothing to do.
+        """Close this store; others on the same file stay open. Closing twice is not an error."""
+        # Cleared first, so that a second close, or one in a signal handler, finds nothing to do.
         engine, self._engine = self._engine, None
         if engine is not None and engine.pid == os.getpid():
             engine.close()
@@ -225,12 +227,12 @@ class Store(ClosedOnExit):
 
 
 def _engine(target: Path | str, settings: Settings, clock: Clock | None) -> Callable[[bool], Engine]:
-    """What opens the engine for ``target``, and makes what is not there yet if it is given True."""
+    """A function that opens the engine for ``target``, and creates a missing store if called with True."""
     scheme, colon, _ = str(target).partition("://")
     if not colon:
         path = Path(target)
         try:
-            # Only here: a store on a server needs no locks of this system.
+            # Imported here, since a store on a server needs no record locks of this system.
             from chaoskit.runtime.durable.store.local import LocalEngine
         except ImportError:
             raise ConfigurationError(
@@ -238,13 +240,13 @@ def _engine(target: Path | str, settings: Settings, clock: Clock | None) -> Call
                 f"this is {sys.platform}. Use postgresql://…, or the Linux subsystem."
             ) from None
         return lambda create: LocalEngine(path, settings, create=create)
-    # As a path it would make a directory with that name.
+    # Taken for a path, it would create a directory with that name.
     if scheme not in SERVERS:
         raise ConfigurationError(
             f"{scheme}:// is not a kind of store; expected the path of a file, or postgresql://."
         )
     try:
-        # Only here: a store that is a file needs no driver.
+        # Imported here, since a store in a file needs no driver.
         from chaoskit.runtime.durable.store.postgres.engine import ServerEngine
     except ModuleNotFoundError as error:
         raise missing(error, "psycopg", "postgres", "a store on PostgreSQL") from None

@@ -1,4 +1,4 @@
-"""What keeps a store's files bounded: checkpoints, the age of the ledger, and the reserve for a full disk."""
+"""Keeping a store's files small: checkpoints, the ledger's old entries, and the reserve for a full disk."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ logger = logging.getLogger("chaoskit")
 PAGE = 4096
 LEDGER_DAYS = 7
 EVERY = 3600.0
-"""Seconds between two looks at the age of the ledger."""
+"""Seconds between two removals of old ledger entries."""
 HARD = 4
-"""At this many times the limit a checkpoint waits for readers, so that the WAL can begin again."""
+"""At this many times the limit a checkpoint waits for readers, so that the WAL can start over."""
 SWEEP = 1000
 
 
 class Upkeep:
-    """Called by the leader of the writers, with the lock of the store held."""
+    """Called by the thread that leads the writers, with the lock of the store held."""
 
     def __init__(self, files: StoreFiles, wal_limit: int, reserve: int) -> None:
         self._files, self._limit = files, wal_limit
@@ -37,11 +37,11 @@ class Upkeep:
 
     @property
     def limit(self) -> int:
-        """Bytes of the WAL at which a checkpoint is due."""
+        """The size of the WAL, in bytes, at which a checkpoint is due."""
         return self._limit * PAGE
 
     def due(self, operations: Sequence[Write]) -> bool:
-        """True about once per ``wal_limit`` pages of what was written since the last checkpoint."""
+        """Count what was written, and return True about once per ``wal_limit`` pages in the WAL."""
         for one in operations:
             self._written += 1 + one.size // PAGE
         return self._written * self._pages >= self._limit
@@ -49,23 +49,23 @@ class Upkeep:
     def run(self, connection: sqlite3.Connection, now: float) -> None:
         if now - self._swept >= EVERY or now < self._swept:
             self._sweep(connection, now)
-        # Passive waits for no reader. If one holds on for so long that the WAL grows, wait for it a little.
+        # Passive waits for no reader. If a reader stays for so long that the WAL grows, wait for it a little.
         self.checkpoint(connection, "restart" if self._files.wal_size() >= HARD * self.limit else "passive")
         self.reserve.lay_by()
 
     def checkpoint(self, connection: sqlite3.Connection, mode: str) -> bool:
-        """Copy the WAL into the database; True if all of it could be."""
+        """Copy the WAL into the database; True if all of it was copied."""
         busy, pages, copied = connection.execute(f"pragma wal_checkpoint({mode})").fetchall()[0]
         self.checkpoints += 1
         if self._written:
-            # SQLite tells how long the WAL is only here. So a page of ours is taken to be as many in the WAL
-            # as it was the last time: indexes and the writes of other processes count too.
+            # Only here does SQLite report how long the WAL is. From that follows how many of its pages a page
+            # of ours takes, until the next time. Indexes and the writes of other processes are in it too.
             self._pages = min(max(pages / self._written, 1.0), 8.0)
         self._written = 0
         return not busy and pages == copied
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
-        # They stand in the order of time, but clocks step: what is old is looked for among the first only.
+        # Entries are in the order of time, except where a clock was set back. So only the first are searched.
         gone = connection.execute(
             "delete from operation where n in (select n from operation order by n limit ?) and at < ?",
             (SWEEP, now - LEDGER_DAYS * 86400),

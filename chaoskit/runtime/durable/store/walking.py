@@ -1,4 +1,4 @@
-"""Every record of a store, compared with its checksum, in either dialect."""
+"""Comparing every record of a store with its checksum, in either dialect."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from chaoskit.runtime.failures.base import ResilienceError
 
 __all__ = ["look_at_all"]
 
-# Any format will do: whether a record can be understood is for its feature to say.
+# Newer formats are accepted here: whether a record can be understood is for its feature to decide.
 _ANY = 1 << 62
 _WALK = 500
 
 
 def look_at_all(reader: RowReader) -> VerifyReport:
-    """How many records there are, which of them are damaged, and the error that ended the look, if any."""
+    """Count the records, and list the damaged ones. An error that ends the walk is among the problems."""
     damaged: list[DamagedRecord] = []
     problems: tuple[str, ...] = ()
     count = 0
@@ -32,7 +32,7 @@ def look_at_all(reader: RowReader) -> VerifyReport:
 
 
 def _all(reader: RowReader) -> Iterator[Row]:
-    """Every row, some at a time, so that no read is held open while the others want to write."""
+    """Every row, some at a time, so that no open read holds up the writers."""
     after: tuple[object, ...] = ("", "", "")
     while True:
         term, *values = behind(("kind", "scope", "key"), after)

@@ -1,4 +1,4 @@
-"""The writing half of SQLite's dialect: a transaction, and the one statement that a plain write is."""
+"""The writing half of SQLite's dialect: a transaction, and the single statement of a plain write."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from chaoskit.runtime.durable.store.sqlite import SqliteReader, failure
 
 __all__ = ["SqliteTx", "write_put"]
 
-# If status and due stay as they are, nothing of an index is written: one page instead of three.
+# If status and due stay as they are, no index is written: one page instead of three.
 OVERWRITE = (
     "update record set payload = ?, format = ?, crc = ?, operation_id = ?, updated = ?,"
     " version = version + 1, attempts = 0, owner = null"
     " where kind = ? and scope = ? and key = ? and status = ? and due is ?"
 )
-# The fence is kept: it must never fall, or a claim of long ago would fit again.
+# The fence is kept: if it ever fell, a claim from long ago could become valid again.
 PUT = (
     f"{INSERT} on conflict(kind, scope, key) do update set status = excluded.status,"
     " payload = excluded.payload, format = excluded.format, crc = excluded.crc,"
@@ -32,16 +32,16 @@ PUT = (
 
 
 def write_put(connection: sqlite3.Connection, put: Put) -> None:
-    """Write one record. Outside of a transaction each statement is one; only one of the two writes."""
+    """Write one record. Outside a transaction each statement is one, but only one of the two writes."""
     if not connection.execute(OVERWRITE, put.overwrite).rowcount:
         connection.execute(PUT, put.values)
 
 
 class SqliteTx(SqliteReader, RowTx):
-    """One transaction, within ``begin immediate``."""
+    """One transaction, after ``begin immediate``."""
 
-    # SQLite has no figures by which to choose. For claims in all scopes it took the index of the status, and
-    # so went through every settled record of the kind.
+    # SQLite has no statistics to choose an index by. For claims in all scopes it chose the index of statuses,
+    # and read every settled record of the kind.
     live = " indexed by record_live"
 
     def __init__(
@@ -72,7 +72,7 @@ class SqliteTx(SqliteReader, RowTx):
             raise failure(error, self._path, size=put.size) from error
 
     def claimable(self, kind: Kind, scope: str, key: str | None) -> tuple[str, Sequence[Any]]:
-        # Once in a transaction, however many it claims: that is two of the five statements of a claim.
+        # Once per transaction, however many records it claims: these are two of a claim's five statements.
         if self._living is None:
             self._living = self._owners.alive(self)
         here, elsewhere = self._living
@@ -91,8 +91,8 @@ class SqliteTx(SqliteReader, RowTx):
         if self._mine is not None:
             return self._mine
         row = self._owners.claimant()
-        # The one that had the byte before is dead: nothing else frees it. With the row goes its name,
-        # and with the name its claims become free.
+        # The earlier owner of the byte is dead, since the byte was free. Replacing its row removes its name,
+        # and without an owner of that name its claims become free.
         self.execute(
             "insert into owner(machine, byte, id, boot, pid, started) values(?, ?, ?, ?, ?, ?)"
             " on conflict(machine, byte) do update set id = excluded.id, boot = excluded.boot,"

@@ -1,9 +1,9 @@
-"""One stage of a pipeline as a unit: the files that it makes, what it writes to the store, undo actions.
+"""One stage of a pipeline as a unit: the files it makes, its writes to the store, and undo actions.
 
-The commit of the store decides. It holds the updates and the list of the files, which stand by then, whole
-and synced, under hidden names beside their targets. They are renamed afterwards; what a crash leaves of that
-is done by ``AtomicStage.recover``. So a row may be seen for some milliseconds before its file, and until the
-recovery after a crash; a file is never seen without its row, and never half written.
+The commit of the store decides. It holds the updates and the list of the files. By then the files are
+complete and synced, under hidden names beside their targets. They are renamed after the commit; if a crash
+prevents that, ``AtomicStage.recover`` does it. So a row may be seen some milliseconds before its file, or
+after a crash until the recovery; a file is never seen without its row, and never half written.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class _StageFile:
-    """``hidden`` is to become ``target``; both stand in one directory."""
+    """A file called ``hidden`` that is to become ``target``, in the same directory. ``size`` is in bytes."""
 
     hidden: str
     target: str
@@ -55,9 +55,13 @@ class _StageFile:
 
 
 class AtomicStage:
-    """Files, updates of the store, and undo actions: all of it, or, after an error in the block, none.
+    """Files, updates of the store, and undo actions: all of them, or none after an error in the block.
 
-    One thread, one use. The store must promise at least what the files need: its level holds for both.
+    For one thread, and one use. The store's durability level holds for the files too, so choose one that is
+    strong enough for them.
+
+    Raises:
+        UsageError: ``store`` is not an open store.
     """
 
     def __init__(self, name: str, *, store: Storage) -> None:
@@ -71,10 +75,11 @@ class AtomicStage:
         self._state = "new"
 
     def create(self, path: str | os.PathLike[str]) -> Path:
-        """A free hidden path, to be written in place of ``path``, which gets it at the end of the block.
+        """A free hidden path to write to. At the end of the block that file is renamed to ``path``.
 
         Raises:
-            UsageError: outside of the block, or a path that was asked for already.
+            UsageError: outside the block, for a path given twice, and for a directory.
+            OSError: the directory of ``path`` cannot be created.
         """
         self._check_open()
         target = Path(os.path.abspath(path))
@@ -83,30 +88,30 @@ class AtomicStage:
         if target.is_dir():
             raise wrong("path", str(path), "the path of a file", "Use a Transaction for directories.")
         make_directories(target.parent)
-        # Remembered before anything is there: a recovery knows where to look for what was left.
+        # Remembered before a file is created, so that a recovery knows where to look for abandoned ones.
         folder = _kept(self._store, target.parent)
         if self._store.get(FOLDER, folder) is None:
             self._store.put(FOLDER, folder, None, status="known")
         number = len(self._files) + 1
-        # Cut between characters: names are measured in bytes.
+        # By bytes, in which the length of names is limited; and between characters.
         name = os.fsencode(target.name)[:150].decode("utf-8", "ignore")
         self._files[target] = target.with_name(f".{name}.stage-{self._key}-{number}")
         return self._files[target]
 
     def update(self, fn: Callable[[Tx], object]) -> None:
-        """Have ``fn(tx)`` write to the store in the commit. It may run twice, and uses ``tx`` alone."""
+        """Have ``fn(tx)`` write to the store in the commit. It may run twice, and must use only ``tx``."""
         self._check_open()
         synchronous("update", fn, optional=False)
         self._updates.append(fn)
 
     def on_rollback(self, fn: Callable[[], object]) -> None:
-        """Have ``fn()`` undo something of the world if the stage fails. The last one given runs first."""
+        """Have ``fn()`` undo an effect outside the store if the stage fails, the last one added first."""
         self._check_open()
         synchronous("on_rollback", fn, optional=False)
         self._undo.append(fn)
 
     def after_commit(self, fn: Callable[[], object]) -> None:
-        """Have ``fn()`` run when all is in place. Its error is logged: there is nothing to undo any more."""
+        """Have ``fn()`` run once everything is in place. Its error is logged: it is too late to undo."""
         self._check_open()
         synchronous("after_commit", fn, optional=False)
         self._after.append(fn)
@@ -123,8 +128,9 @@ class AtomicStage:
         """Commit, or roll back.
 
         Raises:
-            TransactionError: a file that was asked for was not written. Rolled back, as by any other error:
-            RollbackError: an undo action failed; all were run, and ``context`` names what is left.
+            TransactionError: a file that ``create`` was called for was not written. Rolled back, as after any
+                other error.
+            RollbackError: an undo action failed. All of them were run, and ``context`` names what is left.
             OutcomeUnknown: committed, or perhaps committed; ``AtomicStage.recover`` finishes it.
         """
         if error is not None:
@@ -172,9 +178,10 @@ class AtomicStage:
         try:
             self._store.write(work, operation_id=operation)
         except OutcomeUnknown as unknown:
-            # Until there is an answer nothing may be undone, whatever ends the question: an error, Ctrl-C.
+            # Until the store has answered nothing may be undone, even if an error or Ctrl-C ends the
+            # question.
             self._state = "unknown"
-            # Asked for once: an answer other than an error never changes later.
+            # Asking once is enough, since the answer is final.
             if not was_committed(self._store, unknown):
                 self._state = "open"
                 raise TransactionError(f"the stage {self.name!r} could not be committed") from None
@@ -198,7 +205,7 @@ class AtomicStage:
     def _roll_back(self, error: BaseException) -> None:
         self._state = "rolled back"
         failures: list[Exception] = []
-        # All of them, whatever becomes of one: each is about another thing.
+        # All of them, even if one fails: each undoes something else.
         for fn in reversed(self._undo):
             try:
                 called("on_rollback", fn)
@@ -220,12 +227,13 @@ class AtomicStage:
 
     @staticmethod
     def recover(store: Storage) -> list[str]:
-        """Put the files of committed stages in their places; remove what other stages of the dead have left.
+        """Put the files of committed stages in place, and remove what dead stages have left otherwise.
 
-        The names of the stages that were finished. It may run at any time, in two places at once, and twice.
+        Returns the names of the stages that were finished. May be called at any time, twice, and in two
+        processes at once.
 
         Raises:
-            TransactionError: a committed file is nowhere, or cannot be put in its place; the rest was done.
+            TransactionError: a committed file is missing, or cannot be put in place. The others are.
         """
         finished, troubles = [], []
         sync = store.durability == "power-loss"
@@ -237,7 +245,7 @@ class AtomicStage:
             ]
             try:
                 _place(files, sync=sync, again=True)
-            # Any error of one stage is that stage's: those behind it are finished all the same.
+            # An error concerns this stage only; the others are finished all the same.
             except OSError as error:
                 troubles.append(f"the stage {record.scope!r}: {error}")
                 continue
@@ -257,7 +265,7 @@ class AtomicStage:
         if troubles:
             raise TransactionError(
                 "; ".join(troubles),
-                hint="Mend what is in the way, or make the files again; then recover again.",
+                hint="Remove the cause, or create the files again; then recover again.",
             )
         return finished
 
@@ -267,17 +275,18 @@ class AtomicStage:
 
 
 def _place(files: list[_StageFile], *, sync: bool, again: bool = False) -> None:
-    """Give files their names; those that have them already are looked at. The hidden ones stay.
+    """Give files their names, and check the ones that have them already. The hidden files stay.
 
-    As links, so that a power loss that keeps half of a rename can't lose a file from both names; and as
-    copies when it is done ``again``, since linking what is linked changes nothing that could be synced.
+    Files are linked, not renamed: after a power loss that keeps half of a rename, a file could be missing
+    under both names. ``again`` copies them, since linking a file that is linked already changes nothing, and
+    so gives a sync nothing to write.
 
     Raises:
-        FileNotFoundError: one is in neither place.
+        FileNotFoundError: the committed content is under neither name.
     """
     for file in files:
         hidden, target = Path(file.hidden), Path(file.target)
-        # A recovery may do the same at this moment: until the target is seen, a missing file is not an error.
+        # Another recovery may be at work. A missing hidden file is an error only if the target is wrong too.
         with contextlib.suppress(FileNotFoundError):
             if again or not _linked(hidden, target):
                 with open(hidden, "rb") as content, open_atomic(target) as copy:
@@ -293,7 +302,7 @@ def _place(files: list[_StageFile], *, sync: bool, again: bool = False) -> None:
 
 
 def _linked(hidden: Path, target: Path) -> bool:
-    """Put a link to a file in its place; False where the file system has none."""
+    """Link a file to its target; False where the file system has no hard links."""
     link = unfinished_name(target)
     try:
         os.link(hidden, link)
@@ -303,14 +312,14 @@ def _linked(hidden: Path, target: Path) -> bool:
         if identity(link) is None or identity(link) != identity(hidden):
             return False
     rename(link, target)
-    # Where the target was this very file already, the rename did nothing, and the link is still there.
+    # If the target was this very file already, the rename did nothing, and the link still exists.
     with contextlib.suppress(OSError):
         link.unlink()
     return True
 
 
 def _forget(hidden: list[Path]) -> None:
-    """Remove what is in its place by now; what can't be is removed by a recovery."""
+    """Remove hidden files that are in place by now. A recovery removes those that cannot be removed now."""
     for path in hidden:
         with contextlib.suppress(OSError):
             path.unlink()
@@ -322,14 +331,14 @@ def _base(store: Storage) -> Path | None:
 
 
 def _kept(store: Storage, path: Path) -> str:
-    """A path as it is recorded: relative to the store's file if it is below, so that both can be moved."""
+    """A path as it is recorded: relative if it is below the store's directory, so that both can be moved."""
     base = _base(store)
     inside = base is not None and path.is_relative_to(base)
     return path.relative_to(base).as_posix() if inside and base is not None else str(path)
 
 
 def _found(store: Storage, text: str) -> Path:
-    """The path that was recorded so."""
+    """The path that ``_kept`` recorded as ``text``."""
     return (_base(store) or Path()) / text
 
 
@@ -340,7 +349,7 @@ def _drop(store: Storage, path: Path) -> None:
     if owner is None or lives(owner) is not False:
         return
     key = path.name.rpartition(".stage-")[2].rpartition("-")[0]
-    # Looked for now, and not in the list of before: it is committed before it is found here.
+    # The stages are listed now, not earlier: by the time that its file is found here, a stage is committed.
     if not any(record.key == key for record in _all(store, STAGE)):
         with contextlib.suppress(OSError):
             path.unlink()

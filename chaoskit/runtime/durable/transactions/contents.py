@@ -1,4 +1,4 @@
-"""The members of a transaction as they can be read: by validators before, and by readers afterwards."""
+"""Reading the members of a transaction: by validators before the commit, and by readers after it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from chaoskit.runtime.failures.taxonomy import DataIntegrityError
 __all__ = ["PIECE", "TransactionFiles", "digest_of"]
 
 PIECE = 1 << 20
-"""Bytes that are read at once."""
+"""Bytes per read."""
 
 
 class TransactionFiles:
-    """Members by name. What ``open`` returns has been read and compared with its checksum."""
+    """Members by name. ``open`` reads a member and compares it with its checksum before returning it."""
 
     def __init__(
         self,
@@ -30,25 +30,25 @@ class TransactionFiles:
         self._opener, self._where = opener, where
 
     def open(self, name: str) -> IO[bytes]:
-        """The content of a member, to be read.
+        """The content of a member, open for reading.
 
         Raises:
             UsageError: there is no such member.
-            DataIntegrityError: it is not what was committed.
-            FileNotFoundError: it is gone; the transaction may have been replaced longer ago than its grace.
+            DataIntegrityError: the content is not what was committed.
+            FileNotFoundError: the member is gone, for example replaced, and removed after the grace.
         """
         member = self.members.get(name)
         if member is None:
             raise wrong("name", name, f"one of the {len(self.members)} members of {self._where}")
         file = self._opener(member)
         try:
-            # Read twice, and by then mostly from memory: a check at the end would come after the use.
+            # Read twice, the second time mostly from memory. A check at the end would come after the use.
             size, checksum = digest_of(file)
             if (size, checksum) != (member.size, member.checksum):
                 raise DataIntegrityError(
                     f"{name!r} of {self._where} has {size:,} bytes and {checksum}; expected"
                     f" {member.size:,} bytes and {member.checksum}",
-                    hint="It was changed behind the transaction: commit it again from its source.",
+                    hint="It was changed without a transaction: commit it again from its source.",
                 )
             file.seek(0)
         except BaseException:
@@ -57,13 +57,13 @@ class TransactionFiles:
         return file
 
     def read(self, name: str) -> bytes:
-        """The whole content of a member; raises as ``open``."""
+        """The whole content of a member. Raises as ``open``."""
         with closing(self.open(name)) as file:
             return file.read()
 
 
 def digest_of(file: IO[Any]) -> tuple[int, str]:
-    """Size and checksum of what follows in a binary file."""
+    """Size in bytes and checksum of the rest of a binary file."""
     state, size = hashlib.sha256(), 0
     while piece := file.read(PIECE):
         state.update(piece)

@@ -1,4 +1,4 @@
-"""A transaction of a database in a block: committed at its end, rolled back by an error."""
+"""A database transaction as a block: committed at its end, rolled back after an error."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from chaoskit.runtime.failures.taxonomy import RollbackError
 __all__ = ["database_transaction"]
 
 PAUSE = 0.05
-"""Seconds before the second attempt; doubled for each that follows."""
+"""Seconds before the second attempt; doubled for each one after that."""
 
 
 class _Committing(Protocol):
-    """What PEP 249 gives every connection."""
+    """The two methods of a PEP 249 connection that are needed here."""
 
     def commit(self) -> Any: ...
 
@@ -33,18 +33,18 @@ C = TypeVar("C", bound=_Committing)
 def database_transaction(connection: C, *, attempts: int = 1) -> Iterator[C]:
     """One transaction of a PEP 249 connection; the block gets the connection.
 
-    With ``sqlite3`` it begins with ``BEGIN IMMEDIATE``, so that it holds the lock before it reads; beginning
-    and committing are tried ``attempts`` times while the database is busy. Other connections must not be in
-    autocommit mode, and commit once.
+    With ``sqlite3`` it begins with ``BEGIN IMMEDIATE``, so that it has the lock before it reads. While the
+    database is busy, beginning and committing are attempted ``attempts`` times. Any other connection must not
+    be in autocommit mode, and is committed with one attempt.
 
     Raises:
-        UsageError: a transaction is open already, the connection commits by itself, or it is none.
-        OutcomeUnknown: the commit failed in a way that may have committed.
-        RollbackError: the block failed, and rolling back as well; close the connection.
+        UsageError: this is not a connection, it commits by itself, or a transaction is open already.
+        OutcomeUnknown: the commit failed, and may have taken effect.
+        RollbackError: the block failed, and so did the rollback. Close the connection.
     """
     if attempts < 1:
         raise wrong("attempts", attempts, "at least 1")
-    # Before the block, whose work would be lost with an outcome that is called unknown.
+    # Checked before the block, since afterwards its work would be lost, and reported as an unknown outcome.
     if not callable(getattr(connection, "commit", None)) or not callable(
         getattr(connection, "rollback", None)
     ):
@@ -72,7 +72,8 @@ def database_transaction(connection: C, *, attempts: int = 1) -> Iterator[C]:
         else:
             _try(lite, "COMMIT", attempts)
     except Exception as error:
-        # Busy and full are refusals; after anything else the database has the last word.
+        # If SQLite is still in the transaction, it refused the commit (busy, or full), and nothing took
+        # effect.
         open_ = lite is not None and lite.in_transaction
         with contextlib.suppress(Exception):
             connection.rollback()

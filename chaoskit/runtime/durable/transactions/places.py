@@ -1,4 +1,4 @@
-"""What a layout does, so that a transaction need not know where its members go."""
+"""The contract of a layout, so that a transaction need not know where its members go."""
 
 from __future__ import annotations
 
@@ -29,18 +29,21 @@ TransactionState: TypeAlias = Literal[
 ]
 
 Content: TypeAlias = bytes | str | os.PathLike[str] | IO[bytes]
-"""Bytes, text (kept as UTF-8), a file by its ``Path``, or an open binary file that is read to its end."""
+"""Bytes, text (stored as UTF-8), a file by its ``Path``, or an open binary file, which is read to its end."""
 
 Reached: TypeAlias = Callable[[TransactionState], None]
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceOptions:
-    """What holds for all transactions of a target. Times are seconds.
+    """The options of all transactions on a target. Times are in seconds.
 
-    ``grace`` is how long a replaced member stays, for programs that are still reading it. ``lock_timeout``
+    ``grace`` is how long a replaced member stays for programs that are still reading it. ``lock_timeout``
     bounds the wait for other processes. ``abandoned`` is how long a stage in an object store may go without
-    an upload until it counts as given up: such a store cannot tell whether the stage's owner lives.
+    an upload before it counts as abandoned: an object store cannot tell if the stage's owner is alive.
+
+    Raises:
+        UsageError: the durability or a time is out of range.
     """
 
     durability: Durability = DEFAULT_DURABILITY
@@ -60,16 +63,16 @@ class PlaceOptions:
 
     @property
     def sync(self) -> bool:
-        """True if what is written must survive a loss of power."""
+        """True if writes must survive a loss of power."""
         return self.durability == "power-loss"
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionRecovery:
-    """What a recovery did. Ids of transactions, and in ``removed`` names of what is gone.
+    """The result of a recovery: ids of transactions, and in ``removed`` the names that were removed.
 
     ``completed`` were decided and not finished; ``aborted`` were begun and never decided, by processes that
-    have died; ``running`` have a living owner. ``problems`` are sentences about what a person must look at.
+    have died; ``running`` have a living owner. ``problems`` are sentences that tell a person what to look at.
     """
 
     completed: tuple[str, ...] = ()
@@ -80,55 +83,55 @@ class TransactionRecovery:
 
     @property
     def ok(self) -> bool:
-        """True if nothing is left that needs a person."""
+        """True if nothing is left for a person to do."""
         return not self.problems
 
 
 class TransactionStage(Protocol):
-    """Members on their way, unseen. ``generation`` is this attempt among those of the ``id``."""
+    """Members that are not visible yet. ``generation`` distinguishes the attempts with one ``id``."""
 
     id: str
     generation: str
 
     def add(self, name: str, content: Content) -> TransactionMember:
-        """Put one member there."""
+        """Stage one member."""
 
     def view(self) -> TransactionFiles:
-        """What was put there."""
+        """The members staged so far."""
 
 
 S = TypeVar("S", bound=TransactionStage)
 
 
 class TransactionPlace(Protocol[S]):
-    """A target with a layout."""
+    """A target, with a layout for its members."""
 
     def known(self, id: str) -> TransactionReceipt | None:
         """The receipt of a transaction that was committed before; it is durable when this returns."""
 
     def begin(self, id: str) -> S:
-        """A new stage."""
+        """Create a stage for a transaction."""
 
     def prepare(self, stage: S) -> None:
         """Return once all members are on the medium."""
 
     def commit(self, stage: S, reached: Reached) -> TransactionReceipt:
-        """Decide and publish; the receipt of an earlier attempt if there is one.
+        """Decide and publish. If an earlier attempt was committed, return its receipt instead.
 
         Raises:
-            TransactionConflict: another one was published meanwhile. Nothing was decided.
+            TransactionConflict: another transaction was published meanwhile. Nothing was decided.
             OutcomeUnknown: decided, or perhaps decided; not finished.
         """
 
     def discard(self, stage: S) -> tuple[str, ...]:
-        """Remove a stage that was not decided, and return what is left. Raises nothing but interrupts."""
+        """Remove a stage that was not decided; return the names that are left. Never raises an Exception."""
 
     def recover(self) -> TransactionRecovery:
-        """Complete what was decided, remove what never will be. Several may run at once."""
+        """Complete what was decided, and remove what never will be. Several may run at once."""
 
     def newest(self) -> tuple[TransactionReceipt | None, Mapping[str, TransactionMember], TransactionFiles]:
         """What a reader sees now: the last receipt, all members, and their contents."""
 
 
 AnyPlace: TypeAlias = TransactionPlace[Any]
-"""A target whose stages only it knows how to handle."""
+"""A target whose type of stage only the target itself knows."""

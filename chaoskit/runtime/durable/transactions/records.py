@@ -1,7 +1,7 @@
-"""What a transaction has recorded: its members with their checksums, and which one came before it.
+"""The record of a transaction: its members with their checksums, and which transaction came before it.
 
-A record is text with a checksum over it. One that is damaged is never half believed: what that means is
-up to the layout that reads it.
+A record is text with a checksum. No part of a damaged record is believed; what follows from the damage is for
+the layout that reads it to decide.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
 class TransactionConflict(TransactionError):
-    """Another transaction was published since this one began; nothing of this one was."""
+    """Another transaction was published since this one began. Nothing of this one was published."""
 
-    default_hint = "Begin again, from what is there now."
+    default_hint = "Begin again, from the current state."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class TransactionMember:
 
 @dataclass(frozen=True, slots=True)
 class TransactionReceipt:
-    """What was committed, once and for all.
+    """The record of a committed transaction. It never changes.
 
-    ``generation`` is the attempt that got through, of all with this ``id``. ``number`` counts the
-    transactions of a target; ``previous`` is the generation before this one. ``at`` is seconds since the
-    epoch, shortly before the decision. ``fence`` counts how often a recovery has rewritten the record, in an
-    object store.
+    ``generation`` is the attempt that succeeded, of all with this ``id``. ``number`` counts the transactions
+    of a target, and ``previous`` is the generation before this one. ``at`` is shortly before the decision, in
+    seconds since the epoch. ``fence`` counts how often a recovery in an object store has rewritten the
+    record.
     """
 
     id: str
@@ -69,17 +69,17 @@ class TransactionReceipt:
     fence: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON: the value to complete a claim with."""
+        """A form that JSON can hold, for example as the value with which a claim is completed."""
         return {**asdict(self), "members": [asdict(one) for one in self.members]}
 
     def encode(self) -> bytes:
-        """As it is kept."""
+        """The bytes in which it is stored."""
         text = json.dumps({"format": FORMAT, **self.to_dict()})
         return (json.dumps({"crc": zlib.crc32(text.encode()), "transaction": text}) + "\n").encode()
 
     @classmethod
     def decode(cls, content: bytes) -> Self | None:
-        """What was encoded; None if it is damaged.
+        """The receipt that ``encode`` made ``content`` from; None if it is damaged.
 
         Raises:
             TransactionError: a newer version has written it.
@@ -103,7 +103,7 @@ class TransactionReceipt:
 
 
 def newest_members(receipts: Iterable[TransactionReceipt]) -> dict[str, TransactionMember]:
-    """Each name as the last transaction left it that had it."""
+    """By name, the member of the last transaction that had a member of that name."""
     found: dict[str, TransactionMember] = {}
     for receipt in sorted(receipts, key=lambda one: one.number):
         found.update((member.name, member) for member in receipt.members)
@@ -111,10 +111,10 @@ def newest_members(receipts: Iterable[TransactionReceipt]) -> dict[str, Transact
 
 
 def checked_id(id: str) -> str:
-    """The id itself.
+    """``id``, checked.
 
     Raises:
-        UsageError: it can't be part of a file name everywhere.
+        UsageError: it can't be part of a file name on every system.
     """
     if not _ID.fullmatch(id):
         raise wrong("id", id, "1 to 100 letters, digits, '.', '_' or '-', without a dot at the start")
@@ -122,10 +122,10 @@ def checked_id(id: str) -> str:
 
 
 def member_name(name: str, reserved: str) -> str:
-    """The name of a member: a relative path with forward slashes, outside of ``reserved``.
+    """``name``, checked: a relative path with forward slashes, outside ``reserved``.
 
     Raises:
-        UsageError: it leads out of the target, or means another thing elsewhere.
+        UsageError: it leads out of the target, or means something else on another system.
     """
     parts = PurePosixPath(name).parts
     odd = not name or "/".join(parts) != name or name.startswith("/") or ".." in parts

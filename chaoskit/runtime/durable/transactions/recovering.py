@@ -1,4 +1,4 @@
-"""Putting right what was left by processes that died, and reading what is there."""
+"""Cleaning up after transactions whose processes died, and reading what is published."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ def recover_transactions(
 ) -> TransactionRecovery:
     """Complete what was decided; remove what never will be, and what was replaced ``grace`` seconds ago.
 
-    May run at any time, beside transactions, in several places at once, and twice: the second time there is
-    nothing to do. A target that never had a transaction is left as it is. ``abandoned`` is for S3: a stage
-    without an upload for this many seconds is given up. On a directory the kernel knows whose owner lives.
+    May be called at any time, beside transactions, in several processes at once, and twice: the second call
+    finds nothing to do. A target that never had a transaction is left as it is. ``abandoned`` is for S3: a
+    stage without an upload for so many seconds is removed. For a directory the kernel knows which owners
+    live.
 
     Raises:
-        StoreBusy: others held the lock all the time.
-        OSError: it was not finished; run it again.
+        UsageError: the durability or a time is out of range.
+        StoreBusy: other processes held the lock all the time.
+        OSError: the recovery is not finished; call it again.
     """
     options = PlaceOptions(durability, grace, lock_timeout, abandoned, clock or SystemClock())
     place = _place(target, options)
@@ -43,11 +45,11 @@ def recover_transactions(
 
 
 class TransactionReader:
-    """What is published at a target now. With layout ``pointer`` it stays as it is while others commit.
+    """The members that are published at a target now. With layout ``pointer``, later commits don't change it.
 
     Raises:
         FileMissing: no transaction was ever committed there.
-        TransactionError: its record is damaged; or, with layout ``final``, one is decided and not finished.
+        TransactionError: the record is damaged; or, with layout ``final``, one is decided and not finished.
     """
 
     def __init__(self, target: str | os.PathLike[str] | S3Target) -> None:
@@ -59,7 +61,7 @@ class TransactionReader:
 
     @property
     def receipt(self) -> TransactionReceipt:
-        """The last transaction."""
+        """The receipt of the last transaction."""
         return self._receipt
 
     def manifest(self) -> Mapping[str, TransactionMember]:
@@ -67,21 +69,21 @@ class TransactionReader:
         return self._members
 
     def open(self, name: str) -> IO[bytes]:
-        """A member's content, after it was compared with its checksum.
+        """A member's content, after comparing it with its checksum.
 
         Raises:
             UsageError: there is no such member.
-            DataIntegrityError: it is not what was committed.
-            FileNotFoundError: it was replaced longer ago than the grace, and removed. Make another reader.
+            DataIntegrityError: the content is not what was committed.
+            FileNotFoundError: it was replaced, and removed after the grace. Make another reader.
         """
         return self._files.open(name)
 
     def read(self, name: str) -> bytes:
-        """As ``open``, the whole content at once."""
+        """The whole content of a member at once. Raises as ``open``."""
         return self._files.read(name)
 
     def verify(self) -> list[str]:
-        """Read every member; a sentence for each that is not what was committed."""
+        """Read every member; return a sentence for each whose content is not what was committed."""
         wrongs = []
         for name in self._members:
             try:

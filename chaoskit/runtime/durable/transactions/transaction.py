@@ -42,11 +42,12 @@ __all__ = ["Transaction"]
 
 
 class Transaction:
-    """Stage members, let validators look, commit. One thread, one use; leaving the block uncommitted aborts.
+    """Stages members, lets validators check them, and commits. Leaving the block uncommitted aborts.
 
-    ``id`` makes it repeatable: one that was committed before under this id is not committed again, and
-    ``commit`` returns the receipt of the first time. Derive it from the input. ``state`` is as drawn above,
-    ``left`` what an abort could not remove; ``recover_transactions`` removes that later.
+    For one thread, and one use. With an ``id`` it can be repeated: if a transaction with this id was
+    committed before, nothing is committed again, and ``commit`` returns the first receipt. Derive the id from
+    the input. ``state`` is one of those drawn above. ``left`` names what an abort could not remove;
+    ``recover_transactions`` removes that later.
     """
 
     def __init__(self, place: AnyPlace, id: str | None = None) -> None:
@@ -72,13 +73,14 @@ class Transaction:
     ) -> Self:
         """A transaction on a directory of this machine.
 
-        ``pointer``: ``target`` is a link to the members of the last transaction, and every reader sees all
-        of them or none, always. ``final``: the members replace files in the directory ``target``, and that
-        is all or nothing after a recovery only. What ``pointer`` has replaced is removed after ``grace``
-        seconds. ``lock_timeout`` bounds the wait for others, in seconds.
+        ``pointer``: ``target`` is a link to the members of the last transaction, and at every moment a reader
+        sees all of them or none. ``final``: the members replace files in the directory ``target``, one after
+        the other; after a crash, all or nothing holds only once a recovery has run. Members that ``pointer``
+        has replaced are removed after ``grace`` seconds. ``lock_timeout`` bounds the wait for other
+        processes, in seconds.
 
         Raises:
-            UsageError: a layout, id, level or time that there is not.
+            UsageError: a layout, id, durability or time is not valid.
         """
         options = PlaceOptions(durability, grace, lock_timeout, clock=clock or SystemClock())
         return cls(directory(Path(os.path.abspath(target)), layout, options), id)
@@ -98,41 +100,43 @@ class Transaction:
     ) -> Self:
         """A transaction on the objects of a bucket below ``prefix``; ``client`` is ``boto3.client("s3")``.
 
-        ``pointer``: ``TransactionReader`` shows all members of the last transaction, always. ``final``:
-        members replace objects under ``prefix/NAME``, all or nothing after a recovery only. The store must
-        honour If-Match and If-None-Match, as S3 does. A stage without an upload for ``abandoned`` seconds
-        is removed by a recovery, and can't be committed any more.
+        ``pointer``: at every moment ``TransactionReader`` shows all members of the last transaction.
+        ``final``: members replace objects under ``prefix/NAME``, one after the other; after a crash, all or
+        nothing holds only once a recovery has run. The store must honour If-Match and If-None-Match, as S3
+        does. A recovery removes a stage that had no upload for ``abandoned`` seconds; such a stage can't be
+        committed any more.
 
         Raises:
-            UsageError: a layout, id or time that there is not.
+            UsageError: a layout, id or time is not valid.
         """
         options = PlaceOptions(grace=grace, abandoned=abandoned, clock=clock or SystemClock())
         return cls(prefix_in(S3Objects(client, bucket, prefix), layout, options), id)
 
     def committed(self) -> TransactionReceipt | None:
-        """The receipt, if this id was committed before: then there is nothing to do.
+        """The receipt if this id was committed before, so that there is nothing left to do; otherwise None.
 
         Raises:
-            StoreBusy: others held the lock all the time.
-            OSError: there is no telling.
+            StoreBusy: other processes held the lock all the time.
+            OSError: it cannot be found out.
         """
         return self._place.known(self.id)
 
     def add(self, name: str, content: Content) -> TransactionMember:
         """Stage one member under a relative name. No reader sees it yet.
 
-        ``content`` is bytes, text (kept as UTF-8), a ``Path`` of a file to copy, or an open binary file.
+        ``content`` is bytes, text (stored as UTF-8), a ``Path`` of a file to copy, or an open binary file.
 
         Raises:
-            UsageError: the block was not entered or has ended, or the name is no good or there already.
-            DiskFull, OSError: it could not be staged; the transaction can go on without it.
+            UsageError: the block was not entered or has ended, or the name is not valid, or staged already.
+            DiskFull, OSError: the member could not be staged; the transaction can go on without it.
         """
         return self._open().add(name, content)
 
     def check(self, validator: Any) -> None:
-        """Have ``validator`` look at the staged members before the decision; it gets ``TransactionFiles``.
+        """Have ``validator`` check the staged members, as ``TransactionFiles``, before the decision.
 
-        It refuses by raising or by returning False. They run in ``commit``, in this order.
+        It refuses them by raising or by returning False. Validators run in ``commit``, in the order of these
+        calls.
 
         Raises:
             UsageError: it is a coroutine function.
@@ -144,15 +148,15 @@ class Transaction:
         """Publish all members, or none.
 
         With ``complete`` the claim is checked before the decision and completed after it, with the receipt
-        as its value. A crash between the two leaves the claim to another worker: with the same ``id`` that
-        one gets the first receipt, and completes.
+        as its value. A crash between the two leaves the claim to another worker, which gets the first receipt
+        if it uses the same ``id``, and completes the claim.
 
         Raises:
-            TransactionValidationError: a validator said no. Nothing was committed; nor with those below:
-            TransactionConflict: ``pointer``: another one was published since this one began.
+            TransactionValidationError: a validator refused. Nothing was committed, as with the next three.
+            TransactionConflict: ``pointer``: another transaction was published since this one began.
             LeaseLost: the claim had passed to another worker before the decision.
-            DiskFull, OSError, StoreBusy: as they say.
-            OutcomeUnknown: it is decided, or may be. Run it again with the same id, or recover.
+            DiskFull, OSError, StoreBusy: as their names say.
+            OutcomeUnknown: decided, or perhaps decided. Run it again with the same id, or recover.
         """
         stage = self._open()
         if not isinstance(complete, Claim | None):
@@ -165,12 +169,12 @@ class Transaction:
                 )
         self._place.prepare(stage)
         self.state = "validated"
-        # As late as can be: from here to the decision are milliseconds.
+        # As late as possible: from here to the decision it takes milliseconds.
         if complete is not None:
             complete.check()
         receipt = self._place.commit(stage, self._reached)
         if receipt.generation != stage.generation:
-            # Committed by an earlier attempt: this stage was for nothing.
+            # An earlier attempt was committed, so this stage is not needed.
             self._abort()
             self.state = "published"
         self._stage = None
@@ -197,7 +201,7 @@ class Transaction:
         if decided:
             return
         self.state = "rollback-failed" if self.left else "aborted"
-        # The error of the work is the one to see: ours would hide it.
+        # The block's own error is the one to see; an error from here would hide it.
         if self.left and error is not None:
             error.add_note(f"Left behind: {', '.join(self.left)}. recover_transactions() removes it.")
 

@@ -33,7 +33,7 @@ LIBRARY = Library(
             verdict=t.PermanentError,
             types=classes(_MODULE, "MaxRetryError", "ResponseError"),
             message=r"too many redirects",
-            why="it is sent round in a circle, and will be again",
+            why="the answers redirect in a circle, and will again",
         ),
         Rule(
             name="urllib3.connect",

@@ -178,7 +178,7 @@ def test_a_reader_elsewhere_is_reported(path: Path, monkeypatch: pytest.MonkeyPa
             for n in range(60):
                 store.put(JOB, "a", "x" * 3000 + str(n), status="x")
             warnings = store.statistics().warnings
-            assert any("has had a read open for long" in one for one in warnings)
+            assert any("has kept a read open for a long time" in one for one in warnings)
 
 
 def test_the_ledger_forgets_after_seven_days(path: Path, clock: VirtualClock) -> None:

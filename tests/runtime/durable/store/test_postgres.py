@@ -97,7 +97,7 @@ def test_a_schema_of_something_else_is_refused(postgres: PostgresServer, uri: st
     schema = ServerTarget.parse(uri).schema
     with postgres.connect() as connection:
         connection.execute(f"create schema {schema}; create table {schema}.users(n int)")
-    with pytest.raises(ConfigurationError, match=r"tables of something else \(users\)"):
+    with pytest.raises(ConfigurationError, match=r"tables of another program \(users\)"):
         Store.open(uri)
 
 

@@ -181,7 +181,7 @@ def test_a_file_that_is_removed_is_noticed(store: Store, path: Path, clock: Virt
     os.rename(path, path.with_name("elsewhere.db"))
     put(store, "lost")
     clock.advance(1)
-    with pytest.raises(StoreGone, match="is not the file any more that was opened"):
+    with pytest.raises(StoreGone, match="is no longer the file that was opened"):
         put(store, "b")
 
 
@@ -194,10 +194,10 @@ def test_a_file_that_is_replaced_is_noticed_by_readers(store: Store, path: Path)
 
 
 def test_another_database_is_not_taken_for_a_store(path: Path) -> None:
-    """A database of something else is refused and left as it is."""
+    """A database of another program is refused and left as it is."""
     with closing(sqlite3.connect(path)) as other:
         other.execute("create table theirs(x)")
-    with pytest.raises(ConfigurationError, match="database of something else"):
+    with pytest.raises(ConfigurationError, match="database of another program"):
         Store.open(path, reserve=0)
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("select name from sqlite_master").fetchall() == [("theirs",)]

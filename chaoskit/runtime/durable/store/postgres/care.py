@@ -1,4 +1,4 @@
-"""What an operator asks of a store on a server, and what keeps its tables bounded."""
+"""An operator's statistics for a store on a server, and the upkeep that keeps its tables small."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from chaoskit.runtime.durable.store.upkeep import LEDGER_DAYS
 __all__ = ["EVERY", "statistics", "sweep"]
 
 EVERY = 3600.0
-"""Seconds between two looks at the age of the ledger."""
+"""Seconds between two removals of old ledger entries."""
 SWEEP = 1000
 LONG = 60
-"""Seconds after which a transaction is worth a sentence: nothing of a store takes so long."""
+"""Seconds after which an open transaction gets a warning: nothing in a store takes so long."""
 OWNER_DAYS = 30
 
 
 def statistics(reader: RowReader, operations: int, commits: int, waited: float, damaged: int) -> Statistics:
-    """Counted now, by status; the work of this process since it opened the store."""
+    """Records by status, counted now; and the work of this process since it opened the store."""
     rows = reader.rows("select kind, status, count(*) from record group by kind, status")
     size = reader.rows(
         "select sum(pg_total_relation_size(t))"
@@ -56,12 +56,12 @@ def _warnings(reader: RowReader) -> Iterator[str]:
 
 
 def sweep(connection: psycopg.Connection[tuple[Any, ...]], now: float) -> bool:
-    """Remove some of what is old; False if there is more."""
+    """Remove some old entries of the ledger, and old owners; False if more entries are left."""
     gone = connection.execute(
         "delete from operation where id in (select id from operation where at < %s limit %s)",
         (now - LEDGER_DAYS * 86400, SWEEP),
     ).rowcount
-    # An owner whose name stands in no record is not asked about any more.
+    # An owner that no record names is not needed any more.
     connection.execute(
         "delete from owner where at < %s and not exists (select 1 from record where record.owner = owner.id)",
         (now - OWNER_DAYS * 86400,),

@@ -1,8 +1,8 @@
 """The engine of a store on a PostgreSQL server.
 
-The server commits for several sessions at once by itself, so nothing is queued here. What it does not do is
-to say what became of a commit whose answer was lost. That is found out over one new connection: the session
-that made it is ended if it is still there, and then what it has left is looked for.
+The server itself commits for several sessions at once, so nothing is queued here. But it does not report what
+became of a commit whose answer was lost. To find that out a new connection ends the session that made the
+commit, if it still exists, and then looks for what it has written.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ logger = logging.getLogger("chaoskit")
 BEGIN = f"begin isolation level read committed; select {NOW}".encode()
 _ENTER = "insert into operation(id, at) values(%s, %s) on conflict do nothing"
 AGAIN = 20
-"""Runs of one work at most that other transactions undo."""
+"""How many times at most one write is run if other transactions undo it."""
 
 
 class WriteRun:
-    """One run of a write. ``committing`` is set directly before what commits is sent."""
+    """One run of a write. ``committing`` is set immediately before the statement that commits is sent."""
 
     __slots__ = ("committing", "id", "result", "token")
 
@@ -141,8 +141,8 @@ class ServerEngine:
                 try:
                     run.result = work(tx)
                 except Exception:
-                    # What the server undid so that it is run again is not an error of the work.
-                    if tx.broken is not None and _passes(tx.broken):
+                    # The server has undone it to be run again, so its error is not an error of the work.
+                    if tx.broken is not None and _runs_again(tx.broken):
                         raise tx.broken from None
                     raise
                 self._commit(session, run, tx)
@@ -162,7 +162,7 @@ class ServerEngine:
                 raise failure(error, self.where) from error
             stack.callback(_roll_back, session)
             try:
-                # Errors of the caller's block pass as they are: one of psycopg's may be another server's.
+                # Errors of the caller's block pass unchanged: one of psycopg's may be about another server.
                 yield tx
             except Overtaken:
                 raise self._busy("was overtaken by another transaction") from None
@@ -171,7 +171,7 @@ class ServerEngine:
             except Overtaken:
                 raise self._busy("was overtaken by another transaction") from None
             except psycopg.Error as error:
-                # The block cannot be run again here. But if it was committed that is all that it wants.
+                # The block cannot be run again here. But if it was committed, that is not necessary.
                 if not (run.committing and is_lost(error) and self._settled(run, error)):
                     raise failure(error, self.where) from error
         self._after()
@@ -190,15 +190,15 @@ class ServerEngine:
                     done = committed(session.connection, id, timeout=self._timeout, clock=self._clock)
                     return "committed" if done else "absent"
             except psycopg.Error as error:
-                # Looking twice changes nothing, so the connection that was idle is given up for a new one.
+                # Asking twice changes nothing, so a new connection is used if the idle one was broken.
                 if fresh or not is_lost(error):
                     raise failure(error, self.where) from error
         raise AssertionError("the second run returns or raises")
 
     def backup(self, path: Path) -> None:
         raise ConfigurationError(
-            f"{self.where} is on a server; expected a store that is a file. Back it up by the server's own"
-            f" means: pg_dump --schema={self._target.schema}, or those of the whole server."
+            f"{self.where} is on a server; expected a store that is a file. Back it up with the server's own"
+            f" tools: pg_dump --schema={self._target.schema}, or a backup of the whole server."
         )
 
     def verify(self, deep: bool) -> VerifyReport:
@@ -215,7 +215,7 @@ class ServerEngine:
         self._pool.close_idle()
 
     def _read(self, look: Callable[[PostgresReader], T]) -> T:
-        """A read, once more over a new connection if the one that was idle has gone."""
+        """Read; once more over a new connection if the idle one was broken."""
         for fresh in (False, True):
             try:
                 with self._pool.lent(fresh=fresh) as session:
@@ -228,10 +228,10 @@ class ServerEngine:
         raise AssertionError("the second run returns or raises")
 
     def _surely(self, attempt: Callable[[Session, WriteRun], object]) -> Any:
-        """The result of a write that is run until it is known what became of it.
+        """Run a write until its outcome is known; return its result.
 
-        Again when another transaction was in the way, and once more over a new connection if the server has
-        gone, or come back since.
+        It is run again if another transaction was in the way, and once more over a new connection if the
+        server was stopped or restarted since the last use.
         """
         fresh, begun = False, self._clock.monotonic()
         with self._inside():
@@ -253,14 +253,14 @@ class ServerEngine:
                 else:
                     break
                 if self._clock.monotonic() - begun >= self._timeout:
-                    raise self._busy("was undone for the sake of others all the time")
+                    raise self._busy("was rolled back in favour of other transactions each time")
             else:
-                raise self._busy(f"was undone for the sake of others {AGAIN} times")
+                raise self._busy(f"was rolled back in favour of other transactions {AGAIN} times")
         self._after()
         return run.result
 
     def _begun(self, stack: ExitStack, run: WriteRun, named: str | None) -> tuple[Session, PostgresTx]:
-        """A transaction for a block of the caller's; over a new connection if an idle one has gone."""
+        """A transaction for a caller's block; over a new connection if the idle one was broken."""
         for fresh in (False, True):
             session = stack.enter_context(self._pool.lent(fresh=fresh))
             run.token = session.token
@@ -280,14 +280,14 @@ class ServerEngine:
         now = self._time.time() if self._time is not None else cursor.fetchall()[0][0]
         repeated = (
             named is not None
-            # If another session is about to commit this id, this waits until it has.
+            # If another session is about to commit this id, this waits until that is decided.
             and connection.execute(_ENTER, (named, now)).rowcount == 0
         )
         return PostgresTx(connection, self.where, run.id, now, self._owners, repeated=repeated)
 
     def _commit(self, session: Session, run: WriteRun, tx: PostgresTx) -> None:
         if tx.broken is not None:
-            # The server would answer a commit of what is dead by a roll-back, without an error.
+            # For a transaction that is broken, the server answers a commit by a rollback, without an error.
             raise tx.broken
         if tx.repeated:
             session.connection.execute("rollback")
@@ -299,7 +299,7 @@ class ServerEngine:
             self._owners.recorded = True
 
     def _settled(self, run: WriteRun, error: psycopg.Error) -> bool:
-        """True if the commit that was not answered has been made. Raises OutcomeUnknown if that is open."""
+        """True if the unanswered commit has taken effect. Raises OutcomeUnknown if that stays unknown."""
         try:
             with self._pool.lent(fresh=True) as session:
                 return committed(
@@ -315,7 +315,7 @@ class ServerEngine:
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
-        """Refuse a write within a write of the same thread: it would wait for what its own caller holds."""
+        """Refuse a write within a write of the same thread: it would wait for its caller's locks."""
         if getattr(self._thread, "inside", False):
             raise nested()
         self._thread.inside = True
@@ -326,11 +326,11 @@ class ServerEngine:
 
     def _busy(self, what: str) -> StoreBusy:
         return StoreBusy(
-            f"{self.where}: the write {what}; expected to come through. Nothing was changed; try again."
+            f"{self.where}: the write {what}; expected it to be committed. Nothing was changed; try again."
         )
 
     def _after(self) -> None:
-        """What is due now and then. Its errors answer no caller: it is tried again the next time."""
+        """Do the upkeep that is due now and then. An error fails no caller: it is tried again next time."""
         self._operations += 1
         now = self._clock.monotonic()
         if self._swept is not None and now - self._swept < EVERY:
@@ -345,8 +345,8 @@ class ServerEngine:
             logger.warning("upkeep of %s failed: %s", self.where, error)
 
 
-def _passes(error: Exception) -> bool:
-    """True if the work is to be run again, and so its own error is nothing."""
+def _runs_again(error: Exception) -> bool:
+    """True if the work is to be run again, so that the error it raised does not matter."""
     return isinstance(error, Overtaken) or (
         isinstance(error, psycopg.Error) and (is_again(error) or is_lost(error))
     )

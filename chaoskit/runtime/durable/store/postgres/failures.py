@@ -1,4 +1,4 @@
-"""What PostgreSQL's errors mean to a store. The codes are those of the manual's appendix A."""
+"""The meaning of PostgreSQL's errors for a store. The codes are those of the manual's appendix A."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chaoskit.runtime.failures.taxonomy import (
 
 __all__ = ["failure", "first_line", "is_again", "is_lost"]
 
-# serialization_failure, deadlock_detected: the server has undone the transaction so that it is run again.
+# serialization_failure, deadlock_detected: the server has undone the transaction, and it may be run again.
 _AGAIN = frozenset({"40001", "40P01"})
 _BUSY = {
     "55P03": "another session held a lock for lock_timeout",
@@ -28,35 +28,35 @@ _BUSY = {
     "55006": "an object is in use",
     **dict.fromkeys(_AGAIN, "it met another transaction each time that it was run"),
 }
-# The server goes, or has gone: admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped, and the
-# time-outs after which it ends the session.
+# The server stops, or has stopped: admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped; and
+# the time-outs after which it ends a session.
 _LOST = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"})
 _REFUSED = frozenset({"28000", "28P01", "3D000"})
 _GONE = frozenset({"3F000", "42P01", "42703"})
 
 
 def is_again(error: psycopg.Error) -> bool:
-    """True if the server has undone the transaction and says that it may succeed when run again."""
+    """True if the server has undone the transaction, which may succeed when it is run again."""
     return error.sqlstate in _AGAIN
 
 
 def is_lost(error: psycopg.Error) -> bool:
-    """True if there is no session any more: what was sent last may have been done or not."""
+    """True if the session is gone: the last statement may or may not have taken effect."""
     if error.sqlstate is None:
-        # libpq's own errors have no code: the server has not said anything.
+        # libpq's own errors have no code: they don't come from the server.
         return isinstance(error, psycopg.OperationalError)
     return error.sqlstate in _LOST or error.sqlstate.startswith("08")
 
 
 def first_line(error: Exception) -> str:
-    """What it says, without the advice that libpq adds to it."""
+    """The message of an error, without the advice that libpq adds to it."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def failure(error: psycopg.Error, where: str) -> ResilienceError:
-    """The error of ours for one of psycopg. The caller raises it from ``error``.
+    """The store's error for one of psycopg's. The caller raises it from ``error``.
 
-    Of a commit that was not answered it says nothing: see ``OutcomeUnknown``.
+    Not for a commit that was not answered: see ``OutcomeUnknown``.
     """
     code = error.sqlstate
     text = f"{where}: {first_line(error)}"
@@ -65,7 +65,7 @@ def failure(error: psycopg.Error, where: str) -> ResilienceError:
     if is_lost(error):
         return Unreachable(f"{text}. Expected a server that answers. Nothing was changed; try again.")
     if code in _REFUSED or (code or "").startswith("0A"):
-        return ConfigurationError(f"{text}. Expected to be let in; look at user, password and database.")
+        return ConfigurationError(f"{text}. Expected access; check user, password and database.")
     if code in _GONE:
         return StoreGone(
             f"{text}: the tables of the store are gone; expected them to stay while it is open."

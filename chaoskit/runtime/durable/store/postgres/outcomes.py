@@ -1,4 +1,4 @@
-"""What became of an operation whose commit was not answered."""
+"""Finding out if an operation was committed whose commit was not answered."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def committed(
     timeout: float,
     clock: Clock,
 ) -> bool:
-    """True if the operation was committed; the answer never changes later.
+    """True if the operation was committed. The answer is final.
 
-    ``token`` is of the session that made it, if that is known. The session is ended: what it was sent last
-    may be on its way still, or be waiting for a lock.
+    ``token`` names the session that made it, if that is known. The session is ended, since its last statement
+    may still be on its way, or wait for a lock.
 
     Raises:
         StoreBusy: the session does not end within ``timeout`` seconds.
         psycopg.Error: it cannot be found out now.
     """
     found = _TOKEN.fullmatch(id)
-    # Of a session that lives and is asked about in vain nothing is lost: what is there needs no end of it.
+    # First without ending any session: for an operation that a record names, that is not necessary.
     if not token and _noted(connection, id):
         return True
     if token or found:
         _end(connection, token or found[1], timeout, clock)  # type: ignore[index]
-    # An id in the ledger that is not committed yet makes this wait until it is decided.
+    # If the ledger has this id from a transaction that is not decided yet, this waits until it is.
     with connection.transaction(force_rollback=True):
         new = connection.execute(
             "insert into operation(id, at) values(%s, 0) on conflict do nothing", (id,)
@@ -50,7 +50,7 @@ def committed(
 
 
 def _noted(connection: psycopg.Connection[tuple[Any, ...]], id: str) -> bool:
-    """True if some record tells of it; into the ledger with it then, before the record is overwritten."""
+    """True if a record names the operation; then the ledger has it too, before the record is overwritten."""
     statement = (
         f"insert into operation(id, at) select %s, {NOW}"
         " where exists(select 1 from record where operation_id = %s) on conflict do nothing"

@@ -1,8 +1,7 @@
-"""The processes that claim: each has a row that says which process it is, of which machine and boot.
+"""The processes that claim. Each has a row that says which process it is, on which machine and boot.
 
-There is no lock that every process of every machine could look at. So a claim ends with its lease, by the
-clock of the server alone. Only what this machine can see for itself needs no lease: that a process of its
-own has ended.
+No lock could be seen by every process on every machine. So a claim ends with its lease, by the clock of the
+server. Only that a process on this machine has ended can be found out without waiting for its lease.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ class ServerOwners:
     def __init__(self) -> None:
         self.mine = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self.recorded = False
-        """True when a transaction that wrote the row has committed. Set by the one that commits."""
+        """True once a transaction that wrote the row was committed. The transaction's owner sets it."""
 
     def claimant(self, tx: RowTx) -> str:
-        """The name of this process, which has a row from now on if ``tx`` commits."""
+        """The owner's id of this process, which has a row from now on if ``tx`` commits."""
         if not self.recorded:
             tx.execute(
                 "insert into owner(id, process, at) values(?, ?, ?) on conflict do nothing",
@@ -35,14 +34,14 @@ class ServerOwners:
         return self.mine
 
     def dead(self, reader: RowReader) -> list[str]:
-        """The owners that were processes of this machine, and have ended."""
+        """The owners that were processes of this machine and have ended."""
         prefix = str(this_owner())[:10]
-        # "like" would need its own escapes; the world is ten digits.
+        # Not "like", whose patterns need escapes. The world is the first ten digits.
         rows = reader.rows("select id, process from owner where left(process, 10) = ?", (prefix,))
         return [id for id, process in rows if id != self.mine and _lives(process) is False]
 
     def lives(self, reader: RowReader, owner: str) -> bool | None:
-        """True if this owner lives; None if it is on another machine."""
+        """True if this owner is alive; None if it is on another machine."""
         rows = reader.rows("select process from owner where id = ?", (owner,))
         return _lives(rows[0][0]) if rows else False
 

@@ -1,7 +1,7 @@
-"""Connections to the server: their time-outs, how many there are, and what becomes of them.
+"""The connections to the server: their number, their time-outs, and when they are closed.
 
-A connection is used by one thread at a time. There are as many as there were threads at once, eight at most;
-a thread that finds none free waits. One on which anything went wrong is closed, and not used again.
+Only one thread at a time uses a connection. There are as many as there were threads at once, but at most
+eight; further threads wait. A connection on which an error occurred is closed, and not used again.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from chaoskit.runtime.forks import survive_fork
 __all__ = ["MOST", "Pool", "Session"]
 
 MOST = 8
-"""Connections of one store at most. More would share the same disk: 8 commit 1.9 times as much as one."""
+"""The most connections of one store. More would share the same disk: 8 commit only 1.9 times as much as 1."""
 OLDEST = 120_000
-"""PostgreSQL 12, as ``server_version`` counts."""
+"""PostgreSQL 12, in the form of ``server_version``."""
 APPLICATION = "chaoskit-"
 STATEMENT = 60.0
-"""Seconds that one statement may take at most: far more than any of a store, far less than for ever."""
+"""Seconds that one statement may take: far longer than any of a store takes."""
 GRACE = 5.0
-"""Seconds more after which the server is not waited for any longer."""
+"""Seconds added to that before this side gives up waiting for the server's own answer."""
 
 
 class Session:
-    """One connection, with a name of its session that no other ever has."""
+    """One connection, with a token that no other session ever has."""
 
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]], token: str) -> None:
         self.connection, self.token = connection, token
         self._numbers = itertools.count(1)
 
     def next_id(self) -> str:
-        """An operation id that no other operation ever has, and that tells which session it was in."""
+        """An operation id that no other operation ever has. It names the session that makes the operation."""
         return f"{self.token}-{next(self._numbers)}"
 
 
@@ -67,10 +67,10 @@ class Pool:
 
     @contextmanager
     def lent(self, *, fresh: bool = False) -> Iterator[Session]:
-        """A session for the block, in no transaction. ``fresh``: not one of those that were idle.
+        """A session for the block, outside a transaction. ``fresh``: over a new connection.
 
         Raises:
-            StoreBusy: all of them were in use all the time.
+            StoreBusy: all connections were in use for the whole timeout.
             psycopg.Error: there was no connection, and none could be made.
         """
         begun = self._clock.monotonic()
@@ -83,7 +83,7 @@ class Pool:
         try:
             self.longest = max(self.longest, self._clock.monotonic() - begun)
             if fresh:
-                # They are of the server that has just gone.
+                # They lead to the server that has just gone.
                 self.close_idle()
             session = self._taken()
             yield session
@@ -95,7 +95,7 @@ class Pool:
                 self._places.release()
 
     def close_idle(self) -> None:
-        """Close what no thread uses."""
+        """Close the connections that no thread uses."""
         with suppress(IndexError):
             while True:
                 self._drop(self._idle.pop())
@@ -107,7 +107,7 @@ class Pool:
             return self._connect()
 
     def _give_back(self, session: Session) -> None:
-        # Whatever cut the block short, Ctrl-C too: if the session is not where it was, it is not used again.
+        # After an interrupt as well: a session that is still in a transaction is not used again.
         if session.connection.info.transaction_status == TransactionStatus.IDLE:
             self._idle.append(session)
         else:
@@ -127,7 +127,7 @@ class Pool:
         connection = BoundedConnection.connect(
             self._target.uri,
             autocommit=True,
-            # libpq takes less than 2 seconds for 2.
+            # libpq takes 2 as the minimum.
             connect_timeout=max(int(self._timeout), 2),
             application_name=f"{APPLICATION}{token}",
             client_encoding="UTF8",
@@ -135,8 +135,8 @@ class Pool:
             keepalives_interval=3,
             keepalives_count=3,
             tcp_user_timeout=wait,
-            # At connect, and not by SET: that would be undone by the roll-back of a transaction, and is one
-            # more thing that can fail half way.
+            # When connecting, and not by SET, which a rollback of its transaction would undo, and which could
+            # fail half way.
             options=(
                 f"{asked} -c search_path={self._target.schema} -c lock_timeout={wait}"
                 f" -c statement_timeout={statement}"
@@ -145,7 +145,7 @@ class Pool:
                 f"{' -c synchronous_commit=off' if self._durability == 'memory' else ''}"
             ),
         )
-        # Longer than what the server itself is to keep: its own answer says more.
+        # Longer than the server's own time-outs, since its answer says more.
         connection.patience = statement / 1000 + GRACE
         try:
             check_server(connection, self._target, self._durability)
@@ -157,7 +157,7 @@ class Pool:
         return Session(connection, token)
 
     def _after_fork(self) -> None:
-        # Closing one of them would end the session of the parent: both have the one socket.
+        # Not closed: parent and child share a socket, so that would end the session of the parent.
         keep_forever(self._all)
         self._all = set()
         self._idle.clear()
@@ -166,10 +166,10 @@ class Pool:
 def check_server(
     connection: psycopg.Connection[tuple[Any, ...]], target: ServerTarget, durability: Durability
 ) -> None:
-    """Refuse a server on which the store would not keep what it promises.
+    """Refuse a server on which the store would not keep its promises.
 
     Raises:
-        ConfigurationError: another encoding than UTF-8, too old, or it does not sync at ``power-loss``.
+        ConfigurationError: it is too old, its encoding is not UTF-8, or at ``power-loss`` it does not sync.
     """
     if connection.info.server_version < OLDEST:
         raise ConfigurationError(
@@ -178,7 +178,7 @@ def check_server(
         )
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
-        # With SQL_ASCII the server takes any bytes, and gives bytes back.
+        # With SQL_ASCII the server accepts any bytes, and psycopg returns bytes.
         raise ConfigurationError(
             f"{target.shown} has the encoding {encoding}; expected UTF8. Create the database with it:"
             " createdb -E UTF8 -T template0."

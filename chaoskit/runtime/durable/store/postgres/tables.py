@@ -1,8 +1,8 @@
-"""The tables of a store on a server, and how an older store becomes a current one.
+"""The tables of a store on a server, and how an older store is brought up to date.
 
-They are the tables of a store in a file, in this dialect. Two things are not as they would be by default:
-names and keys are compared byte by byte (``collate "C"``), so that both stores list in one order; and what
-counts is ``bigint``, since ``integer`` ends at 2**31.
+They are the tables of a store in a file, in PostgreSQL's dialect. Two things differ from its defaults: names
+and keys are compared byte by byte (``collate "C"``), so that both kinds of store list in the same order; and
+counts are ``bigint``, since ``integer`` ends at 2**31.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["MIGRATIONS", "ServerMigration", "migrate"]
 Connection = psycopg.Connection[tuple[Any, ...]]
 ServerMigration = Callable[[Connection], object]
 
-# One lock of the database for all stores in it: migrations are rare and short. The number is "chks".
+# One lock for all stores of a database, since migrations are rare and short. The number is "chks".
 _LOCK = 0x63686B73
 
 _RECORDS = """
@@ -59,11 +59,11 @@ def migrate(
     create: bool,
     migrations: Sequence[ServerMigration] = MIGRATIONS,
 ) -> None:
-    """Bring the store up to date, in one transaction and under a lock of the database.
+    """Bring the store up to date, in one transaction and with a lock of the database held.
 
     Raises:
-        StoreTooNew: a later chaoskit has migrated it further than this one knows.
-        ConfigurationError: the schema holds something else, or is not there and may not be made.
+        StoreTooNew: a later chaoskit has migrated the store further than this one knows.
+        ConfigurationError: the schema holds something else, or does not exist and ``create`` is False.
     """
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
@@ -73,7 +73,7 @@ def migrate(
                 raise ConfigurationError(
                     f"there is no store in {target.shown}; expected one. Pass create=True to make it."
                 )
-            # Asked for first: a role that may not make a schema can be given one.
+            # Checked first, since a role may have a schema and yet not be allowed to create one.
             there = "select 1 from pg_namespace where nspname = %s"
             if not connection.execute(there, (target.schema,)).fetchall():
                 connection.execute(f"create schema {target.schema}".encode())
@@ -91,7 +91,7 @@ def migrate(
 
 
 def _version(connection: Connection, target: ServerTarget) -> int | None:
-    """The number of the last migration; None if there are no tables of a store."""
+    """The number of the last migration; None if the schema has no tables."""
     rows = connection.execute(
         "select table_name::text from information_schema.tables where table_schema = %s", (target.schema,)
     ).fetchall()
@@ -100,7 +100,7 @@ def _version(connection: Connection, target: ServerTarget) -> int | None:
         return None
     if not {"version", "record", "operation"} <= tables:
         raise ConfigurationError(
-            f"{target.shown} holds tables of something else ({', '.join(sorted(tables)[:5])}); expected a"
+            f"{target.shown} holds tables of another program ({', '.join(sorted(tables)[:5])}); expected a"
             " store of chaoskit or none. Give the store a schema to itself: ?schema=NAME."
         )
     found = connection.execute("select n from version").fetchall()

@@ -1,4 +1,4 @@
-"""Where a store on a server is: libpq's URI, and the schema that holds the store."""
+"""The place of a store on a server: libpq's URI, and the schema that holds the store."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from chaoskit.core.errors import wrong
 __all__ = ["SCHEMA", "ServerTarget"]
 
 SCHEMA = "chaoskit"
-"""The schema of a store that names none."""
-# Written without quotes everywhere, so that what psql shows can be typed.
+"""The schema that is used if the target does not name one."""
+# Names that need no quotes, so that they can be typed as psql shows them.
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerTarget:
-    """``uri`` is for libpq, with its password; ``shown`` is for people, without."""
+    """``uri`` is for libpq, with the password; ``shown`` is for people, without it."""
 
     uri: str
     schema: str
@@ -29,12 +29,12 @@ class ServerTarget:
         """The parts of ``postgresql://…?schema=NAME``.
 
         Raises:
-            UsageError: it cannot be parsed, or the name of the schema is none that needs no quotes.
+            UsageError: the text cannot be parsed, or the schema's name would need quotes.
         """
         try:
             parts = urlsplit(text)
         except ValueError as error:
-            # Not the text itself, in which a password may stand.
+            # Without the text itself, which may contain a password.
             shown = f"an address that cannot be parsed ({error})"
             raise wrong("the store", shown, "postgresql://USER@HOST:PORT/DATABASE") from None
         asked = parse_qsl(parts.query, keep_blank_values=True)
@@ -43,8 +43,8 @@ class ServerTarget:
             raise wrong("schema", schema, "a name of lower-case letters, digits and underscores, not pg_…")
         rest = [(name, value) for name, value in asked if name != "schema"]
         uri = urlunsplit(parts._replace(query=urlencode(rest, quote_via=quote)))
-        # The password may stand before the @, or be a parameter; whatever else there is may be needed to
-        # tell one server from another.
+        # The password may be before the @, or a parameter. All other parts of the place may be needed to
+        # distinguish one server from another.
         place = parts.netloc.rpartition("@")
         user = place[0].partition(":")[0]
         shown = f"postgresql://{user}{place[1]}{place[2]}{parts.path}?schema={schema}"

@@ -1,8 +1,8 @@
-"""The dialect of PostgreSQL: a transaction, and the one statement that a plain write is.
+"""PostgreSQL's dialect: a transaction, and the single statement of a plain write.
 
-Many transactions run at once here, each seeing what the others have committed. So what is read to be
-changed is locked as it is read, and what was found missing is written as something new: if another
-transaction has written it meanwhile the whole work is run again.
+Many transactions run at once here, and each sees what the others have committed. So a row that is read to be
+changed is locked when it is read. A record that was missing is written as a new one; if another transaction
+has written it meanwhile, the whole work is run again.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from chaoskit.runtime.durable.store.reading import COLUMNS, Row, RowReader, reco
 __all__ = ["NOW", "Overtaken", "PostgresReader", "PostgresTx", "write_put"]
 
 NOW = "extract(epoch from clock_timestamp())::float8"
-"""The time of the server, as it passes within a transaction too; ``now()`` stands still there."""
+"""The server's time, which goes on within a transaction; ``now()`` would not."""
 
-# If status and due stay as they are no index is written, and the new row can stand on the page of the old.
+# If status and due stay as they are, no index is written, and the new row can share the old one's page.
 OVERWRITE = (
     "update record set payload = ?, format = ?, crc = ?, operation_id = ?, updated = {now},"
     " version = version + 1, attempts = 0, owner = null"
     " where kind = ? and scope = ? and key = ? and status = ? and due is not distinct from ?::float8"
 )
-# Every name is qualified: "version = version + 1" would be ambiguous here, and is not in SQLite.
+# Every name is qualified: unlike in SQLite, "version = version + 1" is ambiguous here.
 UPSERT = (
     "insert into record(kind, scope, key, status, payload, format, crc, operation_id, due, created, updated)"
     " select ?, ?, ?, ?, ?, ?, ?, ?, ?::float8, clock.now, clock.now from (select {now} as now) as clock"
@@ -45,19 +45,19 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Overtaken(Exception):
-    """Another transaction has written what this one had found missing: the work has to be run again."""
+    """Another transaction has written a record that was missing here: the work has to be run again."""
 
 
 @lru_cache(maxsize=512)
 def dialect(statement: str) -> bytes:
-    """A statement whose values are marked by ``?``, as psycopg marks them. None of ours has a % in it."""
+    """A statement with psycopg's marks for values in place of ``?``. It must not contain a %."""
     return statement.replace("?", "%s").encode()
 
 
 def write_put(connection: Connection, put: Put, now: float | None) -> None:
-    """Write one record. Outside of a transaction each statement is one; only one of the two writes.
+    """Write one record. Outside a transaction each statement is one, but only one of the two writes.
 
-    ``now`` None: the server's. Raises psycopg's errors as they are.
+    With ``now`` None the time is the server's. Raises psycopg's errors unchanged.
     """
     clock = NOW if now is None else "?::float8"
     times = () if now is None else (now,)
@@ -68,7 +68,7 @@ def write_put(connection: Connection, put: Put, now: float | None) -> None:
 
 
 class PostgresReader(RowReader):
-    """Reads over one connection. Raises the store's error for each of the server's."""
+    """Reads over one connection. Raises the server's errors as classes of the taxonomy."""
 
     def __init__(self, connection: Connection, where: str) -> None:
         self.connection, self._where = connection, where
@@ -81,7 +81,8 @@ class PostgresReader(RowReader):
 
 
 class PostgresTx(PostgresReader, RowTx):
-    """One transaction, after ``begin``. ``broken`` is the error of the server after which it is dead."""
+    """One transaction, after ``begin``. ``broken`` is the error after which the server refuses all further
+    statements."""
 
     lock = " for update skip locked"
 
@@ -103,7 +104,7 @@ class PostgresTx(PostgresReader, RowTx):
         self._missing: set[tuple[str, str, str]] = set()
 
     def get(self, kind: Kind, key: str, *, scope: str = "") -> Record | None:
-        # Locked: what was read is still so when the transaction ends.
+        # Locked, so that the record does not change until the transaction ends.
         row = self.row_to_change(kind, scope, key)
         return None if row is None else record_of(row, kind)
 
@@ -141,8 +142,8 @@ class PostgresTx(PostgresReader, RowTx):
     def claimable(self, kind: Kind, scope: str, key: str | None) -> tuple[str, Sequence[Any]]:
         dead = self._owners.dead(self)
         if key is not None:
-            # One that is asked for by name is waited for: passed over, it would look as if it were held.
-            # Nothing that is waited for is decided before it is locked.
+            # A record that is claimed by name is waited for, since skipping it would look as if it were held.
+            # It has to be locked before anything is decided about it.
             self.row_to_change(kind, scope, key)
         if not dead:
             return "due <= ?", (self.now,)
@@ -169,7 +170,7 @@ class PostgresTx(PostgresReader, RowTx):
             raise self._noted(error) from error
 
     def _noted(self, error: psycopg.Error) -> Exception:
-        # The first of them: those that follow only say that the transaction is dead.
+        # Only the first error: later ones only say that the transaction is broken.
         if self.broken is None:
             self.broken = error
         return failure(error, self._where)

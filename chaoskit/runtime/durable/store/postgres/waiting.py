@@ -1,4 +1,4 @@
-"""A connection on which no wait for the server lasts for ever."""
+"""A connection on which every wait for the server ends."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["BoundedConnection"]
 
 
 class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """One that gives up a server which has said nothing for ``patience`` seconds since it was asked.
+    """A connection that gives up if the server has sent nothing for ``patience`` seconds after a request.
 
-    The time-outs of a statement are the server's to keep, and those of TCP are satisfied by the kernel of its
-    machine: a server that is suspended, or waits for a disk that hangs, keeps neither. By then the statement
-    may have been done or not.
+    Time-outs of statements are kept by the server, and those of TCP by the kernels: a server that is
+    suspended, or waits for a disk that hangs, exceeds neither. By then the statement may or may not have
+    taken effect.
     """
 
     patience = math.inf
@@ -27,13 +27,13 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
 
 
 def _until(asking: Generator[Any, Any, Any], patience: float) -> Generator[Any, Any, Any]:
-    """``asking``, which psycopg wakes at least once in 0.1 s, until it has taken too long."""
+    """``asking``, until it has taken too long. psycopg wakes it at least once in 0.1 s."""
     end = time.monotonic() + patience
     try:
         wanted = next(asking)
         while True:
             ready = yield wanted
-            # What is there is read, however late it was.
+            # Data that has arrived is read, however late it is.
             if not ready and time.monotonic() >= end:
                 raise psycopg.OperationalError(f"the server has said nothing for {patience:.3g} s")
             wanted = asking.send(ready)

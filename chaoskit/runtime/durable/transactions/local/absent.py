@@ -1,6 +1,6 @@
-"""Finds out if a name is really free: on a share it may vanish while the server replaces it (nfs(5)).
+"""Finds out if a name is really free: on a network share it may vanish while the server replaces it (nfs(5)).
 
-To take that for "nothing is there" would forget what was committed, or remove it as abandoned.
+Taking that for "nothing is there" would mean to forget what was committed, or to remove it as abandoned.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ __all__ = ["check_absent", "is_directory"]
 
 
 def check_absent(path: Path) -> None:
-    """Return if the directory of ``path``, which was said not to be there, does not have its name either.
+    """Check that a path that was not found is not listed in its directory either.
 
     Raises:
-        StorageError: it has.
+        StorageError: it is listed.
     """
     try:
         names = os.listdir(path.parent)
@@ -27,7 +27,7 @@ def check_absent(path: Path) -> None:
             check_absent(path.parent)
         return
     except OSError:
-        return  # a directory that may be entered and not read: there is no telling
+        return  # The directory may be entered but not listed, so nothing can be found out.
     if path.name in names:
         raise StorageError(
             f"{str(path)!r} is in its directory, and was said not to be there; expected it to be found."
@@ -37,7 +37,7 @@ def check_absent(path: Path) -> None:
 
 
 def is_directory(path: Path) -> bool:
-    """True if it is one; False if the name is really free.
+    """True if the path is a directory; False if its name is really free.
 
     Raises:
         StorageError: as ``check_absent``.
@@ -47,5 +47,5 @@ def is_directory(path: Path) -> bool:
     except FileNotFoundError:
         check_absent(path)
     except NotADirectoryError:
-        pass  # a file stands where a directory above it would be
+        pass  # A file has the name of a directory above it.
     return False

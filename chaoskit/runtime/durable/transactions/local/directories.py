@@ -1,4 +1,4 @@
-"""Which layout a directory has, or is to have."""
+"""The layout that a directory has, or is to get."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["directory", "layouts_at"]
 
 
 def directory(target: Path, layout: str, options: PlaceOptions) -> AnyPlace:
-    """A target with this layout.
+    """The target, for transactions with this layout.
 
     Raises:
         UsageError: there is no such layout, or the target has the other one.
-        StorageError: what tells is there, and cannot be found.
+        StorageError: a hidden directory is listed and cannot be found.
     """
     if layout == "pointer":
         return PointerDirectory(target, options)
     if layout == "final":
-        # Its members would go into one generation, and vanish with it.
+        # Its members would be written into one generation of the other layout, and vanish with it.
         if is_directory(workspace_of(target)):
             raise wrong("layout", layout, f"'pointer', which {str(target)!r} has")
         return FinalDirectory(target, options)
@@ -31,10 +31,10 @@ def directory(target: Path, layout: str, options: PlaceOptions) -> AnyPlace:
 
 
 def layouts_at(target: Path, options: PlaceOptions) -> AnyPlace | None:
-    """What transactions have made of a target; None if there never was one.
+    """The target with the layout that transactions have given it; None if there never was a transaction.
 
     Raises:
-        StorageError: what tells is there, and cannot be found.
+        StorageError: a hidden directory is listed and cannot be found.
     """
     if is_directory(workspace_of(target)):
         return PointerDirectory(target, options)

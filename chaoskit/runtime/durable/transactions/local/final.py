@@ -1,13 +1,13 @@
-"""Layout ``final``: members stand under their own names in a directory that holds other files too.
+"""Layout ``final``: members have their own names in a directory that holds other files too.
 
-The decision is one journal, written whole. From there on every member is put in its place, and a crash in
-between is made good by the next transaction or recovery. So it is all or nothing after a recovery, while
-a reader in between can see some members new and others old.
+The decision is a journal, written completely or not at all. After it every member is put in its place, and if
+a crash interrupts that, the next transaction or recovery goes on. So all or nothing holds once a recovery has
+run; until then a reader may see some members new and others old.
 
-A member is *linked* beside its target and renamed over it, not renamed out of the stage: if the directory
-that it left became durable before the one that it went to, a power loss would lose it from both. For the
-same reason a journal that is damaged counts as finished: it was whole when it was decided, so it can only
-be one whose removal a power loss has half undone.
+A member is *linked* beside its target and renamed over it, not renamed out of the stage. If the stage became
+durable without the member before the target's directory has it, a power loss would remove it from both. For
+the same reason a damaged journal counts as finished: it was complete when it was decided, so it can only be
+one whose removal a power loss has half undone.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from chaoskit.runtime.failures.taxonomy import TransactionError
 __all__ = ["RESERVED", "FinalDirectory"]
 
 RESERVED = ".transactions"
-"""The hidden directory, within the target: a target may be a mounted disk, and links don't cross disks."""
+"""The hidden directory. It is within the target, which may be a mounted disk: links don't cross disks."""
 
 
 class FinalDirectory:
-    """``target`` is a directory, made if there is none; members replace files of the same name."""
+    """``target`` is a directory, created if necessary; members replace files of the same name."""
 
     def __init__(self, target: Path, options: PlaceOptions) -> None:
         self._target, self._options = target, options
         self._work = Workspace(target / RESERVED, options)
 
     def known(self, id: str) -> TransactionReceipt | None:
-        """The receipt of this id, if it was committed; then it is durable when this returns."""
+        """The receipt of this id if it was committed, else None; it is durable when this returns."""
         if not any(id_of(_parsed(name)[0]) == id for name in self._work.names()):
             return None
         with self._work.locked():
@@ -60,11 +60,11 @@ class FinalDirectory:
             return self._committed(id)
 
     def begin(self, id: str) -> LocalStage:
-        """A new stage."""
+        """Create a stage."""
         return LocalStage(self._work, id, base=None, reserved=RESERVED)
 
     def prepare(self, stage: LocalStage) -> None:
-        """Have all members on the medium."""
+        """Make all members durable."""
         stage.prepare()
 
     def commit(self, stage: LocalStage, reached: Reached) -> TransactionReceipt:
@@ -72,7 +72,7 @@ class FinalDirectory:
 
         Raises:
             OutcomeUnknown: decided, or perhaps decided; the next recovery finishes it.
-            TransactionError: an earlier one can't be finished; nothing of this one was decided.
+            TransactionError: an earlier transaction can't be finished; nothing of this one was decided.
             DiskFull, OSError: nothing was decided.
         """
         with self._work.locked():
@@ -90,7 +90,7 @@ class FinalDirectory:
                 number=1 + max((_parsed(name)[1] for name in self._work.names()), default=0),
                 at=self._options.clock.time(),
             )
-            # The decision. An OutcomeUnknown goes through: then the journal is there, and may stay.
+            # The decision. OutcomeUnknown is passed on: then the journal exists, and may survive.
             write_file(self._journal(stage.generation), receipt.encode(), durability=self._options.durability)
             reached("decided")
             try:
@@ -109,7 +109,7 @@ class FinalDirectory:
         return receipt
 
     def discard(self, stage: LocalStage) -> tuple[str, ...]:
-        """Remove a stage unless it was decided; what could not be removed."""
+        """Remove a stage unless it was decided; return its path if that failed."""
         stage.close()
         journal = self._journal(stage.generation)
         with contextlib.suppress(OSError):
@@ -124,7 +124,7 @@ class FinalDirectory:
         return (str(stage.folder),)
 
     def recover(self) -> TransactionRecovery:
-        """Finish what was decided; remove what was begun by processes that have died."""
+        """Finish what was decided; remove stages of processes that have died."""
         if not self._work.names():
             return TransactionRecovery()
         aborted, running, removed = {}, {}, []
@@ -151,10 +151,10 @@ class FinalDirectory:
         )
 
     def newest(self) -> tuple[TransactionReceipt | None, Mapping[str, TransactionMember], TransactionFiles]:
-        """All members of all transactions, each as the last one left it.
+        """All members of all transactions, each as the last transaction left it.
 
         Raises:
-            TransactionError: one is decided and not finished: what is there may be a mix.
+            TransactionError: one is decided and not finished, so old and new members may be mixed.
         """
         receipts = list(self._receipts())
         committed = {receipt.generation for receipt in receipts}
@@ -188,11 +188,11 @@ class FinalDirectory:
         return None
 
     def _record(self, receipt: TransactionReceipt) -> Path:
-        # With the number in its name: the next number, and which ids there were, cost one look at the names.
+        # The number is in the name, so that a listing gives the next number and the committed ids.
         return self._work.folder / f"{receipt.generation}.{receipt.number}.json"
 
     def _place(self, receipt: TransactionReceipt) -> None:
-        """Put the members in their places, the first time: as links to what is staged and synced already."""
+        """Put the members in place for the first time: as links to the staged files, which are synced."""
         stage = self._work.stage(receipt.generation)
         for member in receipt.members:
             target = self._target / member.name
@@ -201,7 +201,8 @@ class FinalDirectory:
             try:
                 os.link(stage / member.name, link)
             except OSError:
-                # A share may lose the answer; and some file systems have no links.
+                # A share may lose the answer to a call that took effect; some file systems have no hard
+                # links.
                 if identity(link) != identity(stage / member.name):
                     self._copy(stage / member.name, target)
                     continue
@@ -225,7 +226,7 @@ class FinalDirectory:
             os.makedirs(folder, exist_ok=True)
 
     def _close(self, receipt: TransactionReceipt) -> None:
-        """Note that all is in place, then take the journal away: in this order it is never done twice."""
+        """Record that all is in place, then remove the journal. In this order nothing is done twice."""
         self._work.write(self._record(receipt), receipt)
         journal = self._journal(receipt.generation)
         try:
@@ -233,11 +234,11 @@ class FinalDirectory:
         except OSError:
             if os.path.lexists(journal):
                 raise
-        # Before the stage is removed: a journal that comes back must find its members.
+        # Synced before the stage is removed: if the journal came back, it would need its members.
         self._work.sync()
 
     def _finish_all(self) -> tuple[list[str], list[str]]:
-        """Complete what others have decided and not finished; the problems, and the ids of what is done."""
+        """Finish what other processes have decided; return the problems, and the ids that were completed."""
         problems, completed = [], []
         names = self._work.names()
         for name in names:
@@ -259,10 +260,10 @@ class FinalDirectory:
         return problems, completed
 
     def _place_again(self, receipt: TransactionReceipt) -> str:
-        """Put the members in their places after a crash; what stands in the way, empty if nothing.
+        """Put the members in place after a crash; return what prevents that, or an empty text.
 
-        As copies. A link may be in its place already, where linking it again would change nothing; and if
-        syncing that place has failed before, nothing but a new change makes it durable.
+        As copies: a link may be in place already, so that linking again would change nothing. If syncing that
+        place has failed before, only a new change can make it durable.
         """
         stage = self._work.stage(receipt.generation)
         for member in receipt.members:
@@ -285,7 +286,7 @@ class FinalDirectory:
 
 
 def _parsed(name: str) -> tuple[str, int]:
-    """The generation in a name, and its number if it is the name of a receipt, else 0."""
+    """The generation in a name; and its number if it is the name of a receipt, otherwise 0."""
     stem, dot, number = name.removesuffix(".json").rpartition(".")
     if dot and name.endswith(".json") and number.isdigit():
         return stem, int(number)

@@ -1,8 +1,8 @@
 """Layout ``pointer``: the target is a link, and a commit points it to another directory.
 
-Every reader sees all of a transaction or nothing of it, at each moment, crash or not: the decision is one
-rename of a link, and what it leads to is never changed afterwards. Each record names the one before it, so
-that what was ever committed can be told from what was only begun, without a second write.
+At every moment a reader sees all of a transaction or nothing of it, crash or not. The decision is the rename
+of a link, and the directory that it points to never changes afterwards. Each record names the one before it.
+That shows which transactions were committed and which only begun, without a second write.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ __all__ = ["PointerDirectory", "workspace_of"]
 
 
 def workspace_of(target: Path) -> Path:
-    """The hidden directory of a target with this layout: beside it."""
+    """The hidden directory of a target with this layout, which is beside the target."""
     return target.with_name(f".{target.name}.transactions")
 
 
 class PointerDirectory:
-    """``target`` is a link to the newest generation, or a free name before the first."""
+    """``target`` is a link to the newest generation; before the first commit the name is free."""
 
     def __init__(self, target: Path, options: PlaceOptions) -> None:
         self._target, self._options = target, options
         self._work = Workspace(workspace_of(target), options)
 
     def current(self) -> str | None:
-        """The generation that is published; None for a free name.
+        """The published generation; None if the target's name is free.
 
         Raises:
-            UsageError: something is there that no transaction has made.
-            StorageError: it is there, and cannot be found.
+            UsageError: the target exists, and no transaction has made it.
+            StorageError: the target is listed and cannot be found.
         """
         try:
             led_to = os.readlink(self._target)
@@ -59,7 +59,7 @@ class PointerDirectory:
             check_absent(self._target)
             return None
         except OSError:
-            # EINVAL: it is not a link. Any other failure must not look like "nothing is there".
+            # EINVAL means that it is not a link. Any other error must not look like a free name.
             if self._target.is_symlink() or not os.path.lexists(self._target):
                 raise
             led_to = ""
@@ -74,25 +74,25 @@ class PointerDirectory:
         return generation
 
     def known(self, id: str) -> TransactionReceipt | None:
-        """The receipt of this id, if it was committed; then it is durable when this returns."""
+        """The receipt of this id if it was committed, else None; it is durable when this returns."""
         if not self._attempts(id):
             return None
         with self._work.locked():
             return self._committed(id)
 
     def begin(self, id: str) -> LocalStage:
-        """A new stage, on top of what is published now."""
+        """Create a stage, on top of what is published now."""
         return LocalStage(self._work, id, base=self.current(), reserved="")
 
     def prepare(self, stage: LocalStage) -> None:
-        """Have all members on the medium."""
+        """Make all members durable."""
         stage.prepare()
 
     def commit(self, stage: LocalStage, reached: Reached) -> TransactionReceipt:
         """Point the link to the stage.
 
         Raises:
-            TransactionConflict: another one was published meanwhile; nothing was decided.
+            TransactionConflict: another transaction was published meanwhile; nothing was decided.
             OutcomeUnknown: readers see it, but a power loss may bring the old one back.
             DiskFull, OSError: nothing was decided.
         """
@@ -107,17 +107,17 @@ class PointerDirectory:
                 sync_published(self._target)
             reached("published")
         stage.close()
-        # It is committed, whatever becomes of the clean-up: that is done by the next one, or by a recovery.
+        # It is committed, even if the clean-up fails: the next transaction or a recovery does that.
         with contextlib.suppress(Exception):
             self._sweep(stage.generation)
             reached("cleaned")
         return receipt
 
     def discard(self, stage: LocalStage) -> tuple[str, ...]:
-        """Remove a stage unless it is published; what could not be removed."""
+        """Remove a stage unless it is published; return its path if that failed."""
         stage.close()
         with contextlib.suppress(Exception):
-            # By what is on disk: an interrupt may have come between the decision and the note of it.
+            # Judged by the disk, since an interrupt may have come between the decision and ``reached``.
             if self.current() == stage.generation:
                 return ()
             with contextlib.suppress(OSError):
@@ -127,7 +127,7 @@ class PointerDirectory:
         return (str(stage.folder),)
 
     def recover(self) -> TransactionRecovery:
-        """Remove what was begun by the dead, and what was replaced longer ago than the grace."""
+        """Remove stages of dead processes, and members that were replaced longer than the grace ago."""
         if not self._work.names():
             return TransactionRecovery()
         with self._work.locked():
@@ -135,7 +135,7 @@ class PointerDirectory:
             if published is not None:
                 self._settle(published)
             kept, whole = self._memory()
-            # With a record missing, what was committed can't be told from what was only begun.
+            # Without all records, committed generations can't be told from those that were only begun.
             aborted, running, removed = self._drop_abandoned(kept) if whole else ([], [], [])
             swept = self._sweep(published) if published is not None and whole else []
         clean_leftovers(self._work.folder)
@@ -148,7 +148,7 @@ class PointerDirectory:
         )
 
     def _drop_abandoned(self, kept: list[str]) -> tuple[list[str], list[str], list[str]]:
-        """Remove what was begun by the dead: its ids, the ids of what is running, the names that are gone."""
+        """Remove stages of dead processes; return their ids, the running ids, and the removed names."""
         aborted, running, removed = {}, {}, []
         names = self._work.names()
         for generation in dict.fromkeys(name.removesuffix(".json") for name in names):
@@ -159,14 +159,14 @@ class PointerDirectory:
                 running[id] = True
                 continue
             aborted[id] = True
-            # The record first: without its stage nothing tells whether its owner lives elsewhere.
+            # The record first: the stage carries the mark that shows whether an owner elsewhere lives.
             for name in (f"{generation}.json", generation):
                 if name in names and _remove(self._work.folder / name):
                     removed.append(name)
         return list(aborted), list(running), removed
 
     def newest(self) -> tuple[TransactionReceipt | None, Mapping[str, TransactionMember], TransactionFiles]:
-        """The published generation, pinned: it stays the same while others are published.
+        """The published generation; it stays the same while others are published.
 
         Raises:
             TransactionError: its record is damaged.
@@ -186,7 +186,7 @@ class PointerDirectory:
         )
 
     def _record(self, stage: LocalStage) -> TransactionReceipt:
-        """Write the record, durable before the link can lead to it."""
+        """Write the record, which must be durable before the link can point to its generation."""
         now = self.current()
         if now != stage.base:
             raise TransactionConflict(
@@ -207,9 +207,9 @@ class PointerDirectory:
         return receipt
 
     def _point(self, generation: str) -> None:
-        """Make the link lead to a generation, by one rename."""
+        """Point the link to a generation, by one rename."""
         link = unfinished_name(self._target)
-        # Relative, so that the target can be moved together with its hidden directory.
+        # Relative, so that the target and its hidden directory can be moved together.
         os.symlink(f"{self._work.folder.name}/{generation}", link)
         try:
             rename(link, self._target)
@@ -219,16 +219,16 @@ class PointerDirectory:
             raise
 
     def _settle(self, generation: str) -> None:
-        """Make durable what another process has published, and perhaps not lived to sync.
+        """Make a publication durable whose process may have died before it could sync.
 
-        By a new change: where a sync has failed, syncing again would succeed without doing anything.
+        With a new change, since after a failed sync another one would succeed without writing anything.
         """
         if self._options.sync:
             self._point(generation)
             sync_published(self._target)
 
     def _attempts(self, id: str) -> list[str]:
-        """The generations with a record under this id."""
+        """The generations of this id that have a record."""
         names = [name.removesuffix(".json") for name in self._work.names() if name.endswith(".json")]
         return [name for name in names if id_of(name) == id]
 
@@ -245,7 +245,7 @@ class PointerDirectory:
         return None
 
     def _chain(self) -> Iterator[TransactionReceipt]:
-        """What was committed, newest first, up to the first record that can't be read."""
+        """The committed receipts, newest first, up to the first record that can't be read."""
         generation = self.current()
         while generation is not None:
             receipt = self._work.read(self._work.record(generation))
@@ -255,21 +255,21 @@ class PointerDirectory:
             generation = receipt.previous
 
     def _memory(self) -> tuple[list[str], bool]:
-        """Every generation that was committed, newest first, and whether the records go back to the first."""
+        """The committed generations, newest first; and True if the records reach back to the first."""
         kept, last = [], None
         for last in self._chain():
             kept.append(last.generation)
         return kept, last.previous is None if last is not None else self.current() is None
 
     def _sweep(self, published: str) -> list[str]:
-        """Remove the members of generations that were replaced longer ago than the grace; keep their records.
+        """Remove the members of generations that were replaced longer than the grace ago.
 
-        The records are the memory of which ids were committed.
+        Their records are kept, since they show which ids were committed.
         """
         over = []
         newer = self._work.read(self._work.record(published))
         while newer is not None and newer.previous is not None:
-            # Those before it have been removed before it.
+            # The ones before it were removed earlier.
             if not os.path.lexists(self._work.stage(newer.previous)):
                 break
             if self._options.clock.time() - newer.at >= self._options.grace:

@@ -1,4 +1,4 @@
-"""The members of one transaction while they are gathered, in a directory that no reader looks into."""
+"""The members of a transaction while they are collected, in a directory that no reader looks into."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["LocalStage", "opened", "source_of"]
 
 
 class LocalStage:
-    """A stage below a workspace. ``base`` is the generation that was published when it began."""
+    """A stage in a workspace. ``base`` is the generation that was published when it began."""
 
     def __init__(self, workspace: Workspace, id: str, *, base: str | None, reserved: str) -> None:
         self.id, self.base = id, base
@@ -51,8 +51,8 @@ class LocalStage:
         """Write one member into the stage.
 
         Raises:
-            UsageError: a name that is there already, or that no member can have.
-            DiskFull, OSError: it could not be written; the transaction can go on without it.
+            UsageError: the name is staged already, or no member can have it.
+            DiskFull, OSError: the member could not be written; the transaction can go on without it.
         """
         if member_name(name, self._reserved) in self.members:
             raise UsageError(f"the transaction {self.id!r} has {name!r} already; expected each name once.")
@@ -62,7 +62,7 @@ class LocalStage:
             try:
                 member = self._write(name, path, content)
             except BaseException:
-                # Else it would be published, half written, with all that lies in the stage.
+                # Half written, it would be published together with the rest of the stage.
                 with contextlib.suppress(OSError):
                     path.unlink()
                 raise
@@ -81,32 +81,32 @@ class LocalStage:
         return TransactionMember(name, size, f"sha256:{state.hexdigest()}")
 
     def view(self) -> TransactionFiles:
-        """What is in the stage, for validators."""
+        """The staged members, for validators."""
         where = f"the staged transaction {self.id!r}"
         return TransactionFiles(dict(self.members), functools.partial(opened, self.folder), where)
 
     def prepare(self) -> None:
-        """Have every member on the medium."""
+        """Make every member durable."""
         if self._workspace.options.sync:
             with named_refusals("sync", self.folder):
                 sync_tree(self.folder)
                 self._workspace.sync()
 
     def close(self) -> None:
-        """Give up the mark that tells others it is in use."""
+        """Remove the mark that shows others that the stage is in use."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
 
 
 def opened(folder: Path, member: TransactionMember) -> IO[bytes]:
-    """One member of a directory, to be read."""
+    """The content of a member in ``folder``, open for reading."""
     return open(folder / member.name, "rb")
 
 
 @contextlib.contextmanager
 def source_of(content: Content) -> Iterator[IO[bytes]]:
-    """A content as a binary file.
+    """The content as a binary file.
 
     Raises:
         UsageError: it is none of the kinds of content.

@@ -1,11 +1,11 @@
-"""The hidden directory of a target: stages, records, and one lock for the one that decides.
+"""The hidden directory of a target: stages, records, and the lock of the process that decides.
 
 ==============================  ======================================================================
 ``ID@OWNER-N/``                 a stage, or with layout ``pointer`` a generation: the members
-``ID@OWNER-N.json``             layout ``pointer``: its record, which is its receipt once it was committed
+``ID@OWNER-N.json``             layout ``pointer``: its record, which is its receipt once committed
 ``ID@OWNER-N.NUMBER.json``      layout ``final``: its receipt
 ``ID@OWNER-N.journal``          layout ``final``: decided, and perhaps not finished
-``commit.lock``                 held while something is decided, finished or recovered
+``commit.lock``                 held while a transaction is decided, finished or recovered
 ==============================  ======================================================================
 """
 
@@ -34,43 +34,43 @@ __all__ = ["Workspace", "id_of"]
 
 _GENERATION = re.compile(r"(.+)@([0-9]{35})-[0-9]+")
 _POLL = 0.005
-"""Seconds between two tries for the lock, which is held for some milliseconds."""
+"""Seconds between two attempts to get the lock, which is held for some milliseconds."""
 
 
 class Workspace:
-    """See above. ``folder`` need not exist yet."""
+    """The hidden directory ``folder``, which need not exist yet."""
 
     def __init__(self, folder: Path, options: PlaceOptions) -> None:
         self.folder, self.options = folder, options
 
     def make(self) -> None:
-        """Make the directory, durably."""
+        """Create the directory, durably."""
         if self.options.sync:
             make_directories(self.folder)
         else:
             os.makedirs(self.folder, exist_ok=True)
 
     def new_generation(self, id: str) -> str:
-        """A free name for one attempt, which no attempt that was committed has, on any machine."""
-        # Counted within the directory and not within the process: what a program writes has the same names
-        # in each of its runs, and that can be compared.
+        """A name for a new stage that no committed attempt has, on any machine."""
+        # Counted within the directory, not within the process: so a program uses the same names in each of
+        # its runs, and the runs can be compared.
         mine = f"{id}@{this_owner()}-"
         used = {int(name[len(mine) :].split(".")[0]) for name in self.names() if name.startswith(mine)}
         return f"{mine}{max(used, default=0) + 1}"
 
     def stage(self, generation: str) -> Path:
-        """Where its members are."""
+        """The directory with a generation's members."""
         return self.folder / generation
 
     def record(self, generation: str) -> Path:
-        """Where its record is."""
+        """The file with a generation's record."""
         return self.folder / f"{generation}.json"
 
     def names(self) -> list[str]:
-        """All that is in there, in order; nothing if there is no such directory.
+        """All names in the directory, sorted; an empty list if it does not exist.
 
         Raises:
-            StorageError: it is there, and cannot be found.
+            StorageError: the directory is listed and cannot be found.
         """
         try:
             return sorted(os.listdir(self.folder))
@@ -82,7 +82,7 @@ class Workspace:
         """A record; None if there is none, or if it is damaged.
 
         Raises:
-            StorageError: it is there, and cannot be found.
+            StorageError: the file is listed and cannot be found.
         """
         try:
             return TransactionReceipt.decode(path.read_bytes())
@@ -94,7 +94,7 @@ class Workspace:
         """Write a record, durably.
 
         Raises:
-            StorageError, DiskFull, OSError: it is not certain to be there.
+            StorageError, DiskFull, OSError: it is not certain that the record exists.
         """
         try:
             write_file(path, receipt.encode(), durability=self.options.durability)
@@ -102,16 +102,16 @@ class Workspace:
             raise StorageError(f"could not record the transaction {receipt.id!r}: {error}") from error
 
     def sync(self) -> None:
-        """Have the names in there on the medium."""
+        """Make the names in the directory durable."""
         if self.options.sync:
             sync_directory(self.folder)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """One at a time, among threads and processes.
+        """Hold the lock, which excludes other threads and processes.
 
         Raises:
-            StoreBusy: others had it for all of ``lock_timeout``.
+            StoreBusy: others had it for ``lock_timeout`` seconds.
         """
         clock = self.options.clock
         end = clock.monotonic() + self.options.lock_timeout
@@ -120,7 +120,7 @@ class Workspace:
                 held = Held(self.folder / "commit")
                 break
             except StoreBusy:
-                # Polled, since a wait in the kernel has no end.
+                # Polled, since waiting in the kernel has no time-out.
                 if clock.monotonic() >= end:
                     raise
                 clock.sleep(_POLL)
@@ -130,26 +130,22 @@ class Workspace:
             held.release()
 
     def abandoned(self, generation: str) -> bool:
-        """True if the process that made it has died."""
-        owner = _owner_of(generation)
+        """True if the process that made a generation has died."""
+        found = _GENERATION.fullmatch(generation)
+        owner = Owner.parse(found[2]) if found else None
         alive = None if owner is None else lives(owner)
-        # In another container or on another machine the mark decides, which the kernel takes away.
+        # For an owner in another container or on another machine the mark decides, which the kernel removes.
         return alive is False or (alive is None and not is_marked(self.stage(generation)))
 
 
 def id_of(generation: str) -> str | None:
-    """The id in the name of a generation; None if it is no such name."""
+    """The id in the name of a generation; None for any other name."""
     found = _GENERATION.fullmatch(generation)
     return found[1] if found else None
 
 
-def _owner_of(generation: str) -> Owner | None:
-    found = _GENERATION.fullmatch(generation)
-    return Owner.parse(found[2]) if found else None
-
-
 def open_directory(path: Path) -> int | None:
-    """A descriptor to mark a directory by; None where directories can't be opened."""
+    """A descriptor through which a directory can be marked; None where directories can't be opened."""
     if sys.platform == "win32":
         return None
     with contextlib.suppress(OSError):

@@ -4,14 +4,14 @@
 ``NAME``                               a member
 ``.transactions/data/ID@NONCE/NAME``   a staged member
 ``.transactions/journal``              the decision; one at a time, since it is written only if absent
-``.transactions/receipts/ID@NONCE.N``  transaction number N was finished
-``.transactions/aborted/ID@NONCE``     a recovery has given this stage up
+``.transactions/receipts/ID@NONCE.N``  transaction number N is finished
+``.transactions/aborted/ID@NONCE``     a recovery has abandoned this stage
 =====================================  ===================================================================
 
-Several processes may finish one journal at once. Each first notes what is at a member's place, then sees that
-the journal is still open, and overwrites only what it noted: a process that was suspended in between cannot
-undo a later transaction, whose write has changed the ETag. (It could if the later one had put back, byte for
-byte, what was there before.)
+Several processes may finish one journal at once. Each first notes which object is at a member's place, then
+checks that the journal is still open, and overwrites only the object that it noted. So a process that was
+suspended in between cannot undo a later transaction, whose write has changed the ETag. (It could if the later
+transaction had put back exactly the old bytes.)
 """
 
 from __future__ import annotations
@@ -45,36 +45,36 @@ RESERVED = ".transactions"
 DATA, JOURNAL = f"{RESERVED}/data/", f"{RESERVED}/journal"
 RECEIPTS, ABORTED = f"{RESERVED}/receipts/", f"{RESERVED}/aborted/"
 GIVEN_UP = "@recovery"
-"""The id in a journal that decides which stages are given up: no transaction can have it."""
+"""The id in a journal that abandons stages. No transaction can have it."""
 TRIES = 8
-"""How many times to try again when another process was quicker to write a journal or a member."""
+"""How many times to try if another process was faster in writing a journal or a member."""
 
 
 class FinalObjects:
-    """A prefix of an object store, in which members replace objects of the same name."""
+    """A prefix of an object store. Members replace objects of the same name."""
 
     def __init__(self, store: ObjectStore, options: PlaceOptions) -> None:
         self._store, self._options = store, options
 
     def known(self, id: str) -> TransactionReceipt | None:
-        """The receipt of this id, if it was committed. Finishes an open journal first."""
+        """The receipt of this id if it was committed, else None. Finishes an open journal first."""
         self._finish_open()
         return self._committed(id)
 
     def begin(self, id: str) -> ObjectStage:
-        """A new stage."""
+        """Create a stage."""
         return ObjectStage(self._store, DATA, id, base=None, reserved=RESERVED)
 
     def prepare(self, stage: ObjectStage) -> None:
-        """Return once all members are in the store."""
+        """Check that all members are in the store."""
         stage.prepare()
 
     def commit(self, stage: ObjectStage, reached: Reached) -> TransactionReceipt:
         """Write the journal, then every member to its place.
 
         Raises:
-            StoreBusy: other processes were quicker each time; nothing was decided.
-            TransactionConflict: a recovery has given the stage up; nothing was decided.
+            StoreBusy: other processes were faster each time; nothing was decided.
+            TransactionConflict: a recovery has abandoned the stage; nothing was decided.
             OutcomeUnknown: decided, or perhaps decided; the next recovery finishes it.
         """
         for _ in range(TRIES):
@@ -99,8 +99,9 @@ class FinalObjects:
                 if_match=None,
             )
             if etag is None:
-                # Another journal is in the way; or ours was there, and a recovery has finished it. A request
-                # of ours that is still on its way may succeed once the place is free again.
+                # Either another journal is in the way, or ours was there and a recovery has finished it.
+                # After a lost answer, our request may still be on its way, and succeed once the key is free
+                # again.
                 stage.asked = stage.unsure
                 continue
             self._finish_ours(stage, receipt, etag, reached)
@@ -109,7 +110,7 @@ class FinalObjects:
         raise OutcomeUnknown(text, operation_id=stage.id) if stage.unsure else StoreBusy(text)
 
     def discard(self, stage: ObjectStage) -> tuple[str, ...]:
-        """Remove a stage that was not decided, and return what could not be removed."""
+        """Remove a stage that was not decided; return its place if that failed."""
         with contextlib.suppress(Exception):
             if not stage.asked:
                 stage.remove()
@@ -117,7 +118,7 @@ class FinalObjects:
         return (f"{self._store}{stage.prefix}",)
 
     def recover(self) -> TransactionRecovery:
-        """Finish what was decided; give up and remove stages that have long been idle."""
+        """Finish what was decided; abandon and remove stages that were idle for too long."""
         completed = self._finish_open()
         before = self._options.clock.time() - self._options.abandoned
         finished = {info.key.removeprefix(RECEIPTS).rpartition(".")[0] for info in self._store.list(RECEIPTS)}
@@ -130,8 +131,8 @@ class FinalObjects:
             self._remove(generation)
         old = [name for name, at in seen.items() if name not in finished and at <= before]
         running = [name.partition("@")[0] for name in seen if name not in finished and name not in old]
-        # Giving up is decided like a transaction: while its journal is open no stage can be decided, and
-        # afterwards those that it names cannot. Otherwise a suspended writer could decide one that is gone.
+        # Abandoning stages is decided like a transaction: while its journal is open no stage can be decided,
+        # and afterwards those that it names cannot. Otherwise a suspended writer could decide a removed one.
         if old and not self._give_up(old):
             old = []
         self._store.abort_uploads(DATA, before)
@@ -143,7 +144,7 @@ class FinalObjects:
         )
 
     def newest(self) -> tuple[TransactionReceipt | None, Mapping[str, TransactionMember], TransactionFiles]:
-        """All members of all transactions, each as the last one left it.
+        """All members of all transactions, each as the last transaction left it.
 
         Raises:
             TransactionError: a transaction is decided and not finished, so old and new may be mixed.
@@ -186,7 +187,7 @@ class FinalObjects:
         return receipt, found[1]
 
     def _void(self, journal: TransactionReceipt) -> bool:
-        """True if a recovery gave this stage up before it was decided."""
+        """True if a recovery abandoned this stage before it was decided."""
         return self._store.head(ABORTED + journal.generation) is not None
 
     def _finish_ours(
@@ -215,7 +216,7 @@ class FinalObjects:
             reached("cleaned")
 
     def _finish_open(self) -> list[str]:
-        """Finish the open journal, if there is one, and return the ids of what was completed."""
+        """Finish the open journal, if there is one; return the id that was completed, in a list."""
         journal, etag = self._journal()
         if journal is None:
             return []
@@ -232,7 +233,7 @@ class FinalObjects:
     def _finish(self, journal: TransactionReceipt, etag: str) -> None:
         for member in journal.members:
             if not self._place(journal, member):
-                # Another process has finished it: there is a receipt, and nothing is left to do.
+                # Another process has finished it: its receipt exists, and nothing is left to do.
                 return
         key = f"{RECEIPTS}{journal.generation}.{journal.number}"
         with contextlib.suppress(NotAsExpected):
@@ -240,23 +241,23 @@ class FinalObjects:
         self._close(etag)
 
     def _place(self, journal: TransactionReceipt, member: TransactionMember) -> bool:
-        """Copy one member to its place; False if the journal has been closed meanwhile.
+        """Copy one member to its place; False if the journal was closed meanwhile.
 
         Raises:
-            StoreBusy: the place was written by others each time.
-            TransactionError: the staged member is gone or damaged.
+            StoreBusy: other processes wrote to that place each time.
+            TransactionError: the staged member is missing or damaged.
         """
         for _ in range(TRIES):
             there = self._store.open(member.name)
             if there is not None and _is(there[0], member):
                 return True
-            # The order matters: what was seen above must be older than the journal that is seen here.
+            # In this order: the object seen above must be older than the journal that is seen here.
             now, etag = self._journal()
             if now is None or now.generation != journal.generation:
                 return False
             staged = self._store.open(f"{DATA}{journal.generation}/{member.name}")
             if staged is None or not _is(staged[0], member, close=False):
-                # Perhaps another process has just finished and removed it: then the journal is gone too.
+                # Another process may just have finished and removed it. Then the journal is gone too.
                 if self._journal()[1] != etag:
                     return False
                 raise TransactionError(
@@ -269,7 +270,7 @@ class FinalObjects:
         raise StoreBusy(f"{self._store}{member.name} was written by others {TRIES} times")
 
     def _close(self, etag: str) -> None:
-        """Delete the journal, if it is still this one."""
+        """Delete the journal if it is still this one."""
         with contextlib.suppress(NotAsExpected):
             self._store.delete(JOURNAL, if_match=etag)
 
@@ -280,7 +281,7 @@ class FinalObjects:
     def _give_up(self, generations: list[str]) -> bool:
         """Decide that these stages will never be committed, and remove them.
 
-        Returns False if another journal was in the way: then nothing was decided.
+        Returns False if another journal was in the way. Then nothing was decided.
         """
         members = tuple(TransactionMember(name, 0, "") for name in generations)
         at = self._options.clock.time()
@@ -293,7 +294,7 @@ class FinalObjects:
         return True
 
     def _finish_giving_up(self, journal: TransactionReceipt, etag: str) -> None:
-        # Mark each stage before removing any: from then on a journal for it is void.
+        # Mark all stages before removing any: from then on a journal for one of them is void.
         for member in journal.members:
             self._store.put(ABORTED + member.name, content(b""))
         for member in journal.members:

@@ -1,4 +1,4 @@
-"""Layout ``pointer`` in an object store: members under keys of a generation, and one object that says which.
+"""Layout ``pointer`` in an object store: members under keys of their generation, and an object that names it.
 
 ================================  ========================================================================
 ``data/ID@NONCE/NAME``            a member; never changed
@@ -6,8 +6,8 @@
 ``CURRENT``                       the record of the last one, replaced under its ETag: the decision
 ================================  ========================================================================
 
-A recovery removes what was begun and never decided only after it has rewritten ``CURRENT``: a writer that
-was suspended for longer than that then fails on its ETag, and cannot publish what has been removed.
+A recovery rewrites ``CURRENT`` before it removes stages that were begun and never decided. A writer that was
+suspended for that long then fails on the ETag, and cannot publish members that were removed.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ __all__ = ["CURRENT", "PointerObjects"]
 CURRENT = "CURRENT"
 DATA, MANIFEST = "data/", "manifest/"
 NONE_YET = TransactionReceipt("@none", "@none", "pointer", (), number=0)
-"""What a recovery writes where no transaction was ever committed, so that there is something to rewrite."""
+"""Written by a recovery where no transaction was ever committed, so that ``CURRENT`` can be rewritten."""
 
 
 class PointerObjects:
-    """A prefix of an object store. ``abandoned`` seconds after its last upload a stage counts as given up."""
+    """A prefix of an object store. A stage is abandoned ``abandoned`` seconds after its last upload."""
 
     def __init__(self, store: ObjectStore, options: PlaceOptions) -> None:
         self._store, self._options = store, options
 
     def known(self, id: str) -> TransactionReceipt | None:
-        """The receipt of this id, if it was committed."""
+        """The receipt of this id if it was committed, else None."""
         attempts = {info.key for info in self._store.list(f"{MANIFEST}{id}@")}
         if not attempts:
             return None
         return next((one for one in self._chain(self._current()[0]) if _manifest(one) in attempts), None)
 
     def begin(self, id: str) -> ObjectStage:
-        """A new stage, on top of what is published now."""
+        """Create a stage, on top of what is published now."""
         return ObjectStage(self._store, DATA, id, base=self._current()[1], reserved="")
 
     def prepare(self, stage: ObjectStage) -> None:
-        """Have all members in the store."""
+        """Check that all members are in the store."""
         stage.prepare()
 
     def commit(self, stage: ObjectStage, reached: Reached) -> TransactionReceipt:
@@ -63,7 +63,7 @@ class PointerObjects:
 
         Raises:
             TransactionConflict: another one was published meanwhile, or a recovery ran; nothing was decided.
-            OutcomeUnknown: it could not be told.
+            OutcomeUnknown: it cannot be found out whether it was decided.
         """
         receipt = self.known(stage.id)
         if receipt is not None:
@@ -72,7 +72,7 @@ class PointerObjects:
         if etag == stage.base:
             receipt = self._receipt(stage, before)
             encoded = receipt.encode()
-            # The memory of it first: what CURRENT has named must be known when the next one replaces it.
+            # The record first: a generation that CURRENT has named must still be known once it is replaced.
             self._store.put(_manifest(receipt), content(encoded))
             etag = decide(
                 stage, self._store, CURRENT, encoded, lambda data: data == encoded, if_match=stage.base
@@ -83,22 +83,22 @@ class PointerObjects:
                     self._sweep(receipt)
                     reached("cleaned")
                 return receipt
-            # Lost, unless the answer that was lost was followed by another transaction on top of it.
+            # Lost, unless only the answer was lost and another transaction has followed on top of this one.
             receipt = self.known(stage.id)
             if receipt is not None:
                 reached("published")
                 return receipt
-            # Each record differs from all before it, and so does its ETag: a request that is still on its way
-            # finds its condition gone for good.
+            # Each record differs from all earlier ones, and so does its ETag. So the condition of a request
+            # that is still on its way can never hold again.
             stage.asked = False
         raise TransactionConflict(
             f"{self._store}{CURRENT} was replaced since the transaction {stage.id!r} began"
         )
 
     def discard(self, stage: ObjectStage) -> tuple[str, ...]:
-        """Remove a stage that was not decided; what could not be removed."""
+        """Remove a stage that was not decided; return its place if that failed."""
         with contextlib.suppress(Exception):
-            # Once asked for, a decision may still arrive: only a recovery can rule that out.
+            # A decision that was requested may still arrive. Only a recovery can rule that out.
             if not stage.asked:
                 stage.remove()
                 self._store.delete(f"{MANIFEST}{stage.generation}.json")
@@ -109,7 +109,7 @@ class PointerObjects:
         return (f"{self._store}{stage.prefix}",)
 
     def recover(self) -> TransactionRecovery:
-        """Remove what was given up, and what was replaced longer ago than the grace."""
+        """Remove abandoned stages, and members that were replaced before the grace."""
         now, etag = self._current()
         before = self._options.clock.time() - self._options.abandoned
         kept = {receipt.generation for receipt in self._chain(now)}
@@ -122,7 +122,7 @@ class PointerObjects:
         old = [generation for generation, at in seen.items() if at <= before]
         running = [generation.partition("@")[0] for generation in seen if generation not in old]
         if old and not self._fence(now, etag):
-            # Another recovery, or a commit, was quicker; what is old then is old for the next one too.
+            # Another recovery, or a commit, was faster. The next recovery will find the same stages.
             old = []
         for generation in old:
             for info in list(self._store.list(f"{DATA}{generation}/")):
@@ -134,7 +134,7 @@ class PointerObjects:
         return TransactionRecovery(aborted=tuple(aborted), running=tuple(running), removed=tuple(removed))
 
     def newest(self) -> tuple[TransactionReceipt | None, Mapping[str, TransactionMember], TransactionFiles]:
-        """What is published, pinned."""
+        """The members of the generation that is published now; later commits don't change them."""
         receipt = self._current()[0]
         if receipt is not None and receipt.generation == NONE_YET.generation:
             receipt = None
@@ -168,7 +168,7 @@ class PointerObjects:
         )
 
     def _fence(self, now: TransactionReceipt | None, etag: str | None) -> bool:
-        """Rewrite ``CURRENT`` to the same effect, so that every writer that has read it must begin again."""
+        """Rewrite ``CURRENT`` with the same meaning: every writer that has read it must begin again."""
         same = now or NONE_YET
         data = replace(same, fence=same.fence + 1).encode()
         try:
@@ -178,7 +178,7 @@ class PointerObjects:
         return True
 
     def _chain(self, receipt: TransactionReceipt | None) -> Iterator[TransactionReceipt]:
-        """What was committed, newest first."""
+        """The committed transactions, newest first."""
         while receipt is not None:
             yield receipt
             if receipt.previous is None:
@@ -193,10 +193,10 @@ class PointerObjects:
                 )
 
     def _sweep(self, receipt: TransactionReceipt) -> list[str]:
-        """Remove the members of what was replaced longer ago than the grace; keep the records."""
+        """Remove members that were replaced longer than the grace ago; keep the records."""
         over = []
         newer = receipt
-        # Lazily: one request for each that is not removed yet, and not for all that there ever were.
+        # Lazily: only up to the first whose members are gone, and not through the whole history.
         for older in itertools.islice(self._chain(receipt), 1, None):
             keys = [info.key for info in self._store.list(f"{DATA}{older.generation}/")]
             if not keys and older.members:
@@ -204,7 +204,7 @@ class PointerObjects:
             if self._options.clock.time() - newer.at >= self._options.grace:
                 over.append((older.generation, keys))
             newer = older
-        # The oldest first: what is left after a crash is still next in line.
+        # The oldest first, so that after a crash the remaining ones are found next time.
         for _, keys in reversed(over):
             for key in keys:
                 self._store.delete(key)

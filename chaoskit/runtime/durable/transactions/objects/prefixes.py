@@ -1,4 +1,4 @@
-"""Which layout a prefix of an object store has, or is to have."""
+"""The layout that a prefix of an object store has, or is to get."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["S3Target", "layout_in", "prefix_in"]
 
 @dataclass(frozen=True)
 class S3Target:
-    """A prefix of a bucket, for recovering and reading: what ``Transaction.s3`` was given."""
+    """A prefix of a bucket, for recovering and reading: the arguments that ``Transaction.s3`` was given."""
 
     client: Any
     bucket: str
     prefix: str
 
     def objects(self) -> S3Objects:
-        """Its objects."""
+        """The objects below the prefix."""
         return S3Objects(self.client, self.bucket, self.prefix)
 
 
 def prefix_in(store: ObjectStore, layout: str, options: PlaceOptions) -> AnyPlace:
-    """A prefix with this layout.
+    """The prefix, for transactions with this layout.
 
     Raises:
         UsageError: there is no such layout.
@@ -41,10 +41,10 @@ def prefix_in(store: ObjectStore, layout: str, options: PlaceOptions) -> AnyPlac
 
 
 def layout_in(store: ObjectStore, options: PlaceOptions) -> AnyPlace | None:
-    """What transactions have made of a prefix; None if there never was one."""
+    """The prefix with the layout that transactions have given it; None if there never was a transaction."""
     if next(iter(store.list(f"{RESERVED}/")), None) is not None:
         return FinalObjects(store, options)
-    # Also before the first commit: what was begun and given up is to be removed.
+    # Even before the first commit: stages that were begun and abandoned are to be removed.
     if any(next(iter(store.list(start)), None) is not None for start in (CURRENT, "manifest/", "data/")):
         return PointerObjects(store, options)
     return None

@@ -1,4 +1,4 @@
-"""The members of one transaction while they are gathered, as objects that no reader looks for."""
+"""The members of a transaction while they are collected, as objects that no reader looks for."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from chaoskit.runtime.failures.taxonomy import TransactionError
 __all__ = ["ObjectStage", "decide", "generation_in", "opened_object"]
 
 TRIES = 4
-"""Requests for one decision. Each is answered by a look at what is there, so more of them do no harm."""
+"""Requests for one decision. After each the store is asked what it holds, so several do no harm."""
 
 
 class ObjectStage:
-    """A stage below ``folder``. ``base`` is the ETag of what was published when it began; None for nothing.
+    """A stage below ``folder``. ``base`` is the ETag of what was published when it began, or None.
 
-    ``asked`` is True while a decision that was asked for may be made; ``unsure`` once an answer was lost,
-    from where on a request may still be on its way.
+    ``asked`` is True while a requested decision may take effect. ``unsure`` is True once an answer was lost:
+    from then on a request may still be on its way.
     """
 
     def __init__(self, store: ObjectStore, folder: str, id: str, *, base: str | None, reserved: str) -> None:
         self.id, self.base = id, base
         self.asked = self.unsure = False
-        # By chance and not by count: nothing else is shared by all that might begin one.
+        # Random, not counted: the processes that may begin a stage share no counter.
         self.generation = f"{id}@{uuid.uuid4().hex}"
         self.prefix = f"{folder}{self.generation}/"
         self.members: dict[str, TransactionMember] = {}
@@ -51,12 +51,12 @@ class ObjectStage:
         """Upload one member.
 
         Raises:
-            UsageError: a name that is there already, or that no member can have.
+            UsageError: the name is staged already, or no member can have it.
         """
         if member_name(name, self._reserved) in self.members:
             raise UsageError(f"the transaction {self.id!r} has {name!r} already; expected each name once.")
         with source_of(content) as source, tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
-            # A copy first: a source that can be read once only must be there for another request.
+            # Copied first: a source that can be read only once may be needed for a second request.
             while piece := source.read(PIECE):
                 file.write(piece)
             file.seek(0)
@@ -68,21 +68,21 @@ class ObjectStage:
         return member
 
     def view(self) -> TransactionFiles:
-        """What was uploaded, for validators."""
+        """The uploaded members, for validators."""
         where = f"the staged transaction {self.id!r}"
         return TransactionFiles(
             dict(self.members), functools.partial(opened_object, self._store, self.prefix), where
         )
 
     def prepare(self) -> None:
-        """Compare what the store lists with what was uploaded.
+        """Compare the members that the store lists with those that were uploaded.
 
         Raises:
-            TransactionError: they differ.
+            TransactionError: one is missing, or has another size.
         """
         there = {info.key.removeprefix(self.prefix): info.size for info in self._store.list(self.prefix)}
         wanted = {name: member.size for name, member in self.members.items()}
-        # A member that failed half way and was given up is not a member.
+        # Others may exist: a failed upload is not a member.
         if any(there.get(name) != size for name, size in wanted.items()):
             raise TransactionError(
                 f"the store has {there} of the transaction {self.id!r}; expected {wanted}."
@@ -90,16 +90,16 @@ class ObjectStage:
             )
 
     def remove(self) -> None:
-        """Delete all of it."""
+        """Delete all uploaded members."""
         for info in list(self._store.list(self.prefix)):
             self._store.delete(info.key)
 
 
 def opened_object(store: ObjectStore, prefix: str, member: TransactionMember) -> IO[bytes]:
-    """A member, to be read.
+    """The content of a member, open for reading.
 
     Raises:
-        FileNotFoundError: it is gone.
+        FileNotFoundError: the object is gone.
     """
     found = store.open(prefix + member.name)
     if found is None:
@@ -116,13 +116,14 @@ def decide(
     *,
     if_match: str | None,
 ) -> str | None:
-    """Write ``key`` if it is as it was (``if_match``; None: absent); its ETag, or None if it is not.
+    """Write ``key`` if it is unchanged; return its new ETag, or None if it has changed.
 
-    Whatever the request ends with, what is there afterwards decides: an answer may be lost, and a client
-    that repeats a request by itself is told that its own first one was in the way.
+    Unchanged means that it has the ETag ``if_match``, or with None that it does not exist. In the end the
+    object in the store decides, whatever the request returned: an answer may be lost, and a client that
+    retries by itself may be told that its own first request was in the way.
 
     Raises:
-        OutcomeUnknown: it could not be told.
+        OutcomeUnknown: it cannot be found out whether it was written.
         Exception: of the client, if the store has refused; nothing was written.
     """
     last: Exception | None = None
@@ -133,7 +134,7 @@ def decide(
         except NotAsExpected:
             pass
         except Exception as error:
-            # Refused before any other try: it certainly did not take effect.
+            # Refused at the first request: it certainly did not take effect.
             if refused(error) and last is None:
                 raise
             last, stage.unsure = error, True
@@ -152,6 +153,6 @@ def decide(
 
 
 def generation_in(data: bytes) -> str | None:
-    """Which generation a record is of; None if it is damaged."""
+    """The generation that a record is about; None if it is damaged."""
     receipt = TransactionReceipt.decode(data)
     return None if receipt is None else receipt.generation

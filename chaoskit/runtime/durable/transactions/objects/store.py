@@ -1,8 +1,8 @@
 """Object stores as transactions see them, and S3 as one of them.
 
-A client is what ``boto3.client("s3")`` returns. Nothing is imported for it: its errors are known by the
-answer that they carry. Its own retries do no harm, since every decision is read back and known by its
-generation.
+A client is what ``boto3.client("s3")`` returns. boto3 is not imported: its errors are recognized by the
+response that they carry. The client may retry by itself, since every decision is read back and recognized by
+its generation.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from chaoskit.runtime.durable.transactions.contents import PIECE
 __all__ = ["NotAsExpected", "ObjectInfo", "ObjectStore", "S3Objects", "refused"]
 
 PART = 64 << 20
-"""Bytes of one part of a large upload: 10,000 of them make 640 GB (S3's limits: 5 MiB to 5 GiB, 10,000)."""
+"""Bytes in a part of a large upload: 10,000 parts make 640 GB (S3's limits: 5 MiB to 5 GiB, 10,000 parts)."""
 IN_MEMORY = 8 << 20
-"""Bytes of a download that are kept in memory; the rest is a temporary file."""
+"""Up to so many bytes a download is kept in memory; a larger one is kept in a temporary file."""
 
 
 class NotAsExpected(Exception):
-    """A conditional request found another object, or none: 412, 409 or 404."""
+    """The condition of a request does not hold: there is another object, or none (412, 409 or 404)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """An object: its key below the prefix, bytes, ETag, and when it was written (seconds since the epoch)."""
+    """An object: key below the prefix, size in bytes, ETag, time of writing in seconds since the epoch."""
 
     key: str
     size: int
@@ -40,35 +40,35 @@ class ObjectInfo:
 
 
 class ObjectStore(Protocol):
-    """Six requests. Keys are below a prefix that the store knows. Errors are the client's own."""
+    """Six requests. Keys are relative to a prefix that the store knows. Errors are the client's own."""
 
     def head(self, key: str) -> ObjectInfo | None:
-        """What is there; None for nothing."""
+        """The facts about an object; None if there is none."""
 
     def open(self, key: str) -> tuple[IO[bytes], str] | None:
-        """The whole content, seekable, and its ETag; None for nothing."""
+        """The whole content of an object, seekable, and its ETag; None if there is none."""
 
     def put(
         self, key: str, content: IO[bytes], *, if_absent: bool = False, if_match: str | None = None
     ) -> str:
-        """Write an object at once; its ETag.
+        """Write an object in one step; return its ETag.
 
         Raises:
-            NotAsExpected: a condition was given, and does not hold. Nothing was written by this request.
+            NotAsExpected: a condition was given, and does not hold. This request has written nothing.
         """
 
     def delete(self, key: str, *, if_match: str | None = None) -> None:
-        """Remove an object; none is not an error. Raises as ``put``."""
+        """Remove an object. A missing one is not an error. Raises as ``put``."""
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """The objects whose keys begin so, in order."""
+        """The objects whose keys begin with ``prefix``, in order."""
 
     def abort_uploads(self, prefix: str, before: float) -> int:
-        """Give up unfinished uploads that were begun before then; how many. No listing shows them."""
+        """Abort unfinished uploads that began before that time; return how many. Listings don't show them."""
 
 
 class S3Objects:
-    """A bucket of S3, or of a store that has its conditional writes, below ``prefix``."""
+    """A bucket of S3, or of a store with the same conditional writes, below ``prefix``."""
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         self._client, self._bucket = client, bucket
@@ -97,7 +97,7 @@ class S3Objects:
         try:
             while piece := found["Body"].read(PIECE):
                 file.write(piece)
-            # A connection that ends early may look like the end of the object.
+            # A connection that breaks early may look like the end of the object.
             if file.tell() != found["ContentLength"]:
                 raise OSError(f"{self}{key}: {file.tell()} bytes came; expected {found['ContentLength']}")
             file.seek(0)
@@ -117,7 +117,7 @@ class S3Objects:
         try:
             if second:
                 return self._put_parts(key, first, second, content, condition)
-            # The store compares it with what has arrived, and refuses what was damaged on its way.
+            # The store compares the digest with the received bytes, and refuses what was damaged on the way.
             digest = base64.b64encode(hashlib.sha256(first).digest()).decode()
             answer = self._client.put_object(**self._at(key), Body=first, ChecksumSHA256=digest, **condition)
         except Exception as error:
@@ -143,7 +143,7 @@ class S3Objects:
                 **at, UploadId=upload, MultipartUpload={"Parts": parts}, **condition
             )
         except BaseException:
-            # Parts are paid for until they are given up. If this fails too, a recovery does it.
+            # Parts cost money until the upload is aborted. If that fails too, a recovery does it.
             try:
                 self._client.abort_multipart_upload(**at, UploadId=upload)
             except Exception as error:
@@ -174,7 +174,7 @@ class S3Objects:
 
     def abort_uploads(self, prefix: str, before: float) -> int:
         found = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=self._prefix + prefix)
-        # One page: what is left is found by the next recovery.
+        # One page is enough: the next recovery finds the rest.
         old = [one for one in found.get("Uploads", ()) if one["Initiated"].timestamp() <= before]
         for one in old:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=one["Key"], UploadId=one["UploadId"])
@@ -185,25 +185,25 @@ class S3Objects:
 
 
 def refused(error: BaseException) -> bool:
-    """True if the store has answered that it will not; False if the request may have taken effect."""
+    """True if the store has answered that it refuses; False if the request may have taken effect."""
     status = _status(error)
-    # 408 is a time-out, which says nothing about what was done.
+    # 408 is a time-out, after which the request may have taken effect.
     return status is not None and 400 <= status < 500 and status != 408
 
 
 def read(found: tuple[IO[bytes], str]) -> bytes:
-    """All of an opened object, which is closed."""
+    """The content of an opened object, which is closed."""
     with found[0] as file:
         return file.read()
 
 
 def content(data: bytes) -> IO[bytes]:
-    """Bytes as a file."""
+    """Bytes as a binary file."""
     return io.BytesIO(data)
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status in an error of botocore; None for one without an answer."""
+    """The HTTP status in an error of botocore; None if there was no answer."""
     response = getattr(error, "response", None)
     if not isinstance(response, dict):
         return None
