@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from budgets import bounded, planted
-from planting import missed
+from planting import Planted, Shown, missed
 
 from chaoskit import Chaos, faults, scenario
 from chaoskit.invariants import resumes_from_newest
@@ -62,14 +62,18 @@ def test_what_is_loaded_is_what_was_saved(tmp_path: Path, saver: str) -> None:
     assert other.weights.tobytes() == state.weights.tobytes()
 
 
-PLANTED = {
-    "test_save_file_of_safetensors": "power_loss",
+PLANTED: Planted = {
+    "test_save_file_of_safetensors": Shown(
+        "promise()#3=power_loss[drop 4]", "which is older than the newest promise"
+    ),
     "test_dump_of_joblib": "kill",
     "test_savez_of_numpy": "kill",
-    "test_renamed_and_not_synced": "power_loss",
+    "test_renamed_and_not_synced": Shown(
+        "promise()#1=power_loss[drop 2]", "which is nothing that was ever promised"
+    ),
     "test_the_generator_is_not_saved": "kill",
 }
-"""What each twin does otherwise, and a part of the schedule that shows it."""
+"""What each twin does otherwise, and the case that shows it, or a part of its schedule."""
 
 
 @planted

@@ -18,7 +18,8 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 CONTENT = {
     "a.txt": b"alpha\n" * 20,
@@ -55,6 +56,18 @@ def plain_zip(method: int = zipfile.ZIP_DEFLATED) -> bytes:
     return out.getvalue()
 
 
+def zstd_module() -> Any:
+    """What compresses with zstd here: Python 3.14's module, or its backport; None if there is neither."""
+    for name in ("compression.zstd", "backports.zstd"):
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    return None
+
+
+ZSTD = zstd_module()
+
 PACKED: dict[str, bytes] = {
     "tar": plain_tar(),
     "tar.gnu": plain_tar(tarfile.GNU_FORMAT),
@@ -65,6 +78,7 @@ PACKED: dict[str, bytes] = {
     "zip": plain_zip(),
     "zip.stored": plain_zip(zipfile.ZIP_STORED),
     "zip.bzip2": plain_zip(zipfile.ZIP_BZIP2),
+    **({"tar.zst": ZSTD.compress(plain_tar())} if ZSTD else {}),
 }
 
 
@@ -196,8 +210,24 @@ def hostile_zips() -> Iterator[tuple[str, bytes]]:
     yield "old lzma", lzma.compress(PACKED["tar"], lzma.FORMAT_ALONE)
     yield "gzip and garbage", PACKED["tar.gz"] + b"garbage"
     yield "bz2 and garbage", PACKED["tar.bz2"] + b"garbage"
+    if ZSTD:
+        yield from hostile_zstd()
     yield "extended header bomb", gzip.compress(_pax({"comment": "\0" * 40_000_000}))
     yield from (("empty", b""), ("text", b"hello"), ("zip's end alone", b"PK\x05\x06"))
+
+
+def hostile_zstd() -> Iterator[tuple[str, bytes]]:
+    yield "zstd bomb", ZSTD.compress(one_member(_set(name="zeroes"), b"\0" * 30_000_000))
+    yield "zstd and garbage", PACKED["tar.zst"] + b"garbage"
+    yield "zstd with a window of 1 GiB", greedy_zstd()
+    checked = ZSTD.compress(plain_tar(), options={ZSTD.CompressionParameter.checksum_flag: 1})
+    yield "zstd with a wrong checksum", checked[:-1] + bytes([checked[-1] ^ 1])
+
+
+def greedy_zstd() -> bytes:
+    """A frame that asks for a window of 1 GiB (RFC 8878, 3.1.1.1.2), as ``zstd --long=30`` writes."""
+    # No size of the content: with it, a small content makes a small window.
+    return b"\x28\xb5\x2f\xfd\x00\xa0" + b"\x01\x00\x00"
 
 
 def _counted(data: bytes, count: int, size: int | None = None) -> bytes:

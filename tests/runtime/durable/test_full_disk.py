@@ -97,3 +97,81 @@ def test_without_a_reserve_the_failure_is_not_recorded(tmp_path: Path) -> None:
     done = run(tmp_path, PROGRAM.replace("reserve=512 << 10", "reserve=0"))
     assert done.returncode == 1
     assert "DiskFull" in done.stderr
+
+
+AT_NIGHT = """
+import json, os, signal, subprocess, sys
+from chaoskit.runtime import Checkpoints, DeadLetters, Store
+
+place, reserve, killed = sys.argv[1], RESERVE, KILLED
+path = os.path.join(place, "run.db")
+
+def job():
+    with Store.open(path, reserve=reserve) as store:
+        steps = Checkpoints(store, pipeline="ingest", attempts=1)
+        steps.claim("fails").fail(ValueError("what went wrong"))
+        for n in range(60):
+            steps.save(f"k{n}", "x" * 3000)
+        if killed:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+child = os.fork()
+if child == 0:
+    job()
+    os._exit(0)
+os.waitpid(child, 0)
+# After a kill both are there, and are what is lacking: as when the machine was started again.
+if killed:
+    os.unlink(path + "-shm")
+
+def fill():
+    with open(os.path.join(place, "filler"), "ab", buffering=0) as filler:
+        for piece in (1 << 16, 1 << 12, 1):
+            try:
+                while True:
+                    filler.write(b"x" * piece)
+            except OSError:
+                pass
+
+def console(*words):
+    # What has filled the disk takes what the last command has given back.
+    fill()
+    words = [sys.executable, "-m", "chaoskit", "recovery", "--store", path, *words]
+    done = subprocess.run(words, capture_output=True, text=True)
+    return [done.returncode, json.loads(done.stdout or "null"), done.stderr]
+
+listed = console("list", "--json")
+found = {"list": listed}
+if listed[0] == 0:
+    letter = listed[1]["letters"][0]["id"]
+    found["resolve"] = console("resolve", letter, "--json")
+    found["again"] = console("verify", "--json")
+os.unlink(os.path.join(place, "filler"))
+with Store.open(path, reserve=reserve) as store:
+    found["kept"] = store.verify(deep=True).ok and Checkpoints(store, pipeline="ingest").statistics().total
+found["reserve"] = os.stat(path + ".reserve").st_size if reserve else 0
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_on_a_full_disk_the_console_works_when_the_job_is_gone(tmp_path: Path, killed: bool) -> None:
+    """Reading needs room, too, once no process has the store open; a part of the reserve is lent for it."""
+    done = run(tmp_path, AT_NIGHT.replace("RESERVE", str(1 << 20)).replace("KILLED", str(killed)))
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    code, listed, said = found["list"]
+    assert code == 0, said
+    assert [one["run_id"] for one in listed["letters"]] == ["fails"]
+    assert [found[name][0] for name in ("resolve", "again")] == [0, 0], found
+    assert found["kept"] == 61
+    assert found["reserve"] == 1 << 20
+
+
+def test_without_a_reserve_it_says_that_the_disk_is_full(tmp_path: Path) -> None:
+    """The planted twin: nothing can be lent. It is not an I/O error, and the store is not damaged."""
+    done = run(tmp_path, AT_NIGHT.replace("RESERVE", "0").replace("KILLED", "False"))
+    assert done.returncode == 0, done.stderr
+    code, _, said = json.loads(done.stdout)["list"]
+    assert code == 4
+    assert "is full: 0 bytes are free" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -269,3 +270,18 @@ def test_a_lost_answer_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert os.listdir(tmp_path) == ["b"]
     with pytest.raises(OSError, match="Input/output"):
         renaming.rename_to_free_name(tmp_path / "missing", tmp_path / "c")
+
+
+def test_a_directory_that_could_not_be_put_back_is_not_moved_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut, the name of what is moved away does not say where it belongs, and after a kill it was lost."""
+    target = tmp_path / ("n" * 250)
+    fill(target, "one")
+    fill(target, "two", replace=True)
+    monkeypatch.setattr(renaming, "_system_call", lambda: None)
+    with pytest.raises(OSError, match="too long to be replaced") as caught:
+        fill(target, "three", replace=True)
+    assert caught.value.errno == errno.ENAMETOOLONG
+    assert text_of(target) == "two"
+    assert os.listdir(tmp_path) == [target.name]

@@ -13,12 +13,13 @@ import zipfile
 from types import SimpleNamespace
 
 import pytest
-from archive_corpus import CONTENT, PACKED, Sample, hostile_zips, one_member, samples
+from archive_corpus import CONTENT, PACKED, ZSTD, Sample, greedy_zstd, hostile_zips, one_member, samples
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import (
     ArchiveLimits,
     ArchiveTooBig,
+    ConfigurationError,
     CorruptArchive,
     DiskFull,
     Manifest,
@@ -104,14 +105,69 @@ def test_the_dictionary_of_xz_is_not_allocated(tmp_path):
     (tmp_path / "a").write_bytes(next(data for label, data in hostile_zips() if "GiB" in label))
     code = (
         "import resource, sys\n"
-        "from chaoskit.runtime import CorruptArchive, extract\n"
+        "from chaoskit.runtime import ArchiveTooBig, extract\n"
         "resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))\n"
         "try: extract(sys.argv[1], sys.argv[2])\n"
-        "except CorruptArchive as error: print('refused')\n"
+        "except ArchiveTooBig as error: print('refused')\n"
     )
     asked = [sys.executable, "-c", code, str(tmp_path / "a"), str(tmp_path / "out")]
     done = subprocess.run(asked, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "refused", done.stderr
+
+
+def without_zstd(monkeypatch, *kept):
+    """Let only these modules for zstd be importable; skip if they are not."""
+    for name in kept:
+        pytest.importorskip(name, reason=f"{name} is not installed", exc_type=ImportError)
+    for name in {"compression.zstd", "backports.zstd", "zstandard"} - set(kept):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.mark.parametrize("module", ["compression.zstd", "backports.zstd", "zstandard"])
+def test_zstd_is_read_with_any_of_its_modules(tmp_path, monkeypatch, module):
+    """Frames, with those to be skipped that pzstd writes, are read; what asks for too much is refused."""
+    if ZSTD is None:
+        pytest.skip("nothing here compresses with zstd: neither Python 3.14 nor backports.zstd")
+    without_zstd(monkeypatch, module)
+    skipped = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
+    for number, data in enumerate([skipped + PACKED["tar.zst"] + skipped, PACKED["tar.zst"]]):
+        (tmp_path / "a").write_bytes(data)
+        extract(tmp_path / "a", tmp_path / f"out{number}", limits=LIMITS)
+        assert tree(tmp_path / f"out{number}") == CONTENT
+    for label, data in hostile_zips():
+        if "zstd" in label:
+            (tmp_path / "a").write_bytes(data)
+            with pytest.raises((ArchiveTooBig, CorruptArchive)):
+                extract(tmp_path / "a", tmp_path / "out", limits=LIMITS)
+    (tmp_path / "a").write_bytes(greedy_zstd())
+    with pytest.raises(ArchiveTooBig, match="needs more memory than it may use"):
+        extract(tmp_path / "a", tmp_path / "out", limits=LIMITS)
+
+
+@pytest.mark.parametrize("module", ["compression.zstd", "backports.zstd", "zstandard"])
+def test_a_bomb_of_zstd_takes_no_memory(tmp_path, monkeypatch, module):
+    """8 KB that stand for 256 MiB cost 64 MB at most, also where a module can't be told how much to give."""
+    if ZSTD is None:
+        pytest.skip("nothing here compresses with zstd: neither Python 3.14 nor backports.zstd")
+    without_zstd(monkeypatch, module)
+    (tmp_path / "a").write_bytes(ZSTD.compress(b"\0" * (256 << 20)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArchiveTooBig):
+            extract(tmp_path / "a", tmp_path / "out", limits=ArchiveLimits(total=200 << 20, ratio=1 << 20))
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_without_a_module_for_zstd_the_archive_is_not_blamed(tmp_path, monkeypatch):
+    """A package is missing; an archive that is called corrupt would be fetched again, or thrown away."""
+    without_zstd(monkeypatch)
+    (tmp_path / "a").write_bytes(b"\x28\xb5\x2f\xfd\x20\0\1\0\0")
+    with pytest.raises(ConfigurationError, match="a: it is compressed with zstd") as caught:
+        extract(tmp_path / "a", tmp_path / "out")
+    assert "install backports.zstd" in caught.value.hint
+    assert os.listdir(tmp_path) == ["a"]
 
 
 @pytest.mark.parametrize(

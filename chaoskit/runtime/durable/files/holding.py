@@ -15,6 +15,7 @@ import sys
 import threading
 from pathlib import Path
 
+from chaoskit.runtime.durable.files.names import check_length
 from chaoskit.runtime.failures.stored import StoreBusy
 from chaoskit.runtime.forks import survive_fork
 
@@ -52,9 +53,11 @@ class Held:
 
     Raises:
         StoreBusy: another process holds it, or another object in this one; the message names the process.
+        UsageError: the name of ``target`` is too long for that.
     """
 
     def __init__(self, target: Path) -> None:
+        check_length(target, "NAME.lock")
         self.path = target.with_name(f"{target.name}.lock")
         self.pid = os.getpid()
         with _ours as ours:

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from chaoskit.core.errors import UsageError
 from chaoskit.runtime.durable.owners import Owner, this_owner
 
-__all__ = ["Kind", "Unfinished", "parse", "unfinished_name"]
+__all__ = ["LONGEST", "Kind", "Unfinished", "check_length", "parse", "unfinished_name"]
 
 Kind: TypeAlias = Literal["", "old", "tree"]
 
-_LONGEST = 255
+LONGEST = 255
 """The most bytes that a name may have, on every common file system (NAME_MAX in limits.h)."""
 
 _PATTERN = re.compile(r"\.(.*)\.ck-([0-9]{35})-\d+(?:\.(old|tree))?", re.DOTALL)
@@ -40,10 +41,27 @@ class Unfinished:
 def unfinished_name(target: Path, kind: Kind = "") -> Path:
     """A new name beside ``target``, different in each call."""
     tail = f".ck-{this_owner()}-{next(_numbers(os.getpid()))}{'.' + kind if kind else ''}"
-    kept = os.fsencode(target.name)[: _LONGEST - 1 - len(tail)]
+    kept = os.fsencode(target.name)[: LONGEST - 1 - len(tail)]
     # Cut between characters: macOS and Windows refuse a name that is not valid Unicode.
     name = kept.decode("utf-8", "ignore") if kept != os.fsencode(target.name) else target.name
     return target.with_name(f".{name}{tail}")
+
+
+def check_length(target: Path, beside: str) -> None:
+    """Refuse a target beside which ``beside`` could not be made: its name, with that of the target for NAME.
+
+    Before anything is made: else the file system refuses half of it, by the name of a file that the caller
+    has never heard of.
+
+    Raises:
+        UsageError: the name is too long for that.
+    """
+    size, most = len(os.fsencode(target.name)), LONGEST - len(beside) + len("NAME")
+    if size > most:
+        raise UsageError(
+            f"the name of {str(target)!r} has {size} bytes; expected at most {most}, so that there is room"
+            f" for {beside} beside it. Give it a shorter name."
+        )
 
 
 @functools.lru_cache(maxsize=2)

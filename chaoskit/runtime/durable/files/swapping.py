@@ -88,6 +88,11 @@ def _swap_link(stage: Path, target: Path, *, sync: bool) -> Path | None:
 
 def _two_renames(stage: Path, target: Path) -> Path:
     old = unfinished_name(target, "old")
+    known = parse(old.name)
+    if known is None or known.target != target.name:
+        # Cut, it would not say where the directory belongs: a crash now, and it was put back elsewhere.
+        text = "too long to be replaced where the file system cannot exchange two names"
+        raise OSError(errno.ENAMETOOLONG, text, str(target))
     rename(target, old)
     try:
         rename(stage, target)

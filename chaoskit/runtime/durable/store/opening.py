@@ -10,18 +10,22 @@ from pathlib import Path
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.files import make_directories
+from chaoskit.runtime.durable.files.names import check_length
+from chaoskit.runtime.durable.reserve import Reserve
 from chaoskit.runtime.durable.store.care import back_up
 from chaoskit.runtime.durable.store.core import Core
 from chaoskit.runtime.durable.store.files import StoreFiles, refuse_network, refuse_other, typed_errors
 from chaoskit.runtime.durable.store.lock import LockFile
 from chaoskit.runtime.durable.store.migrations import migrate
 from chaoskit.runtime.durable.store.settings import Settings
-from chaoskit.runtime.durable.store.sqlite import check_library, connect_writer, failure
+from chaoskit.runtime.durable.store.sqlite import check_library, connect_writer, failure, no_room
 from chaoskit.runtime.durable.store.upkeep import Upkeep
 from chaoskit.runtime.failures.taxonomy import FileMissing
 
 __all__ = ["close", "open_core"]
 
+LENT = 128 << 10
+"""Bytes of the reserve that are lent at first: room for the index of the WAL, and to write a page or two."""
 _open: dict[tuple[int, int], tuple[Core, int]] = {}
 _guard = threading.Lock()
 
@@ -75,6 +79,8 @@ def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
     directory = files.database.parent
     # Before anything is created beside it: SQLite would write a journal beside a device.
     refuse_other(files.database)
+    # The longest of its names: what a migration keeps.
+    check_length(files.database, "NAME.before-99")
     if not create and not files.database.exists():
         raise FileMissing(
             f"{files.database} is not there; expected a store. Pass create=True to make one.",
@@ -87,7 +93,7 @@ def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
     try:
         lock.acquire(settings.lock_timeout, settings.clock)
         try:
-            return _prepared(files, settings, lock, create=create)
+            return _with_room(files, settings, lock, create=create)
         finally:
             lock.release()
     except sqlite3.Error as error:
@@ -96,6 +102,23 @@ def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
     except BaseException:
         lock.close()
         raise
+
+
+def _with_room(files: StoreFiles, settings: Settings, lock: LockFile, *, create: bool) -> Core:
+    """Open it, if need be with room that is lent from the reserve.
+
+    On a disk that is full to its last byte not even reading works, if no process has the store open: the
+    index of the WAL takes 32 KiB, and what a killed process has left in the WAL is copied.
+    """
+    lent = LENT
+    while True:
+        try:
+            return _prepared(files, settings, lock, create=create)
+        except sqlite3.Error as error:
+            # Not all at once: whatever has filled the disk takes what is free, and it may come to this again.
+            if not no_room(error) or not Reserve(files.reserve, 0).lend(lent):
+                raise
+        lent *= 4
 
 
 def _prepared(files: StoreFiles, settings: Settings, lock: LockFile, *, create: bool) -> Core:

@@ -27,6 +27,7 @@ __all__ = [
     "connect_reader",
     "connect_writer",
     "failure",
+    "no_room",
     "has_wal_reset_bug",
     "primary",
 ]
@@ -103,6 +104,12 @@ def primary(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
+def no_room(error: sqlite3.Error) -> bool:
+    """True if there was no room for what SQLite had to write, the index of the WAL among it."""
+    full = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+    return getattr(error, "sqlite_errorcode", 0) in full
+
+
 def failure(
     error: sqlite3.Error, path: Path, *, committing: str | None = None, size: int = 0
 ) -> ResilienceError:
@@ -112,8 +119,9 @@ def failure(
     ``size``: the bytes that were to be written.
     """
     code, text = primary(error), f"{path}: {error}"
-    if code == sqlite3.SQLITE_FULL:
-        free = free_bytes(path.parent)
+    free = free_bytes(path.parent) if no_room(error) else 0
+    # The index may also have failed to grow for another reason, on a disk that has room.
+    if code == sqlite3.SQLITE_FULL or (no_room(error) and free < _needed(size)):
         return DiskFull(
             f"{path.parent} is full: {free:,} bytes are free, about {_needed(size):,} are needed."
             " Nothing was changed; free space, then try again.",

@@ -12,7 +12,12 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.files.publishing import publish_directory
 from chaoskit.runtime.durable.files.reading import open_regular
 from chaoskit.runtime.durable.files.refusals import named_refusals
-from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
+from chaoskit.runtime.failures.taxonomy import (
+    ArchiveTooBig,
+    ConfigurationError,
+    CorruptArchive,
+    UnsafeArchive,
+)
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
 from chaoskit.runtime.guarding.archives.manifest import Manifest
 from chaoskit.runtime.guarding.archives.members import ArchiveMember, Container
@@ -62,6 +67,7 @@ def extract(
             means something else on another system.
         ArchiveTooBig: it exceeds ``limits``; this is an UnsafeArchive, too.
         CorruptArchive: it is cut, damaged, of no known format, or not what ``manifest`` says.
+        ConfigurationError: it is compressed with zstd, which needs a package before Python 3.14.
         FileExistsError: ``destination`` exists, and ``replace`` was not given.
         OSError: the disk's own error; :class:`~chaoskit.runtime.DiskFull` if the disk is full.
     """
@@ -116,7 +122,7 @@ def _named(source: Path) -> Iterator[None]:
     """Name the archive in a refusal: it may be one of many, and the log must say which."""
     try:
         yield
-    except (UnsafeArchive, CorruptArchive) as error:
+    except (UnsafeArchive, CorruptArchive, ConfigurationError) as error:
         error.args = (f"{source}: {error.message}", *error.args[1:])
         raise
 

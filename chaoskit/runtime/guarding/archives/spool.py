@@ -12,17 +12,15 @@ import lzma
 import tempfile
 import zlib
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
-from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive
+from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
+from chaoskit.runtime.guarding.archives.zstd import zstd_decompressor
 
 _STEP = 1 << 16
 _XZ_MEMORY = 64 << 20
 """The most bytes that an xz decompressor may use: 32 bytes of input can ask for a dictionary of 3 GiB."""
-_ZSTD_WINDOW_LOG = 25
-"""The largest window of a zstd frame, as a power of 2: 32 MiB (the tool ``zstd`` accepts 128 MiB)."""
 
 
 class Decompressor(Protocol):
@@ -66,26 +64,13 @@ def _xz() -> Decompressor:
     return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
 
-def _zstd() -> Any:
-    """The module of Python 3.14, or its backport."""
-    for name in ("compression.zstd", "backports.zstd"):
-        try:
-            module = import_module(name)
-        except ModuleNotFoundError:
-            continue
-        options = {module.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
-        return module.ZstdDecompressor(options=options)
-    raise CorruptArchive(
-        "it is compressed with zstd, which this Python cannot read",
-        hint="Use Python 3.14, or install backports.zstd.",
-    )
-
-
 MAGICS: tuple[tuple[bytes, Callable[[], Decompressor]], ...] = (
     (b"\x1f\x8b", _Gzip),
     (b"BZh", bz2.BZ2Decompressor),
     (b"\xfd7zXZ\x00", _xz),
-    (b"\x28\xb5\x2f\xfd", _zstd),
+    (b"\x28\xb5\x2f\xfd", zstd_decompressor),
+    # Frames to be skipped: pzstd, which compresses in threads, begins with one.
+    *((bytes([0x50 + n]) + b"\x2a\x4d\x18", zstd_decompressor) for n in range(16)),
 )
 """The magic bytes of each format. The old ``.lzma`` is left out: it has no checksum and no end mark."""
 
@@ -106,7 +91,8 @@ def spool(
     damage, although the tools ignore it: otherwise an archive could carry data that only some readers see.
 
     Raises:
-        ArchiveTooBig: it unpacks to more.
+        ArchiveTooBig: it unpacks to more, or needs more memory for that than it may use.
+        ConfigurationError: it is compressed with zstd, and no module here can read that.
         CorruptArchive: it is damaged, cut, or followed by something else.
     """
     into = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - given to the caller
@@ -129,7 +115,13 @@ def spool(
     return into
 
 
-def _damaged(error: BaseException) -> CorruptArchive:
+def _damaged(error: BaseException) -> CorruptArchive | UnsafeArchive:
+    # Both libraries have one class for all that can be wrong, and only the text tells them apart.
+    if "memory" in str(error).lower():
+        return ArchiveTooBig(
+            "its compression needs more memory than it may use: 64 MiB for xz, a window of 32 MiB for zstd",
+            hint="Compress it again, xz with -6 or less, zstd without --long and --ultra.",
+        )
     return CorruptArchive(f"the compressed stream is damaged: {error}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.durable.files.directories import make_directories
 from chaoskit.runtime.durable.files.flag import Flag, FlagInfo
-from chaoskit.runtime.durable.files.names import parse
+from chaoskit.runtime.durable.files.names import LONGEST, parse
 from chaoskit.runtime.durable.files.renaming import Unsupported, rename, rename_to_free_name
 from chaoskit.runtime.durable.files.staging import sync_published
 from chaoskit.runtime.guarding.gates.records import GateResult
@@ -147,7 +148,19 @@ class Quarantine:
         return UsageError(f"{told}; expected a name that is free. Release or remove that one first.")
 
     def _reason(self, name: str) -> Flag:
-        return Flag(self._directory / f".{name}{_REASON}")
+        return Flag(self._directory / _reason_name(name))
+
+
+def _reason_name(name: str) -> str:
+    """The name of the reason beside an item of this name, which may be as long as a name can be."""
+    whole = f".{name}{_REASON}"
+    if len(os.fsencode(whole)) <= LONGEST:
+        return whole
+    # Cut, and told from others by a digest. Within it stands the name of a reason, which no item has: so it
+    # is not that of another item, whatever that is called.
+    tail = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}{_REASON}{_REASON}"
+    kept = os.fsencode(name)[: LONGEST - 2 - len(tail)].decode("utf-8", "ignore")
+    return f"..{kept}{tail}"
 
 
 def _move(source: Path, target: Path) -> None:

@@ -45,7 +45,9 @@ class HealthServer(ClosedOnExit):
             raise wrong("host", host, "an address of loopback", "The report tells strangers what is weak.")
         if not (is_whole(port) and 0 <= port <= 65535):
             raise wrong("port", port, "a number from 0, for any that is free, to 65535")
-        handler = type("HealthHandler", (_HealthHandler,), {"report": staticmethod(report)})
+        handler = type(
+            "HealthHandler", (_HealthHandler,), {"report": staticmethod(report), "local": _is_loopback(host)}
+        )
         self._server = (_Server6 if ":" in host else _Server)((host, port), handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever,
@@ -83,13 +85,17 @@ class _Server6(_Server):
 
 class _HealthHandler(BaseHTTPRequestHandler):
     report: Callable[[], HealthReport]
+    local: bool
     timeout = PATIENCE
     server_version, sys_version = "chaoskit", ""
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        if path == "/live":
+        if self.local and not _names_loopback(self.headers.get("Host", "")):
+            self.close_connection = True
+            self._answer(421, {"error": "expected the host localhost, or an address of loopback"})
+        elif path == "/live":
             self._answer(200, {"status": "alive"})
         elif path == "/health":
             report = self.report()
@@ -120,3 +126,10 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _names_loopback(host: str) -> bool:
+    """True for what a request to this machine names, with any port: a tunnel has another one."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    # Old probes send none; every browser does.
+    return not host or name.lower() == "localhost" or _is_loopback(name)

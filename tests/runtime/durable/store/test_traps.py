@@ -175,8 +175,32 @@ def test_what_a_killed_backup_leaves_is_known_as_rubbish(path: Path, tmp_path: P
     assert [path.name for path in clean_leftovers(tmp_path / "kept")] == [left]
 
 
+def put_by(way: str, store: Store) -> None:
+    """A record by each of the ways to write one."""
+    if way == "put":
+        put(store, "b")
+    elif way == "write":
+        store.write(lambda tx: tx.put(JOB, "b", 1, status="x"))
+    else:
+        with store.transaction() as tx:
+            tx.put(JOB, "b", 1, status="x")
+
+
+@pytest.mark.parametrize("way", ["put", "write", "transaction"])
+def test_nothing_is_acknowledged_into_a_file_that_is_removed(
+    path: Path, clock: VirtualClock, way: str
+) -> None:
+    """A write that is to survive a power loss looks each time: its file may be gone since a moment ago."""
+    with Store.open(path, clock=clock, reserve=0) as store:
+        put(store, "a")
+        os.rename(path, path.with_name("elsewhere.db"))
+        with pytest.raises(StoreGone, match="is not the file any more that was opened"):
+            put_by(way, store)
+        os.rename(path.with_name("elsewhere.db"), path)
+
+
 def test_a_file_that_is_removed_is_noticed(store: Store, path: Path, clock: VirtualClock) -> None:
-    """SQLite commits into a file without a name as if nothing were; the store looks again after a second."""
+    """SQLite commits into a file without a name as if nothing were; unsynced they look after a second."""
     put(store, "a")
     os.rename(path, path.with_name("elsewhere.db"))
     put(store, "lost")

@@ -237,6 +237,47 @@ def test_a_probe_may_ask_for_the_head_alone():
         connection.close()
 
 
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("localhost:9", 200),
+        ("LOCALHOST", 200),
+        ("127.0.0.1:9", 200),
+        ("[::1]:9", 200),
+        (None, 200),
+        ("evil.example.com", 421),
+        ("localhost.evil.example.com:80", 421),
+        ("127.0.0.1.evil.example.com", 421),
+        ("10.0.0.1", 421),
+    ],
+)
+@pytest.mark.parametrize("path", ["/health", "/live"])
+def test_a_page_by_another_name_reads_nothing(host, code, path):
+    """The name of a foreign page may lead to loopback: its browser then names the page, and is refused."""
+    with Health({"a": lambda: None}).serve() as server:
+        connection = http.client.HTTPConnection(server.url.split("/")[2], timeout=30)
+        connection.putrequest("GET", path, skip_host=True)
+        if host is not None:
+            connection.putheader("Host", host)
+        connection.endheaders()
+        answer = connection.getresponse()
+        document = json.loads(answer.read())
+        connection.close()
+    assert answer.status == code
+    assert ("error" in document) == (code == 421)
+
+
+def test_beyond_loopback_any_name_is_good():
+    """Who lets strangers read it has a name for it, and that is not known here."""
+    with Health({"a": lambda: None}).serve(host="0.0.0.0", beyond_loopback=True) as server:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", int(server.url.split(":")[2].split("/")[0]), timeout=30
+        )
+        connection.request("GET", "/health", headers={"Host": "worker-7.example.com"})
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
 def test_strangers_are_not_told_by_default():
     """Another address than loopback has to be allowed; a name is none."""
     for host in ("0.0.0.0", "localhost"):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.files.leftovers import clean_leftovers
-from chaoskit.runtime.durable.files.names import unfinished_name
+from chaoskit.runtime.durable.files.names import check_length, unfinished_name
 from chaoskit.runtime.durable.files.renaming import rename
 from chaoskit.runtime.durable.files.staging import sync_published
 from chaoskit.runtime.durable.files.swapping import remove_tree
@@ -35,7 +35,12 @@ __all__ = ["PointerDirectory", "workspace_of"]
 
 
 def workspace_of(target: Path) -> Path:
-    """The hidden directory of a target with this layout, which is beside the target."""
+    """The hidden directory of a target with this layout, which is beside the target.
+
+    Raises:
+        UsageError: the name of ``target`` is too long for that.
+    """
+    check_length(target, ".NAME.transactions")
     return target.with_name(f".{target.name}.transactions")
 
 
