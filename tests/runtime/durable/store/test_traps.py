@@ -194,7 +194,7 @@ def test_nothing_is_acknowledged_into_a_file_that_is_removed(
     with Store.open(path, clock=clock, reserve=0) as store:
         put(store, "a")
         os.rename(path, path.with_name("elsewhere.db"))
-        with pytest.raises(StoreGone, match="is not the file any more that was opened"):
+        with pytest.raises(StoreGone, match="is no longer the file that was opened"):
             put_by(way, store)
         os.rename(path.with_name("elsewhere.db"), path)
 
