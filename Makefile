@@ -67,11 +67,9 @@ pythons:
 
 # The workers are those of xdist: most scenarios have few cases here, and recordings, set-ups and servers are as
 # much of the work, which chaoskit's own workers do not share. Those had one processor idle for half of the time.
-# Byte code is kept whatever the environment says: in each pytest that a scenario starts, rewriting the assertions
-# of chaoskit takes seconds otherwise.
 scenarios:
 	$(SET_UP) --first --groups test,scenarios,peers
-	@BUDGET=$(BUDGET) PYTHONDONTWRITEBYTECODE= $(FIRST) .ci/suite.py --first --chaoskit-report --first $(REPORT) \
+	@BUDGET=$(BUDGET) $(FIRST) .ci/suite.py --first --chaoskit-report --first $(REPORT) \
 		--first -n --first $(WORKERS) --first --dist --first worksteal \
 		scenarios --ignore scenarios/validation -p no:randomly $(PYTEST)
 

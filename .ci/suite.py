@@ -55,7 +55,10 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def pytest(*arguments: str) -> int:
-    return subprocess.run([sys.executable, "-m", "pytest", *arguments], check=False).returncode
+    # Byte code is kept whatever the environment says: hundreds of tests start another pytest, and each
+    # would compile the assertions of what it imports again.
+    kept = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    return subprocess.run([sys.executable, "-m", "pytest", *arguments], env=kept, check=False).returncode
 
 
 def last_failed(cache: Path) -> list[str]:
