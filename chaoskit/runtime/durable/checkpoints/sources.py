@@ -181,8 +181,7 @@ class Outputs:
     def _sync(self, path: Path) -> None:
         """Make files durable, together with the names that lead to them."""
         for one in self._files(path):
-            with open_regular(one) as file:
-                sync_file(file.fileno())
+            _sync_file(one)
         if path.is_dir():
             for folder in (path, *paths_below(path)):
                 if folder.is_dir() and not folder.is_symlink():
@@ -240,3 +239,8 @@ def _digest(path: Path) -> str:
         while piece := file.read(PIECE):
             state.update(piece)
     return state.hexdigest()
+
+
+def _sync_file(path: Path) -> None:
+    with open_regular(path) as file:
+        sync_file(file.fileno())

@@ -166,9 +166,12 @@ class AppendLog(ClosedOnExit):
             if self._last is not None:
                 # Rewritten, since an earlier sync of it may have failed. The kernel then takes the pages
                 # for clean, and another sync alone would write nothing.
-                begin, length = self._last.offset, self._last.end - self._last.offset
-                _write_at(self._descriptor, reader(self._descriptor)(begin, length), begin)
+                self._rewrite(self._last)
             sync_data(self._descriptor)
+
+    def _rewrite(self, record: LogRecord) -> None:
+        read = reader(self._descriptor)
+        _write_at(self._descriptor, read(record.offset, record.end - record.offset), record.offset)
 
     def _write(self, frame: bytes) -> None:
         """Write at the end; on failure leave the log as it was, or raise OutcomeUnknown."""
