@@ -1,4 +1,4 @@
-"""What is said of a directory tree that is too deep to be read or written by paths."""
+"""The error for a directory tree that is too deep to be read or written by paths."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class Judge:
     # --- what a step needs ---------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Calls one after the other: what a step needs may depend on what is durable by then."""
+        """Go through the calls in order: what a step needs may depend on what is durable by then."""
         pushed = list(self._written_out_by_close())
         syncs = [effect for effect in self.effects if effect.sync is not None]
         metadata = 0
@@ -211,7 +211,7 @@ class Judge:
         return sum(1 << s.index for s in steps if s.kind is StepKind.GROW or not self.late)
 
     def _pending(self, file: Inode, before: int) -> list[Step]:
-        syncs = [m for m in self.effects if m.operation < before and _covers(m, file)]
+        syncs = self._syncs(file, before)
         return [
             s
             for s in self.by_file.get(file, ())
@@ -232,12 +232,14 @@ class Judge:
         return step.offset < pages.stop * PAGE and step.end > pages.start * PAGE
 
     def _last_sync(self, file: Inode, before: int) -> int:
-        syncs = (m.operation for m in self.effects if m.operation < before and _covers(m, file))
-        return max(syncs, default=-1)
+        return max((m.operation for m in self._syncs(file, before)), default=-1)
+
+    def _syncs(self, file: Inode, before: int) -> list[Effect]:
+        return [m for m in self.effects if m.operation < before and _covers(m, file)]
 
     def _fresh(self, file: Inode, before: int) -> bool:
-        syncs = (m for m in self.effects if m.operation < before and _covers(m, file))
-        since = max((m.operation for m in syncs if self._cleans(m, file)), default=-1)
+        cleaning = (m.operation for m in self._syncs(file, before) if self._cleans(m, file))
+        since = max(cleaning, default=-1)
         born = file >= len(self.script.snapshot.nodes)
         return (born and since == -1) or self._cut_to_nothing(file, since, before)
 

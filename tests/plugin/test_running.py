@@ -177,7 +177,7 @@ def test_output_is_not_captured_with_s(project: Path) -> None:
     assert inner.run(project, "-k", "correct").output.count("seen") == 0
 
 
-# In real time: in virtual time whoever waits for ever is found out at once, and nothing is left to interrupt.
+# Real time, because virtual time ends an endless wait immediately, before the test can interrupt it.
 STANDING = """
     import os, pathlib, subprocess, sys, threading
     from chaoskit import faults, scenario

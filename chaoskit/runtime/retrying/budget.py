@@ -2,8 +2,7 @@
 
 In the ``window`` seconds before any retry there are at most ``floor + ratio × requests`` retries (including
 that one), where requests are first attempts. The idea is that of Finagle's RetryBudget, but nothing is
-carried over:
-requests of an hour ago buy no retries today.
+carried over: requests of an hour ago buy no retries today.
 """
 
 from __future__ import annotations
