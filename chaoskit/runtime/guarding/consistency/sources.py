@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.files.directories import make_directories, paths_below
 from chaoskit.runtime.durable.files.renaming import rename
 from chaoskit.runtime.durable.files.syncing import sync_directory
+from chaoskit.runtime.numbers import is_number
 
 __all__ = ["ChangeableRows", "FileRows", "FunctionRows", "RowSource", "SqliteRows", "Table"]
 
@@ -72,8 +74,12 @@ class SqliteRows:
         self, database: str | os.PathLike[str], table: str, *, key: str = "id", timeout: float = 10.0
     ) -> None:
         """``timeout`` limits the wait for other writers, in seconds."""
-        self.key = key
-        self._database, self._timeout = Path(database), timeout
+        if not (is_number(timeout) and timeout >= 0):
+            raise wrong("timeout", timeout, "seconds, zero or more")
+        self.key = kinds.text("key", key)
+        kinds.text("table", table)
+        self._database = Path(kinds.instance("database", database, str, os.PathLike))
+        self._timeout = float(timeout)
         self._table, self._column = _quoted(table), _quoted(key)
 
     def rows(self) -> Iterator[Table]:
@@ -145,7 +151,9 @@ class FileRows:
         pattern: str = EVERYTHING,
         quarantine: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._directory, self._pattern = Path(directory), pattern
+        self._directory = Path(kinds.instance("directory", directory, str, os.PathLike))
+        self._pattern = kinds.text("pattern", pattern)
+        kinds.instance("quarantine", quarantine, str, os.PathLike, optional=True)
         self._quarantine = None if quarantine is None else Path(quarantine)
 
     def rows(self) -> Iterator[Table]:
