@@ -43,9 +43,9 @@ class SupervisedProgram:
         environment: Mapping[str, str] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.command = kinds.listed("command", command, str, os.PathLike) if command else ()
-        if not self.command:
+        if isinstance(command, str) or not command:
             raise wrong("command", command, "a list: the program and its arguments")
+        self.command = kinds.listed("command", command, str, os.PathLike)
         if not (is_number(grace) and grace >= 0):
             raise wrong("grace", grace, "seconds, zero or more")
         self._grace = grace
