@@ -298,7 +298,16 @@ NOT_SO: dict[str, tuple[object, ...]] = {
     "database_answers.query": (),  # drivers take objects for it
     "database_answers.connect": (None, *FUNCTIONS),
     "queue_age.oldest": (None, *FUNCTIONS),
-    "Consistency.sources": (None, object(), "x", 3, [], {"a": 3}, {"a": later}),
+    "Consistency.sources": (
+        None,
+        object(),
+        "x",
+        3,
+        [],
+        {"a": 3},
+        {"a": later},
+        {"a": runtime.CheckpointRows},
+    ),
     "Consistency.rules": (None, object(), 3, "x", ["x"], runtime.NotStuck),
     "Preflight.tmpfs": (object(), "x", 3, ("x",), ("x", "5")),
     "Preflight.disk": (*MAPS[:-2], {"x": "5"}),

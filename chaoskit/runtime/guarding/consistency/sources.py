@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime import kinds
+from chaoskit.runtime.calling.callables import CallableKind, kind_of
 from chaoskit.runtime.durable.files.directories import make_directories, paths_below
 from chaoskit.runtime.durable.files.renaming import rename
 from chaoskit.runtime.durable.files.syncing import sync_directory
@@ -231,9 +232,12 @@ def source_of(name: str, given: RowSource | Callable[[], Iterable[Table]]) -> Ro
     Raises:
         UsageError: it is neither a source nor a function.
     """
-    if isinstance(given, RowSource):
+    is_class = isinstance(given, type)
+    if isinstance(given, RowSource) and not is_class:
         return given
-    if callable(given):
+    # A generator function is fine here: the rows are iterated over.
+    awaited = kind_of(given) in (CallableKind.ASYNC, CallableKind.ASYNC_GENERATOR)
+    if callable(given) and not awaited and not (is_class and hasattr(given, "rows")):
         return FunctionRows(given)
     raise wrong(f"source {name!r}", given, "a function that returns rows, or a source such as SqliteRows")
 
