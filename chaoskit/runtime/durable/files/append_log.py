@@ -42,7 +42,7 @@ class AppendLog(ClosedOnExit):
     ``torn`` is the number of bytes that opening cut from the end: an append that a crash interrupted.
 
     Raises:
-        StoreBusy: another object or process has the log open. ``read_log`` can read it all the same.
+        StoreBusy: another object or process has the log open. ``read_log`` can still read it.
         RecordCorrupt: the log is damaged before its last record. Nothing was cut.
         OSError: the log cannot be opened, created or synced.
     """
@@ -89,7 +89,7 @@ class AppendLog(ClosedOnExit):
             expected = f"at most {self._max_record} bytes"
             hint = "Split it, or make a log with a larger max_record."
             raise wrong("the record's length", len(record), expected, hint)
-        # Before the lock: after a fork it may be held for ever.
+        # Before the lock: after a fork it may be held forever.
         self._check_usable()
         with self._lock, named_refusals("append to", self._path):
             if self._suspect:

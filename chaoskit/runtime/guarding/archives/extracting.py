@@ -52,7 +52,7 @@ def extract(
     owners and times are not restored. An archive within the archive is unpacked as a file.
 
     A plain tar has no checksum over its data: only a ``manifest``, which is compared before anything is
-    published, reveals damage inside of a file.
+    published, reveals damage inside a file.
 
     Args:
         links: ``"refuse"`` them, or accept those that lead to a file or directory ``"inside"`` the archive.

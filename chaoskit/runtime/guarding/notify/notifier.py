@@ -41,7 +41,7 @@ class Notifier(ClosedOnExit):
     drops and counts what does not fit. The same ``key`` is told once in ``dedupe`` seconds, and the next time
     with the number of repetitions. Beyond ``rate`` notifications in ``per`` seconds, all but critical ones
     are held back and counted. A channel gets ``attempts`` attempts if its error may be transient; its errors
-    are logged and counted, and the other channels are told all the same.
+    are logged and counted, and the other channels are still told.
 
     Raises UsageError for impossible numbers, and for anything but channels.
     """
@@ -155,7 +155,7 @@ class Notifier(ClosedOnExit):
         try:
             self._end(thread, timeout)
         except MemoryError:
-            # Without a second mark this thread would wait for its end for ever.
+            # Without a second mark this thread would wait for its end forever.
             self._end(thread, timeout)
         self._thread = None
         return not thread.is_alive()
