@@ -75,7 +75,7 @@ class StoreTooNew(ConfigurationError):
 
 
 class StoreGone(PermanentError):
-    """The file was removed or replaced while the store was open."""
+    """The file was removed or replaced while the store, or the log, was open."""
 
     default_hint = "Open the store again; restore its file first if it is missed."
 

@@ -99,8 +99,7 @@ def _read(value: object) -> float | str:
 
 @dataclass(frozen=True, slots=True)
 class CrossCheck:
-    """Stages held against each other: ``holds`` gets the metrics of all stages by name, this one included.
-    Compares stages: ``holds`` gets the metrics of all stages by name, including this one.
+    """Compares stages: ``holds`` gets the metrics of all stages by name, including this one.
 
     If it returns something false or raises, say because a stage is missing, that counts as a failed metric.
 
