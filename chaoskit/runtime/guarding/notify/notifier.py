@@ -156,7 +156,7 @@ class Notifier(ClosedOnExit):
         try:
             self._end(thread, timeout)
         except MemoryError:
-            # Without a second mark this thread would wait for its end for ever.
+            # Without a second mark this thread would wait for its end forever.
             self._end(thread, timeout)
         self._thread = None
         return not thread.is_alive()
