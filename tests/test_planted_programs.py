@@ -1,15 +1,18 @@
 """Generated programs show each defect that the harness had, when it is put back.
 
-Beside the tests of the harness, which run on every Python: a program shows the same on each of them.
+A program shows the same on each Python, so it is watched on one of them.
 """
 
 from __future__ import annotations
 
 import os
 
+import budgets
 import pytest
 from wild.plants import PLANTS
 from wild.running import played
+
+pytestmark = budgets.once
 
 ROOT = os.geteuid() == 0
 _SECONDS = 300.0
