@@ -77,7 +77,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "sphinx", reason="the group docs is not installed; make lint and make docs install it"
     )
     folder = tmp_path_factory.mktemp("site").resolve()
-    # Without the names in the contents of each page, which the theme would compute for every other page again.
+    # Without names in the contents of a page: the theme would compute those of all pages for each page.
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
     command += ["-D", "toc_object_entries=0"]
     done = subprocess.run(
