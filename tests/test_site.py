@@ -77,7 +77,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "sphinx", reason="the group docs is not installed; make lint and make docs install it"
     )
     folder = tmp_path_factory.mktemp("site").resolve()
-    # Leave the names out of the pages' contents: the theme would compute them again for every other page.
+    # Without names in the contents of a page: the theme would compute those of all pages for each page.
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
     command += ["-D", "toc_object_entries=0"]
     done = subprocess.run(
