@@ -331,7 +331,7 @@ def shown_after_a_failed_sync(chaos: Chaos, monkeypatch: pytest.MonkeyPatch) -> 
 
 @scenario(faults.fsync_lies(), model="strict")
 def test_what_a_failed_sync_has_left_is_written_again(chaos: Chaos, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record whose sync failed in another process only seems to be on the disk; opening mends that."""
+    """A record whose sync failed in another process only seems to be on the disk; opening repairs that."""
     shown_after_a_failed_sync(chaos, monkeypatch)
 
 

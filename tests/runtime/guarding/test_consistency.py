@@ -119,7 +119,7 @@ PLANTS = {
     "a file is shorter": ("mismatched", "products", lambda s: s.file("a.img", "image")),
     "a file has other bytes": ("mismatched", "products", lambda s: s.file("a.img", "image x")),
     "a file that no row names": ("orphaned", "files", lambda s: s.file("x.img", "x")),
-    "an item that runs for ever": (
+    "an item that runs forever": (
         "stuck",
         "queue",
         lambda s: (
@@ -184,7 +184,7 @@ CHANGES = {
     "a file that no row names": lambda s: s.run(
         "products", "INSERT INTO products VALUES ('x', 'x.img', 1, NULL, 'new')"
     ),
-    "an item that runs for ever": lambda s: s.run(
+    "an item that runs forever": lambda s: s.run(
         "queue", "UPDATE queue SET updated=? WHERE id='r'", NOW - 602
     ),
     "a product that its item contradicts": lambda s: s.run(

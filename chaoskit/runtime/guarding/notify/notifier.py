@@ -42,7 +42,7 @@ class Notifier(ClosedOnExit):
     with a higher severity than was told, and the next time with the number of repetitions. Beyond ``rate``
     notifications in ``per`` seconds, all but critical ones are held back and counted. A channel gets
     ``attempts`` attempts if its error may be transient; its errors are logged and counted, and the other
-    channels are told all the same.
+    channels are still told.
 
     Raises UsageError for impossible numbers, and for anything but channels.
     """
@@ -156,7 +156,7 @@ class Notifier(ClosedOnExit):
         try:
             self._end(thread, timeout)
         except MemoryError:
-            # Without a second mark this thread would wait for its end for ever.
+            # Without a second mark this thread would wait for its end forever.
             self._end(thread, timeout)
         self._thread = None
         return not thread.is_alive()
