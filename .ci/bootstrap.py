@@ -23,7 +23,9 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,6 +171,10 @@ def _remember(kind: str, names: Iterable[str]) -> None:
     _write(VENVS / f".{kind}", "\n".join(sorted({*_known(kind), *names})) + "\n")
 
 
+_APT = threading.Lock()
+"""apt-get refuses to run beside another, and environments are made two at once."""
+
+
 def install_debian(packages: Sequence[str]) -> None:
     """Install what can be had; whether that was enough is for the caller to see."""
     if not _can_install() or not packages:
@@ -176,17 +182,18 @@ def install_debian(packages: Sequence[str]) -> None:
     say(f"installing Debian packages: {' '.join(packages)}")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     run = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
-    subprocess.run(
-        [*run, "update"], env=quiet, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
-    )
-    for package in packages:
+    with _APT:
         subprocess.run(
-            [*run, "install", "-y", "--no-install-recommends", package],
-            env=quiet,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            check=False,
+            [*run, "update"], env=quiet, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
         )
+        for package in packages:
+            subprocess.run(
+                [*run, "install", "-y", "--no-install-recommends", package],
+                env=quiet,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                check=False,
+            )
 
 
 # Interpreters
@@ -290,12 +297,14 @@ def probe(executable: str) -> Interpreter | None:
 
 
 def prepare(groups: Sequence[str], *, first_only: bool) -> None:
-    """Bring the environments up to date and list their Pythons. The first one gets the linters too."""
-    made: dict[str, str] = {}
-    for interpreter in interpreters()[: 1 if first_only else None]:
-        extra = [] if made else ["lint"]
-        wanted = [*groups, *(group for group in extra if group not in groups)]
-        made[interpreter.name] = environment(interpreter, wanted)
+    """Bring the environments up to date and list their Pythons. The first one gets the linters too.
+
+    Two at once: pip computes on one processor, for the better part of a minute each.
+    """
+    chosen = interpreters()[: 1 if first_only else None]
+    wanted = [list(dict.fromkeys([*groups, "lint"])), *([list(groups)] * (len(chosen) - 1))]
+    with ThreadPoolExecutor(2) as pool:
+        made = dict(zip((one.name for one in chosen), pool.map(environment, chosen, wanted), strict=True))
     _write_lines("python", list(made.values())[:1])
     if not first_only:
         _write_lines("pythons", made.values())

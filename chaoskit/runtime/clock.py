@@ -46,7 +46,7 @@ class SystemClock:
         return "SystemClock()"
 
     def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
-        # The longest wait that the system can count is 292 years on Linux, which is as good as for ever.
+        # The longest wait that the system can count is 292 years on Linux, which is practically forever.
         seconds = min(seconds, threading.TIMEOUT_MAX)
         if wake is not None:
             # Event.wait returns at once if the event is set, and tells which of the two ended it.
@@ -123,7 +123,7 @@ class VirtualClock(Lasting):
         with self._lock:
             due = [one for one in self._alarms if one[0] <= self._now]
             self._alarms = [one for one in self._alarms if one[0] > self._now]
-        # Outside of the lock: ``ring`` may read the clock.
+        # Outside the lock: ``ring`` may read the clock.
         for _, ring in sorted(due, key=lambda one: one[0]):
             ring()
 

@@ -150,7 +150,7 @@ class BreakerOptions:
                 "open_cap",
                 None,
                 "seconds, since growth is over 1",
-                "Without a cap it would stay open for ever.",
+                "Without a cap it would stay open forever.",
             )
         if self.open_cap is not None and self.open_cap < self.open_for:
             raise wrong("open_cap", self.open_cap, f"at least open_for, {self.open_for}")

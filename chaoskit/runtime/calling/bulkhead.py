@@ -206,7 +206,7 @@ class Bulkhead(Lasting):
             patience = self._patience()
             stop, forget = self._listen(event.set)
             try:
-                # No thread can wait longer than TIMEOUT_MAX (292 years on Linux): as good as for ever.
+                # No thread can wait longer than TIMEOUT_MAX (292 years on Linux): practically forever.
                 self._clock.sleep(min(patience, threading.TIMEOUT_MAX), event)
             finally:
                 forget()

@@ -129,7 +129,7 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
                 except self._on as error:
                     choosing.reject(candidate.name, Why.FAILED, repr(error), error)
                     continue
-                # Outside of the try: an async candidate is a mistake, and no reason to fall back.
+                # Outside the try: an async candidate is a mistake, and no reason to fall back.
                 if choosing.accepts(candidate, finished("a candidate", candidate.get, value)):
                     break
             return choosing.end()

@@ -71,7 +71,7 @@ class PerKey(Lasting, NoBlock, Generic[S]):
             if found is not None:
                 self._strategies.move_to_end(key)
                 return found
-        # Outside of the lock: ``make`` is user code, may ask for another key, and a fork waits for the lock.
+        # Outside the lock: ``make`` is user code, may ask for another key, and a fork waits for the lock.
         made = called("make", self._make, key)
         if not callable(getattr(made, "call", None)):
             raise wrong("the result of make", made, "a strategy with a call(fn, ...), such as a Bulkhead")

@@ -67,7 +67,7 @@ class AnomalyDetector:
     def observe(self, value: float) -> Deviation:
         """Judge ``value`` by the earlier ones, then learn it. Nothing is anomalous during the warm-up.
 
-        Raises ``UsageError`` for infinities and NaN, which would spoil the mean for ever.
+        Raises ``UsageError`` for infinities and NaN, which would spoil the mean forever.
         """
         if not (is_number(value) and math.isfinite(value)):
             raise wrong("value", value, "a finite number")

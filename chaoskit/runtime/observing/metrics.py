@@ -199,7 +199,7 @@ class ErrorMetrics(Lasting):
 
     Threads may share an instance. Alerts are checked at each failure of an operation that has a rule, and by
     :meth:`check`; only that can notice that failures have stopped, so call it now and then. Events go to
-    ``listeners`` and to the subscribers of all events, outside of the lock.
+    ``listeners`` and to the subscribers of all events, outside the lock.
     """
 
     def __init__(

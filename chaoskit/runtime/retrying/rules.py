@@ -61,7 +61,7 @@ DEFAULT_WAIT = Exponential(0.5, cap=60.0, jitter=EQUAL)
 class Matcher:
     """Decides if ``on`` names an error.
 
-    ``KeyboardInterrupt``, ``SystemExit``, ``GeneratorExit``, cancellation and all other errors outside of
+    ``KeyboardInterrupt``, ``SystemExit``, ``GeneratorExit``, cancellation and all other errors outside
     ``Exception`` match only if ``on`` has their class, or a base class of it other than ``BaseException``:
     ``on=BaseException`` does not name them.
     """
@@ -102,7 +102,7 @@ class Matcher:
         return classifier.classify(error)
 
     def _may_repeat(self, error: BaseException) -> bool:
-        # Only a group outside of Exception can contain a KeyboardInterrupt.
+        # Only a group outside Exception can contain a KeyboardInterrupt.
         if isinstance(error, Exception) or not isinstance(error, BaseExceptionGroup):
             return True
         return all(isinstance(leaf, self.catch) for leaf in leaves(error))

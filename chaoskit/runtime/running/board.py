@@ -287,7 +287,7 @@ class JobBoard(Lasting):
     def _requeue(self, name: str, job: _Booking, *, stuck: bool) -> None:
         job.state, job.ticket = JobState.QUEUED, None
         del self._active[name]
-        # A withdrawn board begins nothing, so the job would wait for ever.
+        # A withdrawn board begins nothing, so the job would wait forever.
         (self._left if self._withdrawn else self._waiting).append(name)
         self._tell(JobRequeued, job=name, attempt=job.attempts + 1, stuck=stuck)
 

@@ -148,7 +148,7 @@ class Shutdown(Lasting):
     def defer(self, callback: Callable[..., object], *args: Any, name: str = "", **kwargs: Any) -> None:
         """Call ``callback`` with these arguments when the block is left, for whatever reason.
 
-        Its exceptions are logged and kept in ``steps``; the other callbacks run all the same. Under ``async
+        Its exceptions are logged and kept in ``steps``; the other callbacks still run. Under ``async
         with`` it may be a coroutine function; otherwise that raises ``UsageError``, since nothing would await
         it.
         """

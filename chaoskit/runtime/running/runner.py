@@ -62,7 +62,7 @@ class JobRunner(Lasting):
         """Queue ``fn`` under the name ``job``, in the caller's context, and begin it when a slot is free.
 
         Raises:
-            UsageError: this is outside of the block, ``fn`` is async, or the name is known already.
+            UsageError: this is outside the block, ``fn`` is async, or the name is known already.
             ShuttingDown: the board has been withdrawn.
         """
         if self._sweeper is None:

@@ -173,7 +173,7 @@ class Supervisor(Lasting):
     def spawn(self, name: str, target: Callable[[Worker], object], *args: Any, **kwargs: Any) -> Worker:
         """Run ``target(worker, *args, **kwargs)`` in a thread, in the caller's context.
 
-        Raises ``UsageError`` outside of the block, and for a name in use.
+        Raises ``UsageError`` outside the block, and for a name in use.
         """
         if self._monitor is None:
             raise UsageError(

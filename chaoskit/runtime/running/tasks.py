@@ -132,7 +132,7 @@ class TaskSupervisor:
         """Run ``await target(worker, *args, **kwargs)`` in a task, in the caller's context.
 
         Raises:
-            UsageError: this is outside of the block, the name is in use, or ``target`` is not ``async def``.
+            UsageError: this is outside the block, the name is in use, or ``target`` is not ``async def``.
         """
         import asyncio
 

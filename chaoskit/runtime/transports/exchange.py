@@ -143,7 +143,7 @@ class HttpExchange:
                 except Exception as caught:
                     error = caught
                 tried.judge(answer, error)
-            # Outside of the guard: this is not a failure of the other side.
+            # Outside the guard: this is not a failure of the other side.
             if error is not None:
                 raise error
             return answer
@@ -170,7 +170,7 @@ class HttpExchange:
                 except Exception as caught:
                     error = caught
                 tried.judge(answer, error)
-            # Outside of the guard: this is not a failure of the other side.
+            # Outside the guard: this is not a failure of the other side.
             if error is not None:
                 raise error
             return answer

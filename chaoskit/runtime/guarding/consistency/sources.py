@@ -7,6 +7,7 @@ change are one step: one transaction, or one rename.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +19,8 @@ from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import CallableKind, kind_of
 from chaoskit.runtime.durable.files.directories import make_directories, paths_below
-from chaoskit.runtime.durable.files.renaming import rename
+from chaoskit.runtime.durable.files.names import LONGEST
+from chaoskit.runtime.durable.files.renaming import Unsupported, rename, rename_to_free_name
 from chaoskit.runtime.durable.files.syncing import sync_directory
 from chaoskit.runtime.numbers import is_number
 
@@ -209,9 +211,7 @@ class FileRows:
             return False
         source, target = self._directory / seen["path"], self._quarantine / seen["path"]
         make_directories(target.parent)
-        if os.path.lexists(target):
-            target = target.with_name(f"{target.name}.{seen['modified']}")
-        rename(source, target)
+        _move(source, target)
         sync_directory(target.parent)
         sync_directory(source.parent)
         return True
@@ -224,6 +224,31 @@ class FileRows:
         if not os.path.isfile(self._directory / name):
             return None
         return {"path": name, "size": found.st_size, "modified": found.st_mtime_ns / 1e9}
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename the file to ``target``, or, if there is something, to the first name after it that is free."""
+    for place in _names_from(target):
+        # Without a look before: what another repair has put there since then would be replaced.
+        try:
+            rename_to_free_name(source, place)
+            return
+        except FileExistsError:
+            continue
+        except Unsupported:
+            if os.path.lexists(place):
+                continue
+            rename(source, place)
+            return
+
+
+def _names_from(target: Path) -> Iterator[Path]:
+    """``target``, then its name with a number, cut where the file system would refuse it."""
+    yield target
+    for number in itertools.count(1):
+        tail = f".{number}"
+        kept = os.fsencode(target.name)[: LONGEST - len(tail)].decode("utf-8", "ignore")
+        yield target.with_name(f"{kept}{tail}")
 
 
 def source_of(name: str, given: RowSource | Callable[[], Iterable[Table]]) -> RowSource:

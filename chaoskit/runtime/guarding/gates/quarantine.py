@@ -87,7 +87,7 @@ class Quarantine:
                     " same one. Keep a quarantine for each file system."
                 ) from error
             raise
-        # Outside of the handlers: if the sync fails, the item stays in quarantine, beside its reason.
+        # Outside the handlers: if the sync fails, the item stays in quarantine, beside its reason.
         _sync(source, target)
         return target
 

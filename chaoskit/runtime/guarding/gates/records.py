@@ -72,7 +72,7 @@ class QualityMetric:
         expected = " and ".join(filter(None, (low, high)))
         try:
             return GateFinding(self.name, read, f"{read:g}; expected {expected}", self.mandatory, self.route)
-        except OverflowError:  # Of a whole number that no float can hold.
+        except OverflowError:  # A whole number too large for a float.
             detail = f"it is beyond 1e308; expected {expected}"
             return GateFinding(self.name, None, detail, self.mandatory, self.route)
 

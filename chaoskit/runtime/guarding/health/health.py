@@ -106,7 +106,7 @@ class Health:
         if hung is not None and hung.finding is None:
             return hung
         look = _Look(threading.Event(), self._clock.monotonic())
-        # A thread for each check, not a pool: a hung check would occupy its place in a pool for ever.
+        # A thread for each check, not a pool: a hung check would occupy its place in a pool forever.
         thread = threading.Thread(
             target=self._run, args=(name, check, look), name=f"chaoskit-health-{name}", daemon=True
         )

@@ -78,7 +78,7 @@ class EmailChannel:
         message["Date"] = formatdate(notification.at)
         # Our own id: a server that gets the mail twice, because its answer was lost, can recognise it.
         message["Message-ID"] = make_msgid(domain="chaoskit.invalid")
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no answer by a machine
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: machines should not reply
         message.set_content(notification.body() or notification.title)
         with self._connected() as server:
             if self._user is not None and self._password is not None:

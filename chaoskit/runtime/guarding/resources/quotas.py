@@ -115,7 +115,7 @@ class Quota(Lasting):
         most = self._budgets.get(stage, StageBudget()).amount
         limit = math.inf if most is None else most
         if not (is_number(amount) and 0 <= amount <= limit):
-            # An amount that can never be available would mean waiting for ever.
+            # An amount that can never be available would mean waiting forever.
             raise wrong("amount", amount, f"a number between zero and the budget of {stage!r}, {most}")
         order = self._priorities.get(stage, 0) if priority is None else priority
         if not is_number(order):
@@ -157,7 +157,7 @@ class Quota(Lasting):
         forget = watched(self._wake or Stop(), stop)
         stop.tell(waiter.event.set)
         try:
-            # A thread cannot wait longer than TIMEOUT_MAX (292 years on Linux), which is as good as for ever.
+            # A thread cannot wait longer than TIMEOUT_MAX (292 years on Linux), which is practically forever.
             self._clock.sleep(min(patience, threading.TIMEOUT_MAX), waiter.event)
         except BaseException:
             # Interrupted, perhaps just when the room was granted: then pass it on.
@@ -196,7 +196,7 @@ class Quota(Lasting):
             # Not below zero: in a forked child the forking thread leaves an operation that the child never
             # held.
             rest = QuotaUse(max(held.running - 1, 0), max(held.amount - amount, 0.0))
-            # Without operations nothing is held: otherwise rounding errors of float sums would stay for ever.
+            # Without operations nothing is held: otherwise rounding errors of float sums would stay forever.
             self._held[stage] = rest if rest.running else QuotaUse()
             self._grant()
 
