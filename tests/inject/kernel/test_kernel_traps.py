@@ -385,7 +385,7 @@ def test_an_error_in_the_supervisor_ends_the_run(
 def test_no_program_of_ours_inherits_the_listener(
     root: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a copy of it in other hands, a workload whose supervisor is gone would wait for ever."""
+    """With a copy of it in other hands, a workload whose supervisor is gone would wait forever."""
     inherited: list[bool] = []
     serve = CallSupervisor.serve
 

@@ -400,7 +400,7 @@ def test_wrong_use_is_told(call, text):
 
 
 def test_an_archive_is_a_file(tmp_path):
-    """A FIFO is refused: its opening waited for a writer for ever, if none came."""
+    """A FIFO is refused: its opening waited for a writer forever, if none came."""
     os.mkfifo(tmp_path / "fifo")
     # Open for both, so that not even the old way waits.
     both = os.open(tmp_path / "fifo", os.O_RDWR)

@@ -45,7 +45,7 @@ class AppendLog(ClosedOnExit):
     into a file that was removed or rotated away. At the weaker levels a look would be half of the append.
 
     Raises:
-        StoreBusy: another object or process has the log open. ``read_log`` can read it all the same.
+        StoreBusy: another object or process has the log open. ``read_log`` can still read it.
         RecordCorrupt: the log is damaged before its last record. Nothing was cut.
         OSError: the log cannot be opened, created or synced.
     """
@@ -93,7 +93,7 @@ class AppendLog(ClosedOnExit):
             expected = f"at most {self._max_record} bytes"
             hint = "Split it, or make a log with a larger max_record."
             raise wrong("the record's length", len(record), expected, hint)
-        # Before the lock: after a fork it may be held for ever.
+        # Before the lock: after a fork it may be held forever.
         self._check_usable()
         with self._lock, named_refusals("append to", self._path):
             if self._suspect:

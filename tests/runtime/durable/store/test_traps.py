@@ -332,7 +332,7 @@ def test_many_may_create_it_at_once(path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["record lock", "flock"])
 def test_a_lock_dies_with_its_process(path: Path, way: str) -> None:
-    """A forked child that lives on inherits what ``flock`` holds, for ever; of record locks it has none."""
+    """A forked child that lives on inherits what ``flock`` holds, forever; of record locks it has none."""
     lock = path.with_name("x.lock")
 
     def work(say: Callable[[str], None]) -> None:
@@ -404,7 +404,7 @@ def test_reading_never_holds_up_a_checkpoint(path: Path) -> None:
 
 
 def test_writing_inside_of_a_block_is_refused_at_once(store: Store) -> None:
-    """A write that would wait for its own thread for ever is told to use the block's transaction."""
+    """A write that would wait for its own thread forever is told to use the block's transaction."""
     with store.transaction() as tx:
         with pytest.raises(UsageError, match="Use the tx of the block"):
             put(store, "a")
