@@ -8,8 +8,8 @@ PYTEST ?=
 REPORT ?= reports/latest
 # make report     make scenarios, the gate, and what is kept of a release in reports/release-VERSION/
 # make scenarios BUDGET=all runs every case, for hours; BUDGET=few half of the cases, and no planted mistakes.
-# make test BUDGET=all runs those of the suite that are bounded, too. Without it, they are shorter on every Python
-# but the oldest.
+# make test BUDGET=all runs those of the suite that are bounded, too. Without it, the oldest Python tries half of
+# each long list and the others the rest, and sweeps are shorter on those.
 BUDGET ?=
 # How many tests or scenarios may fail once and pass when they are tried again, alone: see .ci/suite.py.
 UNSTEADY ?= 3
@@ -19,12 +19,14 @@ DIVIDED ?= scenarios/programs/test_tempfile_replace.py
 # make validation VALIDATE=complete runs as many programs as the models have been held against.
 VALIDATE ?=
 # What depends on the interpreter, and is enough on a Python that is neither the oldest nor the most common:
-# all that forks workloads, reads stacks, runs inside pytest, lives in threads and event loops, or reads archives.
-# make test PART= runs everything everywhere.
+# all that forks workloads, reads stacks, runs inside pytest, lives in threads and event loops, or reads archives;
+# but for what asks the kernel alone. make test PART= runs everything everywhere.
 PART ?= tests/inject tests/session tests/doctor tests/test_project.py \
 	$(addprefix tests/runtime/,calling running retrying guarding/test_archives.py test_context.py test_deadline.py) \
 	$(addprefix tests/plugin/test_,running.py fixtures.py) \
-	tests/plugin/test_planted_bugs.py::test_every_bug_is_found_and_every_twin_is_clean[two-workers]
+	tests/plugin/test_planted_bugs.py::test_every_bug_is_found_and_every_twin_is_clean[two-workers] \
+	$(foreach name,filter hostile interest signals differential wild cost everyday,\
+		--ignore=tests/inject/kernel/test_kernel_$(name).py)
 SET_UP = @sh .ci/bootstrap.sh
 FIRST = $$(cat .venv/python)
 

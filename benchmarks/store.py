@@ -59,6 +59,8 @@ SHOWN = {
     ("process-crash", "SQLAlchemy Core, NORMAL"): None,
     ("power-loss", "SQLAlchemy Core, FULL"): None,
     ("power-loss", "DuckDB"): None,
+    ("power-loss", "DBOS"): None,
+    ("process-crash", "DBOS"): None,
 }
 """Shown, if both are installed."""
 
@@ -169,6 +171,29 @@ def through_duckdb(path: Path) -> Save | None:
     return save
 
 
+def through_dbos(path: Path, stack: ExitStack) -> Save | None:
+    """DBOS keeps what workflows return: a save is one that returns the value, with an id for each."""
+    try:
+        from dbos import DBOS, SetWorkflowID
+    except ImportError:
+        return None
+    config = {"name": "store", "system_database_url": f"sqlite:///{path}", "log_level": "CRITICAL"}
+    DBOS(config={**config, "run_admin_server": False})
+
+    @DBOS.workflow(name="kept")
+    def kept(value: str) -> str:
+        return value
+
+    DBOS.launch()
+    stack.callback(DBOS.destroy, destroy_registry=True)
+
+    def save(n: int, value: Any) -> None:
+        with SetWorkflowID(uuid.uuid4().hex):
+            kept(json.dumps(value))
+
+    return save
+
+
 def saving(store: Store) -> Save:
     def save(n: int, value: Any) -> None:
         store.put(STEP, f"key-{n % KEYS}", value, status="done")
@@ -222,6 +247,7 @@ def measure(directory: Path, rounds: int) -> dict[str, list[float]]:
             "SQLAlchemy Core, NORMAL": through_sqlalchemy(directory / "alchemy.db", "normal"),
             "diskcache": through_diskcache(directory / "cache"),
             "DuckDB": through_duckdb(directory / "duck.db"),
+            "DBOS": through_dbos(directory / "dbos.db", stack),
         }
         contestants |= {name: (save, 1, SAVES) for name, save in others.items() if save is not None}
         for save, *_ in contestants.values():

@@ -74,7 +74,7 @@ _ERRNOS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE, er
 class Answers:
     """A function whose calls end as ``outcomes`` say: errors are raised, other values returned.
 
-    The last one is repeated for ever. ``calls`` counts the calls.
+    The last one is repeated forever. ``calls`` counts the calls.
     """
 
     outcomes: tuple[Any, ...]

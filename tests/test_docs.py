@@ -279,6 +279,30 @@ def test_every_page_stands_on_its_shelf() -> None:
         assert shelf == SHELVES[page.relative_to(DOCS).parts[0] if page.parent != DOCS else "."], page
 
 
+PARTS_OF_A_CHAPTER = ("**The guarantee:** ", "\n## What it costs\n", "\n## What is not promised\n")
+
+
+def lacking(text: str) -> list[str]:
+    """What each chapter of the runtime has once, and this text has not."""
+    return [part.strip() for part in PARTS_OF_A_CHAPTER if text.count(part) != 1]
+
+
+def test_each_chapter_of_the_runtime_says_what_it_promises_and_what_not() -> None:
+    """The guarantee in a sentence, what it costs, and what is not promised: in each of them, and once."""
+    chapters = [page for page in sorted((DOCS / "runtime").glob("*.md")) if page.name != "index.md"]
+    found = {page.name: lacking(page.read_text("utf-8")) for page in chapters}
+    assert len(found) > 20
+    assert not {name: parts for name, parts in found.items() if parts}
+
+
+def test_a_chapter_that_leaves_something_out_is_found() -> None:
+    """And one that says it twice."""
+    whole = "# A\n\n**The guarantee:** a.\n\n## What it costs\n\nb\n\n## What is not promised\n\nc\n"
+    assert lacking(whole) == []
+    assert lacking(whole.replace("## What it costs", "## Costs")) == ["## What it costs"]
+    assert lacking(whole + whole) == [part.strip() for part in PARTS_OF_A_CHAPTER]
+
+
 def test_each_chapter_of_the_runtime_has_its_line() -> None:
     """The first page on the runtime says of every chapter, in one line, what it is for."""
     lines = (DOCS / "runtime/index.md").read_text("utf-8").splitlines()

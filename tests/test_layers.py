@@ -12,10 +12,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import budgets
 import pytest
 
 import chaoskit
 import chaoskit.runtime
+
+pytestmark = budgets.once
 
 ROOT = Path(chaoskit.__file__).parent
 

@@ -10,9 +10,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import budgets
 import pytest
 
 import chaoskit
+
+pytestmark = budgets.once
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -74,7 +77,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "sphinx", reason="the group docs is not installed; make lint and make docs install it"
     )
     folder = tmp_path_factory.mktemp("site").resolve()
+    # Without names in the contents of a page: the theme would compute those of all pages for each page.
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
+    command += ["-D", "toc_object_entries=0"]
     done = subprocess.run(
         [*command, "-d", str(folder / "doctrees"), str(DOCS), str(folder / "html")],
         capture_output=True,

@@ -32,6 +32,6 @@ def test_a_trap_is_held_by_a_test_that_exists(path: str, name: str, planted: str
 
 def test_every_row_names_a_test() -> None:
     """A trap without one is only an intention."""
-    heads = {"| trap | held by |"}
-    assert len(ROWS) - PAGE.count("| trap | held by |") >= 35
+    heads = {"| trap | covered by |"}
+    assert len(ROWS) - PAGE.count("| trap | covered by |") >= 35
     assert [row for row in ROWS if row not in heads and "::" not in row] == []

@@ -14,7 +14,11 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+import budgets
+
 import chaoskit
+
+pytestmark = budgets.once
 
 PACKAGE = Path(chaoskit.__file__).parent
 ROOT = PACKAGE.parent
@@ -72,11 +76,16 @@ def habits(texts: Mapping[str, str]) -> Iterator[str]:
             yield from (f"{name}:{number}: {found[0]}" for found in HABITS.finditer(line))
 
 
+@cache
+def _tree(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
 def homonyms(texts: Mapping[str, str]) -> dict[str, set[str]]:
     """The class names that stand in more than one module, with a leading underscore ignored."""
     places: defaultdict[str, set[str]] = defaultdict(set)
     for name, text in texts.items():
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(_tree(text)):
             if isinstance(node, ast.ClassDef):
                 places[node.name.lstrip("_")].add(name)
     return {name: where for name, where in places.items() if len(where) > 1}
@@ -91,7 +100,7 @@ def density(texts: Mapping[str, str]) -> float:
     for text in texts.values():
         strings = {
             line
-            for node in ast.walk(ast.parse(text))
+            for node in ast.walk(_tree(text))
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             if isinstance(node.value.value, str)
             for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
@@ -115,7 +124,7 @@ def splinters(texts: Mapping[str, str]) -> tuple[list[str], int]:
     found, private = [], 0
     for name, text in texts.items():
         # Not by tokens: before Python 3.12 what stands within an f-string is none.
-        tree = ast.parse(text)
+        tree = _tree(text)
         uses = Counter(getattr(node, "id", None) or getattr(node, "attr", None) for node in ast.walk(tree))
         for node in ast.walk(tree):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -138,7 +147,7 @@ def raising(texts: Mapping[str, str]) -> tuple[list[str], int]:
     """Public functions that raise without a word about it in their docstring; and all that raise."""
     silent, total = [], 0
     for name, text in texts.items():
-        for node, said in _public(ast.parse(text)):
+        for node, said in _public(_tree(text)):
             if any(_raised(node.body)):
                 total += 1
                 if "raises" not in said.lower():

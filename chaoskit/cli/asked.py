@@ -31,7 +31,7 @@ WORDS = Words(
     ),
     unsteady=(
         "everything passed once without faults and failed the second time; expected commands that can "
-        "be run again. What they change outside of the working directory stays changed."
+        "be run again. What they change outside the working directory stays changed."
     ),
 )
 """Words for the engine's messages, where these commands differ from pytest."""

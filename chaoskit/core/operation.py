@@ -217,7 +217,7 @@ class Operation:
 
     ``call`` is the family (``write`` for write, pwrite64, writev, …); ``syscall`` the exact name. ``target``
     and ``second`` are paths relative to the scenario's directory, symbolic links in their directories
-    resolved, ``/`` between parts, names that are not UTF-8 as surrogate escapes. A target outside of the
+    resolved, ``/`` between parts, names that are not UTF-8 as surrogate escapes. A target outside the
     directory (the other side of a rename) is given as an absolute path. ``ordinal`` counts from 1 among the
     operations with the same place, call and targets. ``result`` is what the call returned, or minus the
     errno; ``None`` if it is not known, because the call had not returned when the trace ended or cannot be

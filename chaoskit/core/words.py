@@ -23,7 +23,7 @@ class Words:
     )
     unsteady: str = (
         "the test passed once without faults and failed the second time; expected a test that can be run "
-        "again in the same process. What it changes outside of its fixtures stays changed."
+        "again in the same process. What it changes outside its fixtures stays changed."
     )
 
 

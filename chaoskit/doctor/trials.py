@@ -115,7 +115,7 @@ TRIALS = (
         lambda ran, root: _died(ran, signal.SIGKILL) and _holds(root, b""),
     ),
     Trial(
-        "a kill inside of a write",
+        "a kill inside a write",
         "write(file)#1=kill[torn 3]",
         lambda ran, root: _died(ran, signal.SIGKILL) and _holds(root, CONTENT[:3]),
     ),

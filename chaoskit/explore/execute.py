@@ -52,7 +52,7 @@ class Executor(Protocol):
 
 
 class Patience:
-    """A watch that waits for ever, for a case in the test's own process."""
+    """A watch that waits forever, for a case in the test's own process."""
 
     def expect(self, seconds: float) -> None:
         """Do nothing."""

@@ -48,7 +48,7 @@ def judge(job: Job, seen: Observation) -> Judgement:
     stray = seen.interrupted
     hang = _hang(seen)
     if hang is not None and stray:
-        # An interrupted close leaves its descriptor open, and the reader of the pipe waits for ever.
+        # An interrupted close leaves its descriptor open, and the reader of the pipe waits forever.
         return _doubtful(stray, hang.message)
     if hang is not None:
         return Judgement("hung", hang)

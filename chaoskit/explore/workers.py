@@ -240,7 +240,7 @@ class _Batch:
             self._feeding = False
 
     def _add_worker(self) -> None:
-        # A worker that kept the feed open would wait for ever for the end of the pipe.
+        # A worker that kept the feed open would wait forever for the end of the pipe.
         close = [fd for worker in self._workers for fd in (worker.results, worker.pidfd)]
         feed = [self._feed] if self._feeding else []
         worker = self._owner.fork(self._jobs, self._queue, [*close, *feed], self._workers)
@@ -262,7 +262,7 @@ class _Batch:
             if number in self._open:
                 yield number, cut_short(worker, death(how, worker), "")
             elif how and self._open and not retired:
-                raise RuntimeError(f"a worker process {how} outside of any case: {tail(worker.output)}")
+                raise RuntimeError(f"a worker process {how} outside any case: {tail(worker.output)}")
         finally:
             worker.close()
         if self._open and not self._workers:

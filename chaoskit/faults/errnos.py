@@ -314,11 +314,11 @@ LOST: dict[str, tuple[ErrnoRow, ...]] = {
     # the … and dies before it can say so": the request is sent again and now fails on its own effect.
     "rename": _lost_reply("rename(2)", "EIO ENOENT"),
     "link": _lost_reply("link(2)", "EIO EEXIST"),
-    "symlink": _lost_reply("link(2), of its kind", "EIO EEXIST"),
+    "symlink": _lost_reply("link(2), by analogy", "EIO EEXIST"),
     # A quicker process has the same effect: the directory is there, or the name is gone.
-    "mkdir": (*_lost_reply("link(2), of its kind", "EIO EEXIST"), *_others("mkdir(2)", "EEXIST")),
-    "unlink": (*_lost_reply("link(2), of its kind", "EIO ENOENT"), *_others("unlink(2)", "ENOENT")),
-    "rmdir": (*_lost_reply("link(2), of its kind", "EIO ENOENT"), *_others("rmdir(2)", "ENOENT")),
+    "mkdir": (*_lost_reply("link(2), by analogy", "EIO EEXIST"), *_others("mkdir(2)", "EEXIST")),
+    "unlink": (*_lost_reply("link(2), by analogy", "EIO ENOENT"), *_others("unlink(2)", "ENOENT")),
+    "rmdir": (*_lost_reply("link(2), by analogy", "EIO ENOENT"), *_others("rmdir(2)", "ENOENT")),
     "open": _lost_reply("nfs(5)", "EIO", creates),
     "truncate": _lost_reply("nfs(5)", "EIO"),
     "chmod": _lost_reply("nfs(5)", "EIO"),

@@ -14,7 +14,7 @@ from chaoskit.faults.facts import facts
 from chaoskit.faults.narrowing import unknown
 
 # SIGKILL has kill(), which knows where it is worth while; after SIGSTOP a workload never ends.
-_REFUSED = {"SIGKILL": "Use faults.kill().", "SIGSTOP": "It would stop the workload for ever."}
+_REFUSED = {"SIGKILL": "Use faults.kill().", "SIGSTOP": "It would stop the workload forever."}
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -77,7 +77,7 @@ def found(name: str = AUTO) -> tuple[Backend | None, str]:
     """The backend called ``name``, or None if scenarios cannot run on it here; also why, and what would help.
 
     Raises:
-        UsageError: for a name outside of :data:`NAMES`.
+        UsageError: for a name outside :data:`NAMES`.
     """
     try:
         made = backend(name)
@@ -95,7 +95,7 @@ def examine(name: str = AUTO) -> tuple[Check, ...]:
     """Try what the backend called ``name`` needs of this machine, for ``chaoskit doctor``.
 
     Raises:
-        UsageError: for a name outside of :data:`NAMES`.
+        UsageError: for a name outside :data:`NAMES`.
     """
     entry = _entry(name)
     if sys.platform not in entry.platforms:

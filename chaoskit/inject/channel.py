@@ -35,7 +35,7 @@ def promise(value: Any) -> None:
     """
     if _send_promise is None:
         raise UsageError(
-            f"promise({value!r}) was called outside of a workload; expected a call from inside the function "
+            f"promise({value!r}) was called outside a workload; expected a call from inside the function "
             "that chaos.run executes. Read chaos.promised outside."
         )
     _send_promise(value)

@@ -26,7 +26,7 @@ def refusal(found: os.stat_result) -> str:
         return f"it has {found.st_size} bytes, and {MOST} is the most that are looked at"
     # Damaging a file of the user's through a hard link would be worse than any finding.
     if found.st_nlink != 1:
-        return f"it has {found.st_nlink} names, of which one may be outside of the directory"
+        return f"it has {found.st_nlink} names, of which one may be outside the directory"
     return ""
 
 

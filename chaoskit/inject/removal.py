@@ -21,7 +21,7 @@ from collections.abc import Iterator
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _DIRECTORY = os.O_RDONLY
-for _name in ("O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW"):  # not all are known everywhere
+for _name in ("O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW"):  # not every platform has all of them
     _DIRECTORY |= getattr(os, _name, 0)
 
 _DEEPEST = 64

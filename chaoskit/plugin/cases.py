@@ -140,7 +140,7 @@ class ItemRunner:
         item, made = self.item, contextlib.ExitStack()
         item._initrequest()
         if self._chaos_alone:
-            item.funcargs |= {"chaos": None, "request": item._request}  # Pytest makes the rest.
+            item.funcargs |= {"chaos": None, "request": item._request}  # Pytest sets up the rest.
         # The same set-up as for any test, so that fixtures behave as their authors expect.
         item.session._setupstate.setup(item)
         if self._chaos_alone:

@@ -290,7 +290,7 @@ class Scenarios:
 _LOST_MEMORY = (
     "chaoskit: this failed after chaos.run, without any fault in it. A workload runs in a forked process: "
     "what it changes in memory stays there (lists, mocks, recorded requests, counters). Let it return what "
-    "the test wants to know, or write it below chaos.path, or register mocks inside of the workload."
+    "the test wants to know, or write it below chaos.path, or register mocks inside the workload."
 )
 
 
@@ -313,7 +313,7 @@ def _check_runs(item: pytest.Item, state: Underway) -> None:
     if not seen.runs:
         raise UsageError(
             f"{item.name} never called chaos.run; expected at least one call, since faults strike only "
-            "inside of it. Write chaos.run(function, argument) for the part that may go wrong."
+            "inside it. Write chaos.run(function, argument) for the part that may go wrong."
         )
 
 

@@ -104,7 +104,7 @@ def _gone(result: ScenarioResult) -> list[str]:
     """The findings stated as known that no case showed, although all cases were run."""
     if not result.stale:
         return []
-    lines = ["", "Stated as known and gone; take out what is mended:"]
+    lines = ["", "Stated as known but no longer found; remove what was fixed:"]
     return lines + [f"  {one}: {result.known.get(one, '')}" for one in result.stale]
 
 

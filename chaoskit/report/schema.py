@@ -128,7 +128,7 @@ def _property(record: type[Any], one: Field[Any], hint: Any, definitions: dict[s
 def _record(record: type[Any], definitions: dict[str, Any]) -> dict[str, Any]:
     name = record.__name__
     if name not in definitions:
-        # Before its fields, so that a record that contains itself does not recurse for ever.
+        # Before its fields, so that a record that contains itself does not recurse forever.
         definitions[name] = {}
         hints = typing.get_type_hints(record)
         definitions[name] = {

@@ -20,7 +20,7 @@ SECRET_PARTS = (
 SECRET_WORDS = frozenset(
     {"auth", "pass", "pwd", "pw", "token", "tokens", "jwt", "bearer", "otp", "pin", "salt", "dsn", "sas"}
 )
-"""As a whole word alone: inside of others ("author", "bypass", "tokenizer") they mean something else."""
+"""As a whole word alone: inside others ("author", "bypass", "tokenizer") they mean something else."""
 
 HARMLESS_VALUES = frozenset(
     {"str", "bytes", "int", "bool", "float", "dict", "list", "None", "True", "False", "null", "true", "false"}

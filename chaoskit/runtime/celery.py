@@ -133,7 +133,7 @@ class DurableTask(Task):  # type: ignore[misc]
     ) -> Any:
         """Record the run, durably, then send its message.
 
-        If the broker cannot be reached, the run is accepted all the same, and :func:`reconcile` sends it.
+        If the broker cannot be reached, the run is accepted anyway, and :func:`reconcile` sends it.
 
         Raises:
             CheckpointError: the arguments are not JSON.

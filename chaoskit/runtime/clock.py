@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.loops import trio
 from chaoskit.runtime.forks import Lasting
+from chaoskit.runtime.numbers import is_number
 
 
 @runtime_checkable
@@ -43,7 +46,7 @@ class SystemClock:
         return "SystemClock()"
 
     def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
-        # The longest wait that the system can count is 292 years on Linux, which is as good as for ever.
+        # The longest wait that the system can count is 292 years on Linux, which is practically forever.
         seconds = min(seconds, threading.TIMEOUT_MAX)
         if wake is not None:
             # Event.wait returns at once if the event is set, and tells which of the two ended it.
@@ -70,6 +73,9 @@ class VirtualClock(Lasting):
     """
 
     def __init__(self, start: float = 0.0, epoch: float = 1_700_000_000.0) -> None:
+        for what, value in (("start", start), ("epoch", epoch)):
+            if not (is_number(value) and math.isfinite(value)):
+                raise wrong(what, value, "a finite number of seconds")
         self._lock = threading.Lock()
         self._now = start
         self._offset = epoch - start
@@ -117,7 +123,7 @@ class VirtualClock(Lasting):
         with self._lock:
             due = [one for one in self._alarms if one[0] <= self._now]
             self._alarms = [one for one in self._alarms if one[0] > self._now]
-        # Outside of the lock: ``ring`` may read the clock.
+        # Outside the lock: ``ring`` may read the clock.
         for _, ring in sorted(due, key=lambda one: one[0]):
             ring()
 

@@ -85,7 +85,7 @@ _current: contextvars.ContextVar[Context | None] = contextvars.ContextVar("chaos
 
 
 def current() -> Context | None:
-    """The context in force here, or None outside of all operations."""
+    """The context in force here, or None outside all operations."""
     return _current.get()
 
 

@@ -53,4 +53,4 @@ class _Told:
         try:
             self._timer.reschedule(self._loop.time())
         except RuntimeError:
-            pass  # the block has ended while the word was on its way from another thread
+            pass  # the block ended while the call from another thread was on its way

@@ -91,7 +91,7 @@ class Chaos:
 
     @property
     def promised(self) -> list[Any]:
-        """All that was promised so far in this case, by its workloads and outside of them, in order."""
+        """All that was promised so far in this case, by its workloads and outside them, in order."""
         # A copy, so that a test cannot change what it will be held to.
         return list(self._promised)
 
@@ -241,7 +241,7 @@ class Chaos:
         """
         if channel.inside():
             raise UsageError(
-                f"chaos.sometimes({name!r}) was called inside of a workload; expected a call from the test "
+                f"chaos.sometimes({name!r}) was called inside a workload; expected a call from the test "
                 "itself. Look at what the workload has returned or left on the disk."
             )
         self._sometimes[name] = self._sometimes.get(name, False) or bool(condition)
@@ -276,7 +276,7 @@ class Chaos:
     def _execute(self, work: Callable[[], Any] | Command, *, recovery: bool = False) -> Outcome:
         if channel.inside():
             raise UsageError(
-                "chaos.run was called inside of a workload; expected a call from the test itself. "
+                "chaos.run was called inside a workload; expected a call from the test itself. "
                 "Call the function directly: its operations are seen already."
             )
         number = len(self._runs) + 1

@@ -113,7 +113,7 @@ def _missed(strike: Strike, run: WatchedRun) -> str:
     # As a rule names them, with the thread: an operation alone is printed without it.
     same = [str(point_of(one)) for one in run.operations if one.call == strike.point.call]
     unable = next((one.text for one in run.caveats.values() if one.target == str(strike)), "")
-    seen = unable or f"of its kind there were {', '.join(same[:5]) or 'none'}"
+    seen = unable or f"the operations of that kind were {', '.join(same[:5]) or 'none'}"
     return (
         f"'{strike}' did not strike in the block: {seen}. Expected its operation to be reached. Look at "
         "'operations' of the block's object for the names, or pass must_strike=False if it need not be."

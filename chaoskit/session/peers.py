@@ -69,7 +69,7 @@ class Peers:
             UsageError: for a wrong name, address or start, and for a server that does not listen.
         """
         if channel.inside():
-            raise UsageError(f"peer({name!r}) was called inside of a workload; expected it before run().")
+            raise UsageError(f"peer({name!r}) was called inside a workload; expected it before run().")
         if not isinstance(name, str) or _NAME.fullmatch(name) is None:
             raise wrong("name of a peer", name, "a host name such as 'api.example', without a port")
         if name in self._peers:

@@ -341,7 +341,7 @@ def _until_ended(process: subprocess.Popen[bytes], deadline: float) -> bytes:
     ended = os.pidfd_open(process.pid)
     try:
         with selectors.DefaultSelector() as selector:
-            # The process and not its pipe: a daemon may hold that open for ever.
+            # The process and not its pipe: a daemon may hold that open forever.
             selector.register(ended, selectors.EVENT_READ)
             selector.register(pipe, selectors.EVENT_READ)
             while True:
@@ -361,7 +361,7 @@ def _until_ended(process: subprocess.Popen[bytes], deadline: float) -> bytes:
 
 
 def _available(pipe: int) -> bytes:
-    """What the pipe holds now, at most its capacity: a process may write for ever."""
+    """What the pipe holds now, at most its capacity: a process may write forever."""
     os.set_blocking(pipe, False)
     try:
         return os.read(pipe, 1 << 20)

@@ -51,7 +51,7 @@ def checked(routes: Routes) -> Routes:
 
 
 def serve(listener: socket.socket, routes: Routes) -> None:
-    """Answer requests on ``listener`` for ever."""
+    """Answer requests on ``listener`` forever."""
 
     class Served(_ByRoutes):
         table: ClassVar[Routes] = routes

@@ -2,7 +2,7 @@
 
 A store keeps strings under keys. ``put`` returns when the store says that the value is kept; ``read``
 opens what is there as a program would after a restart, runs the recovery that the store's documents
-ask for, and returns everything. Modules are imported inside of the functions, which run in separate
+ask for, and returns everything. Modules are imported inside the functions, which run in separate
 processes: where one module is missing, the other stores can still be examined.
 """
 

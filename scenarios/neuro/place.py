@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dying import with_us
 from postgres import PostgresServer, running_postgres
 
 from scenarios.neuro import program, settings, world
@@ -117,7 +118,12 @@ class Place:
         known = {**os.environ, **self._environment, "PYTHONPATH": str(ROOT)}
         with open(self.directory / "output", "ab") as log:
             process = subprocess.Popen(
-                command, cwd=self.directory, env=known, stdout=log, stderr=log, start_new_session=True
+                with_us(command),
+                cwd=self.directory,
+                env=known,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self._running.append(process)
         return process

@@ -27,7 +27,7 @@ def attempt(call, *args):
 
 
 def pybreaker_b1():
-    """The call that trips raises CircuitBreakerError (``throw_new_error_on_trip=False`` mends it)."""
+    """The call that trips raises CircuitBreakerError (``throw_new_error_on_trip=False`` fixes it)."""
     import pybreaker
 
     breaker = pybreaker.CircuitBreaker(fail_max=1)

@@ -355,7 +355,7 @@ def backoff_r2():
 
 
 def backoff_r4():
-    """``max_tries=0`` means for ever."""
+    """``max_tries=0`` means forever."""
     import backoff
 
     calls = itertools.count()

@@ -90,7 +90,7 @@ def diskcache_s8():
 
 
 def diskcache_s9():
-    """Loading runs code that was stored (``disk=diskcache.JSONDisk`` mends it)."""
+    """Loading runs code that was stored (``disk=diskcache.JSONDisk`` fixes it)."""
     import diskcache
 
     with tempfile.TemporaryDirectory() as place, diskcache.Cache(place) as cache:
@@ -155,7 +155,7 @@ def sqlitedict_s8():
 
 
 def sqlitedict_s9():
-    """Loading runs code that was stored (``encode=json.dumps, decode=json.loads`` mends it)."""
+    """Loading runs code that was stored (``encode=json.dumps, decode=json.loads`` fixes it)."""
     import sqlitedict
 
     with tempfile.TemporaryDirectory() as place, sqlitedict.SqliteDict(f"{place}/db") as kept:
@@ -171,7 +171,7 @@ def sqlitedict_s9():
 
 
 def sqlitedict_s10():
-    """In a forked child a save waits for ever, for a thread that only the parent has."""
+    """In a forked child a save waits forever, for a thread that only the parent has."""
     import signal
 
     import sqlitedict
@@ -294,7 +294,7 @@ def dbos_s8():
 
 
 def dbos_s9():
-    """Loading runs code that was stored (a ``serializer`` of the configuration mends it)."""
+    """Loading runs code that was stored (a ``serializer`` of the configuration fixes it)."""
     with tempfile.TemporaryDirectory() as place:
         assert dbos_run(place, lambda content: pickle.dumps(Code())) is None and ran.pop() == "executed"
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dying import with_us
 from postgres import running_postgres
 
 from chaoskit import Chaos, faults, scenario
@@ -38,7 +39,8 @@ def free_port() -> int:
 @contextlib.contextmanager
 def served(words: list[str], port: int, **options: Any) -> Iterator[int]:
     """A server that is a program, until the block ends; its port."""
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options) as process:
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(with_us(words), stdout=quiet, stderr=quiet, **options) as process:
         try:
             until = time.monotonic() + STARTS
             while process.poll() is None and time.monotonic() < until:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dying import with_us
 
 from chaoskit.runtime import DeadLetters, Store
 from chaoskit.runtime.context import operation
@@ -113,7 +114,9 @@ class Place:
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         log = open(self.directory / "output", "ab")  # noqa: SIM115 - the child's
         with log:
-            process = subprocess.Popen(command, cwd=HERE, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                with_us(command), cwd=HERE, stdout=log, stderr=log, start_new_session=True
+            )
         self.running.append(process)
         return process
 

@@ -17,6 +17,7 @@ from chaoskit.runtime import (
     Flag,
     OutcomeUnknown,
     ResilienceError,
+    StoreGone,
     clean_leftovers,
     make_directories,
     open_atomic,
@@ -272,7 +273,8 @@ def append_in_spite_of_errors(chaos: Chaos) -> None:
             try:
                 log = log or AppendLog(chaos.path / "log", max_record=1 << 13)
                 log.append(b"%d" % number * 3000)
-            except (OSError, OutcomeUnknown):
+            # A share may hide a name for a moment: then the log seems to be gone.
+            except (OSError, OutcomeUnknown, StoreGone):
                 if log is not None and number % 2:
                     log.close()
                     log = None
@@ -329,7 +331,7 @@ def shown_after_a_failed_sync(chaos: Chaos, monkeypatch: pytest.MonkeyPatch) -> 
 
 @scenario(faults.fsync_lies(), model="strict")
 def test_what_a_failed_sync_has_left_is_written_again(chaos: Chaos, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record whose sync failed in another process only seems to be on the disk; opening mends that."""
+    """A record whose sync failed in another process only seems to be on the disk; opening repairs that."""
     shown_after_a_failed_sync(chaos, monkeypatch)
 
 

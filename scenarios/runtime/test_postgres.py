@@ -1,6 +1,6 @@
 """The store on a server: the client is killed at every call, and the network fails at every exchange.
 
-The server is outside of what is struck. It says afterwards, over another connection, what has really
+The server is outside what is struck. It says afterwards, over another connection, what has really
 happened; a loss of power on the client's side leaves nothing there but what a kill leaves.
 """
 

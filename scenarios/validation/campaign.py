@@ -2,7 +2,7 @@
 
     python scenarios/validation/campaign.py xfs --one all --two 3000 --random 5000 --seconds 600
 
-prints one line of JSON with what was run; each program that left something outside of the model is made as
+prints one line of JSON with what was run; each program that left something outside the model is made as
 small as it can be and printed. Exit status 1 if there was one. Needs root and /dev/fuse.
 """
 
@@ -105,7 +105,7 @@ def hold(
     slow: float | None = None,
     model: Model | None = None,
 ) -> Bad | None:
-    """Run one program and count it; what is outside of the model (by default the variant's), if anything is.
+    """Run one program and count it; what is outside the model (by default the variant's), if anything is.
 
     With ``most`` None every power loss is looked at, and none in which the device's cache was lost.
     """

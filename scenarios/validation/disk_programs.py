@@ -157,7 +157,7 @@ def sync_all_of(path: str | os.PathLike[str]) -> None:
 
 
 class Hidden:
-    """What the kernel does by itself, brought about from outside of the program's directory ``top``."""
+    """What the kernel does by itself, brought about from outside the program's directory ``top``."""
 
     def __init__(self, system: str, top: Path) -> None:
         self.system, self.top = system, top

@@ -169,7 +169,7 @@ def missing(parts: Iterable[Part]) -> Iterator[tuple[str, int, int]]:
 
 
 def run(bed: Bed, seconds: float, records: Path = RECORDS) -> bool:
-    """Go on for about so long; False as soon as a program has left something outside of the model."""
+    """Go on for about so long; False as soon as a program has left something outside the model."""
     name, stamp, kernel = bed.variant.name, rules(bed), platform.release()
     begin, one, joining = time.monotonic(), list(of_one()), set[str]()
     parts = read(name, records)
@@ -229,7 +229,7 @@ def summed(name: str, records: Path = RECORDS) -> Earlier:
 def table(sums: Iterable[Earlier]) -> str:
     """Sums in Markdown, one line for each file system."""
     kinds = {"one": "one call", "two": "two calls", "random": "random", "mapped": "mappings"}
-    columns = (*kinds.values(), "power losses", "outside of the model", "legal states seen")
+    columns = (*kinds.values(), "power losses", "outside the model", "legal states seen")
     rows = ["| file system | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
     for one in sums:
         counts = " | ".join(f"{count:,}" for count in (*(one.programs.get(k, 0) for k in kinds), one.cuts))

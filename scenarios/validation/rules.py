@@ -1,6 +1,6 @@
 """Programs that show one rule each, and the wrong rules that mounted file systems have refuted.
 
-A wrong rule is planted again by :attr:`Wrong.plant`; what the program then leaves must be outside of it.
+A wrong rule is planted again by :attr:`Wrong.plant`; what the program then leaves must be outside it.
 """
 
 from __future__ import annotations

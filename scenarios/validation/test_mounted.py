@@ -88,7 +88,7 @@ def test_a_wrong_rule_is_refuted(wrong: str, name: str, beds: Beds) -> None:
             caught = hold(bed, one.program, Tally(name), slow=one.slow, model=planted)
         if caught is not None:
             return
-    raise AssertionError(f"{wrong}: {one.program} showed nothing outside of it on {name} in {TRIES} tries")
+    raise AssertionError(f"{wrong}: {one.program} showed nothing outside it on {name} in {TRIES} tries")
 
 
 def test_a_model_that_is_too_wide_shows_by_the_share_that_is_seen(beds: Beds) -> None:

@@ -155,7 +155,7 @@ def left(directory: Path) -> list[Path]:
 
 
 def check(directory: Path, there: Servers, *, settled: bool = False, hopeless: bool = False) -> None:
-    """The invariants of the watcher. With ``hopeless`` a fault may have been one that nothing can mend.
+    """The invariants of the watcher. With ``hopeless`` a fault may have been one that nothing can repair.
 
     - Every sample is in exactly one of: uploaded once, failed with a recorded reason, pending.
     - No sample is uploaded twice.

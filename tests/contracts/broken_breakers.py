@@ -178,7 +178,7 @@ class NoEras(Twin):
 
 
 class NoHangLimit(Twin):
-    """Waits for a probe for ever."""
+    """Waits for a probe forever."""
 
     class machine(Machine):
         __slots__ = ()

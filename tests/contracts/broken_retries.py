@@ -97,7 +97,7 @@ class Overflows(Hand):
 
 
 class IgnoresTheCap(Changed):
-    """Grows for ever."""
+    """Grows forever."""
 
     def options(self, plan: RetryPlan) -> dict[str, Any]:
         return {"wait": Waits(lambda n: (plan.initial * 1.5 ** min(n, 60),) * 2)}

@@ -191,7 +191,7 @@ class Doubles(Twin):
 
 
 class Unlimited(Twin):
-    """Puts back for ever."""
+    """Puts back forever."""
 
     class subject(ChaoskitSubject):
         def __init__(self, store: Store) -> None:

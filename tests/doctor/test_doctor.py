@@ -247,7 +247,7 @@ def test_recording_that_misses_the_write_is_no():
 
 
 def test_other_systems_are_told_what_remains(monkeypatch):
-    """Outside of Linux the kernel backend says no at once, and the hint says what can be done."""
+    """Outside Linux the kernel backend says no at once, and the hint says what can be done."""
     monkeypatch.setattr(backends.sys, "platform", "darwin")
     (item,) = needs("kernel")
     assert (item.status, item.needed) == ("no", True)
@@ -281,7 +281,7 @@ def test_text_is_for_people(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "machine"
     assert lines[-1] == "The default backend (kernel) works here, with all of its faults."
-    assert any(line.startswith("  ok        a kill inside of a write  ") for line in lines)
+    assert any(line.startswith("  ok        a kill inside a write  ") for line in lines)
 
 
 def test_text_names_what_is_broken(capsys, monkeypatch):

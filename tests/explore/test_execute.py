@@ -260,12 +260,12 @@ def test_an_orphan_left_by_a_finished_case_is_killed() -> None:
 
 
 def test_a_worker_that_cannot_start_is_an_error() -> None:
-    """Trouble outside of any case is raised, not turned into verdicts, and does not loop."""
+    """Trouble outside any case is raised, not turned into verdicts, and does not loop."""
 
     def broken(number: int) -> None:
         raise OSError("no room")
 
-    with pytest.raises(RuntimeError, match=r"(?s)outside of any case.*no room"):
+    with pytest.raises(RuntimeError, match=r"(?s)outside any case.*no room"):
         list(Workers(echo, 1, broken).run(jobs(2)))
 
 

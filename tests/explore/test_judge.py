@@ -122,7 +122,7 @@ def test_a_killed_workload_leaks_nothing() -> None:
 
 
 def test_a_hang_after_stray_interrupts_is_no_finding() -> None:
-    """A close that was interrupted for our sake leaves a pipe open, and its reader waits for ever."""
+    """A close that was interrupted for our sake leaves a pipe open, and its reader waits forever."""
     hung = replace(STRUCK.runs[0], how="stopped", stray_interrupts=1)
     judgement = judge(JOB, replace(STRUCK, runs=(hung,)))
     assert (judgement.verdict, judgement.failure, judgement.again) == ("diverged", None, True)

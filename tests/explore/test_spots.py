@@ -101,7 +101,7 @@ def test_a_library_is_under_test_where_the_workload_is_the_tests_own() -> None:
 
 
 def test_a_place_does_not_tell_where_the_project_lies() -> None:
-    """Neither the directory of the source, nor that of a file outside of the root, nor numbers of lines."""
+    """Neither the directory of the source, nor that of a file outside the root, nor numbers of lines."""
     here = trace(called("/tmp/x1/f", ("/home/a/app/store.py", 3, "save")))
     there = trace(called("/srv/y/f", ("/build/store.py", 30, "save")))
     assert spots(here) == spots(there)

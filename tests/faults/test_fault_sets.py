@@ -221,7 +221,7 @@ def test_narrowing_a_union_reaches_its_parts() -> None:
         (lambda: faults.signal(0), "a signal's name, number or member"),
         (lambda: faults.signal(None), "a signal's name, number or member"),
         (lambda: faults.signal("KILL"), "Use faults.kill()"),
-        (lambda: faults.signal("SIGSTOP"), "stop the workload for ever"),
+        (lambda: faults.signal("SIGSTOP"), "stop the workload forever"),
         (lambda: faults.delay(0), "above zero"),
         (lambda: faults.delay(float("inf")), "finite"),
         (lambda: faults.delay("1"), "a number of seconds"),

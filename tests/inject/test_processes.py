@@ -22,7 +22,7 @@ _SYS_EXIT = {"x86_64": 60, "aarch64": 93}
 
 
 def fork_a_grandchild() -> tuple[int, int]:
-    """A child that waits for ever and a child of it that does, too; both are there when this returns."""
+    """A child that waits forever and a child of it that does, too; both are there when this returns."""
     reading, writing = os.pipe()
     child = processes.fork()
     if child == 0:

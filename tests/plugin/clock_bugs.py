@@ -240,7 +240,7 @@ PLANTED: dict[str, Planted] = {
     "negative duration": Planted(
         measures(wall), measures(steady), lambda taken: taken >= 0, "clock(wall)#2=step[-3600]"
     ),
-    "cache for ever": Planted(caches(wall), caches(steady), true, "clock(wall)#2=step[-3600]"),
+    "cache forever": Planted(caches(wall), caches(steady), true, "clock(wall)#2=step[-3600]"),
     "next run far ahead": Planted(
         plans_the_next_run(wall),
         plans_the_next_run(steady),

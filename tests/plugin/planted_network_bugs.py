@@ -420,7 +420,7 @@ PLANTED = {
         works_again,
         again=True,
     ),
-    "failed name cached for ever": Planted(
+    "failed name cached forever": Planted(
         NETWORK.only("NXDOMAIN"),
         caches_a_failed_name,
         asks_for_the_name_again,

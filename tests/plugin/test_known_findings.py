@@ -99,7 +99,7 @@ def test_with_the_bug_mended_the_stale_entry_fails(tmp_path: Path, first: str) -
     seen = run(tmp_path, "put_whole", "put_whole", {first: "accepted"})
     assert seen.outcomes == {"test_two_files": "failed"}
     assert (
-        f"Stated as known and gone; take out what is mended:\n  {first}: accepted"
+        f"Stated as known but no longer found; remove what was fixed:\n  {first}: accepted"
         in seen.texts["test_two_files"]
     )
     assert seen.scenario("test_two_files")["stale"] == [first]

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import inner
@@ -208,9 +208,10 @@ STANDING = """
 """
 
 
-def _shared_memory() -> set[str]:
-    """The named blocks and semaphores that Python makes; other programs of the machine have theirs."""
-    return {name for name in os.listdir("/dev/shm") if name.startswith(("psm_", "sem."))}
+def _shared_memory(family: Iterable[psutil.Process]) -> set[str]:
+    """The named blocks and semaphores that these processes have mapped: other programs have theirs."""
+    maps = "".join(Path(f"/proc/{one.pid}/maps").read_text() for one in family)
+    return set(re.findall(r"/dev/shm/(?:psm_|sem\.)\S*", maps))
 
 
 def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
@@ -244,7 +245,6 @@ def test_an_interrupt_leaves_nothing_behind(
     """
     inner.write(tmp_path, STANDING)
     words = inner.command("--basetemp=base", "-k", f"{where} and not {where}_")
-    shared = _shared_memory()
     process = subprocess.Popen(
         words,
         cwd=tmp_path,
@@ -257,11 +257,12 @@ def test_an_interrupt_leaves_nothing_behind(
     _wait_for(tmp_path / "reached", process)
     family = psutil.Process(process.pid).children(recursive=True)
     assert len(family) >= 2
+    shared = _shared_memory([psutil.Process(process.pid), *family])
     process.send_signal(number)
     output, _ = process.communicate(timeout=30)
     _, alive = psutil.wait_procs(family, timeout=10)
     assert [p.cmdline() for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
-    assert _shared_memory() <= shared
+    assert [name for name in shared if os.path.exists(name)] == []
     if number == signal.SIGINT:
         assert "KeyboardInterrupt" in output
     assert list((tmp_path / "base").glob("chaoskit-*")) == []

@@ -62,4 +62,4 @@ def test_within_a_workload_it_is_refused(place: Path) -> None:
     """What a workload knows is lost with it, so the error says where to ask instead."""
     ran = inner.run(place, "-k", "inside")
     assert ran.outcomes == {"test_inside": "failed"}
-    assert "chaos.sometimes('inside') was called inside of a workload" in ran.output
+    assert "chaos.sometimes('inside') was called inside a workload" in ran.output

@@ -170,7 +170,7 @@ PROMISES = """
 
 
 def test_a11_a_promise_is_one_wherever_it_is_made(tmp_path: Path) -> None:
-    """Outside of a run it binds what follows, and the result says after which run it was made."""
+    """Outside a run it binds what follows, and the result says after which run it was made."""
     inner.write(tmp_path, PROMISES)
     ran = inner.run(tmp_path)
     outcomes = {

@@ -285,7 +285,7 @@ REFUSED = {
     "test_result_cannot_travel": ["cannot leave its process", "function", "Return plain data"],
     "test_refusal_is_caught": ["caught what chaos.run said", "cannot leave its process", "Return plain data"],
     "test_refusal_of_an_argument_is_caught": ["caught what chaos.run said", "'ls -l' (str)"],
-    "test_nested": ["inside of a workload", "Call the function directly"],
+    "test_nested": ["inside a workload", "Call the function directly"],
     "test_without_fixture": ["test_without_fixture", "does not ask for the fixture 'chaos'"],
     "test_not_marked": ["test_not_marked", "is not a scenario", "@scenario("],
     "test_nothing_to_strike": ["did nothing below chaos.path", "Give it chaos.path"],

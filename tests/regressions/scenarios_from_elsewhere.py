@@ -1,4 +1,4 @@
-"""A file that is made outside of the scenario's directory and renamed or linked into it."""
+"""A file that is made outside the scenario's directory and renamed or linked into it."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def test_a_worker_that_is_told_to_end_gives_the_run_back(task):
 
 
 def test_a_revoked_run_is_a_dead_letter(task, caplog):
-    """Else it would be sent again for ever, and discarded each time. An expired message is sent again."""
+    """Else it would be sent again forever, and discarded each time. An expired message is sent again."""
 
     def revoke(id, expired=False):
         task_revoked.send(task, request=Context(id=id), terminated=True, signum=15, expired=expired)

@@ -48,7 +48,7 @@ def test_an_error_restores_the_context_too() -> None:
 
 
 def test_bind_adds_fields_to_the_same_operation() -> None:
-    """bind() changes the fields and nothing else, outside of operations as well."""
+    """bind() changes the fields and nothing else, outside operations as well."""
     with context.operation("run") as outer, context.bind(stage="image") as bound:
         assert (bound.operation, bound.started) == (outer.operation, outer.started)
         assert bound.fields["stage"] == "image"
@@ -173,7 +173,7 @@ def test_a_real_child_process_adopts_the_context() -> None:
 
 
 def test_without_a_context_the_grandparents_is_not_passed_on() -> None:
-    """to_environment() outside of operations removes what this process itself was given."""
+    """to_environment() outside operations removes what this process itself was given."""
     assert context.to_environment({context.ENVIRONMENT_VARIABLE: "x", "A": "b"}) == {"A": "b"}
 
 

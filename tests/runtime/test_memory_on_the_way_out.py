@@ -45,7 +45,7 @@ class ShortOnce(threading.Event):
 
 
 def test_a_thread_is_ended_although_memory_runs_short_on_the_way() -> None:
-    """It is told once more; otherwise it would wait for ever."""
+    """It is told once more; otherwise it would wait forever."""
     over: Any = ShortOnce()
     thread = threading.Thread(target=over.wait)
     thread.start()

@@ -1,4 +1,4 @@
-"""What the object of a scenario says when its baseline fails, or when it is used inside of one."""
+"""What the object of a scenario says when its baseline fails, or when it is used inside one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_no_backend_is_asked_from_inside_of_a_workload(
 
     monkeypatch.setattr(channel, "_send_promise", lambda value: None)
     chaos = Chaos(tmp_path, Backend(), Job(Schedule()))  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"inside of a workload.*Call the function directly"):
+    with pytest.raises(UsageError, match=r"inside a workload.*Call the function directly"):
         chaos.run(print)
 
 

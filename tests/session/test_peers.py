@@ -137,7 +137,7 @@ def test_a_connection_from_before_the_run_is_refused(peers: Peers, tmp_path: obj
     plan = Plan(os.path.realpath(str(tmp_path)), peers=(PeerAddress("a.example", peer.host, peer.port),))
     with (
         socket.create_connection((peer.host, peer.port)),
-        pytest.raises(UsageError, match=r"connected to a\.example .* connect inside of the workload"),
+        pytest.raises(UsageError, match=r"connected to a\.example .* connect inside the workload"),
     ):
         KernelBackend().run(lambda: None, plan)
     assert KernelBackend().run(lambda: None, plan).ok

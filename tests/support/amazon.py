@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from dying import with_us
 
 HOST = "s3.eu-west-1.amazonaws.com"
 BUCKET = "results"
@@ -32,7 +33,7 @@ def served() -> Iterator[int]:
     words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     environment = {**os.environ, "S3_UPLOAD_PART_MIN_SIZE": str(SMALL)}
     quiet = subprocess.DEVNULL
-    with subprocess.Popen(words, stdout=quiet, stderr=quiet, env=environment) as server:
+    with subprocess.Popen(with_us(words), stdout=quiet, stderr=quiet, env=environment) as server:
         try:
             until = time.monotonic() + STARTS
             while not answers(port):

@@ -17,7 +17,7 @@ import os, time
 from chaoskit import faults, scenario
 
 def work(path):
-    # What nothing but us would end: it waits for ever, in a session that no other process is in.
+    # What nothing but us would end: it waits forever, in a session that no other process is in.
     if os.fork() == 0:
         os.setsid()
         while True:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dying import with_us
 
 OVERFLOW = 65534
 """The user without any rights (user_namespaces(7), "overflow user ID")."""
@@ -92,7 +93,7 @@ class PostgresServer:
     def start(self) -> None:
         """Start it, and wait until it answers. Skips the test if it does not."""
         self.process = subprocess.Popen(
-            self.words,
+            with_us(self.words),
             cwd=self.home,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import budgets
 import pytest
+
+pytestmark = budgets.once
 
 HERE = Path(__file__).parent
 RIGHT, WRONG = HERE / "api.py", HERE / "wrong.py"
@@ -56,14 +59,20 @@ def errors(checker: str, file: Path, cache: Path) -> list[int]:
     return sorted({int(line) for line in found})
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Where mypy keeps what it has understood of the package."""
+    return tmp_path_factory.mktemp("mypy")
+
+
 @pytest.mark.parametrize("checker", CHECKERS)
-def test_users_code_is_understood(checker, tmp_path):
+def test_users_code_is_understood(checker, cache):
     """Parameters, results, methods and coroutines are what they were before the decorator."""
-    assert errors(checker, RIGHT, tmp_path) == []
+    assert errors(checker, RIGHT, cache) == []
 
 
 @pytest.mark.parametrize("checker", CHECKERS)
-def test_mistakes_are_found(checker, tmp_path):
+def test_mistakes_are_found(checker, cache):
     """Wrong arguments to a decorated function, to ``retry``, and the bare decorator, each in its line."""
     marked = [n for n, line in enumerate(WRONG.read_text().splitlines(), 1) if "# wrong" in line]
-    assert errors(checker, WRONG, tmp_path) == marked
+    assert errors(checker, WRONG, cache) == marked

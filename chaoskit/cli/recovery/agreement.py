@@ -112,7 +112,7 @@ def _broken(text: str, error: Exception) -> UsageError:
     last = traceback.extract_tb(error.__traceback__)[-1]
     return UsageError(
         f"{text!r} raised {type(error).__name__}: {error} ({last.filename}, line {last.lineno});"
-        " expected a Consistency. Mend it, and try again."
+        " expected a Consistency. Fix it and try again."
     )
 
 

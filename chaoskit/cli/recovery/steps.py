@@ -115,7 +115,7 @@ def clear(
         def run(dry: bool) -> int:
             return steps.clear(scope=scope, status=list(status) or None, older_than=age, dry_run=dry)
 
-        # A script that meets a question would wait for ever, or answer it by accident.
+        # A script that meets a question would wait forever, or answer it by accident.
         if not (dry_run or yes):
             count = run(True)
             if not sys.stdin.isatty():

@@ -125,7 +125,7 @@ class _Liar(type):
 
 
 class Lying(Exception, metaclass=_Liar):
-    """A class whose metaclass denies its instances; ``except`` catches them all the same."""
+    """A class whose metaclass denies its instances; ``except`` catches them anyway."""
 
 
 class LyingChild(Lying):

@@ -338,7 +338,7 @@ THREADED: tuple[Row, ...] = (
     ),
     Row(
         "B7",
-        "A hung probe cannot hold half-open for ever.",
+        "A hung probe cannot hold half-open forever.",
         hung_probe,
         often(st.integers(1, 3), st.sampled_from([0.5, 20.0, 3600.0])),
     ),

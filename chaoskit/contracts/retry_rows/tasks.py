@@ -141,7 +141,7 @@ def cut(adapter: RetryAdapter, example: tuple[float, float, float]) -> None:
 
 
 def told_apart(adapter: RetryAdapter, which: int) -> None:
-    """R16: a synchronous function given to the async interface is refused, or retried all the same."""
+    """R16: a synchronous function given to the async interface is refused, or retried anyway."""
     calls = itertools.count(1)
 
     def work() -> str:

@@ -156,7 +156,7 @@ def carried_across(adapter: StoreAdapter, example: bool) -> None:
         store.save("before", "good")
 
         def use(write: int) -> None:
-            # A store that waits for a thread or a lock of the parent would wait for ever.
+            # A store that waits for a thread or a lock of the parent would wait forever.
             signal.alarm(HUNG)
             try:
                 store.save("child", "good")

@@ -54,4 +54,4 @@ def _engine() -> lzma.LZMADecompressor:
 
 def packed(data: bytes) -> bytes:
     """The content in one stream."""
-    return lzma.compress(data, preset=0)  # A higher one needs 94 MB to begin with.
+    return lzma.compress(data, preset=0)  # A higher preset needs at least 94 MB.

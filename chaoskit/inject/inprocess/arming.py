@@ -55,7 +55,7 @@ def armed(run: WatchedRun) -> Iterator[None]:
     if runs.current() is not None:
         raise UsageError(
             "faults were armed in this process while others are; expected one block at a time. "
-            "Give all rules to one chaos.inject, and do not call it inside of a workload of this backend."
+            "Give all rules to one chaos.inject, and do not call it inside a workload of this backend."
         )
     witness.install()
     with ExitStack() as at_end:

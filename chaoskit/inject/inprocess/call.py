@@ -49,7 +49,7 @@ class PythonCall:
     silence: Callable[[], Any] | None = None
     """Begins a connection that is never answered, for a socket that does not wait."""
     timeout: float | None = None
-    """Seconds that a connection waits for an answer; None for ever."""
+    """Seconds that a connection waits for an answer; None forever."""
     lasts: bool = False
     """True if it only waits, while other threads continue."""
 

@@ -68,7 +68,7 @@ def _name(code: CodeType, module: str) -> str:
 
 
 def user_frame() -> FrameType | None:
-    """The innermost frame outside of this package."""
+    """The innermost frame outside this package."""
     frame: FrameType | None = sys._getframe(1)
     here = os.path.dirname(__file__)
     while frame is not None and frame.f_code.co_filename.startswith(here):

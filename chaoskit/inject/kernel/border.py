@@ -202,7 +202,7 @@ class Domain(Protocol[C]):
     def outstanding(self) -> Collection[int]:
         """Sockets of ours, by inode, whose other end owes the workload an event.
 
-        If that end is outside of the workload, no time may be skipped before.
+        If that end is outside the workload, no time may be skipped before.
         """
 
     @property

@@ -49,7 +49,7 @@ class Log:
         """``words`` learns the number of operations, which places what is noted between them."""
         self._words = words
         self.operations: list[Operation] = []
-        # By kind and target, lest a loop fill the report with one sentence.
+        # By kind and target, so that a loop does not fill the report with one sentence.
         self.caveats: dict[tuple[str, str], Caveat] = {}
         self.recording = recording
         self._ordinals = OrdinalCounter()

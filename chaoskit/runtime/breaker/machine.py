@@ -88,7 +88,7 @@ class Permit:
 
 
 PASS = Permit()
-"""A permit outside of all eras: the call goes through and its outcome is not counted."""
+"""A permit outside all eras: the call goes through and its outcome is not counted."""
 
 
 class Machine:
@@ -305,7 +305,7 @@ class Machine:
         self._fresh()
 
     def _enter(self, state: BreakerState, reason: BreakerReason, now: float, open_for: float | None) -> None:
-        # Reported later and outside of the lock: listeners run user code, which may call through this
+        # Reported later and outside the lock: listeners run user code, which may call through this
         # breaker.
         self.edges.append(Edge(self.state, state, reason, self.era + 1, now, open_for))
         self.era += 1

@@ -67,7 +67,7 @@ class Live(Generic[T]):
     def on_change(self, listener: Callable[[T, Drift], object]) -> None:
         """Call ``listener`` with the new record and its changes, after each reload that changed something.
 
-        Its exceptions are logged; the new record is in force all the same.
+        Its exceptions are logged; the new record is in force anyway.
         """
         synchronous("listener", listener, optional=False)
         self._listeners.append(listener)
@@ -85,7 +85,7 @@ class Live(Generic[T]):
             new = self._read()
             drift = _compare(self.loaded, new)
             self.loaded = new
-        # Outside of the lock: a listener may read the value, or reload again.
+        # Outside the lock: a listener may read the value, or reload again.
         if drift:
             # A copy: a listener may add another.
             for listener in tuple(self._listeners):

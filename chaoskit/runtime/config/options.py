@@ -41,7 +41,7 @@ class OptionInfo:
         return " and ".join(parts)
 
     def refuses(self, value: object) -> bool:
-        """Return True if the bounds exclude ``value``. NaN is outside of all bounds."""
+        """Return True if the bounds exclude ``value``. NaN is outside all bounds."""
         if self.choices and value not in self.choices:
             return True
         # True is an int, but no option uses it as a number.

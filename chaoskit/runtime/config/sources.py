@@ -201,7 +201,7 @@ def _measure_yaml(node: Any, sizes: dict[int, int]) -> int:
     if known == 0:
         raise SyntaxProblem("an alias stands for a value that it is itself part of", _line(node))
     if known is None:
-        sizes[id(node)] = 0  # being counted: to come here again is to go round in a circle
+        sizes[id(node)] = 0  # being counted: reaching it again means there is a cycle
         inner: list[Any] = []
         if node.id == "sequence":
             inner = node.value

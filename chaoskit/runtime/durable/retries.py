@@ -1,7 +1,7 @@
 """The retry context of a run, kept in a store: attempts of all processes count together.
 
 A policy forgets everything when its process ends. A run that a queue, an operator or a reboot starts again
-would then have all of its attempts again, and a run that kills its worker would be repeated for ever.
+would then have all of its attempts again, and a run that kills its worker would be repeated forever.
 """
 
 from __future__ import annotations

@@ -257,7 +257,7 @@ class AlsoOSError(ResilienceError, OSError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # ``args`` cannot carry these: OSError would take two arguments for errno and message. It keeps both
-        # outside of ``__dict__``.
+        # outside ``__dict__``.
         rebuild, arguments, state = super().__reduce__()
         return (rebuild, arguments, {**state, "errno": self.errno, "filename": picklable(self.filename)})
 

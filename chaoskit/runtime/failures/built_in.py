@@ -32,7 +32,7 @@ _NETWORK_FIRST = (
         name="tls.certificate",
         verdict=t.SecurityError,
         types=("ssl.SSLCertVerificationError",),
-        why="the other side is not who it should be",
+        why="the other side could not prove its identity",
     ),
     Rule(
         name="tls.certificate.text",
@@ -104,7 +104,7 @@ _COPIES = (
         verdict=t.PermissionRefused,
         types=("shutil.Error",),
         message=r"permission denied|operation not permitted",
-        why="one of the files is closed to this user",
+        why="this user may not access one of the files",
     ),
     Rule(
         name="copy.same-file",
@@ -122,7 +122,7 @@ _COPIES = (
         name="copy.archive",
         verdict=t.CorruptArchive,
         types=("shutil.ReadError",),
-        why="no archive that can be read",
+        why="not a readable archive",
     ),
 )
 
@@ -191,13 +191,13 @@ _DATA = (
         verdict=t.PermanentError,
         types=(EOFError,),
         message=r"when reading a line",
-        why="input() at the end of its input: it stays ended",
+        why="input() reached the end of its input, which stays ended",
     ),
     Rule(
         name="data.pickle",
         verdict=t.DataIntegrityError,
         types=("pickle.UnpicklingError", "_pickle.UnpicklingError"),
-        why="no pickle, or a damaged one",
+        why="not a pickle, or a damaged one",
     ),
     Rule(
         name="data.pickle-truncated",
@@ -222,7 +222,7 @@ _DATA = (
         name="data.struct",
         verdict=t.MalformedData,
         types=("struct.error",),
-        why="the bytes are not of the size or kind that the format says",
+        why="the bytes do not have the size or type that the format demands",
     ),
     Rule(name="data.csv", verdict=t.MalformedData, types=("_csv.Error",), why="the text is not CSV"),
     Rule(
@@ -263,13 +263,13 @@ _GENERAL = (
         verdict=t.ResourceError,
         types=(RuntimeError,),
         message=r"can't start new thread|can't allocate lock",
-        why="the process or the machine has no thread left",
+        why="the process or the machine cannot start another thread",
     ),
     Rule(
         name="process.timeout",
         verdict=t.Overloaded,
         types=("subprocess.TimeoutExpired",),
-        why="the process took longer than it may",
+        why="the process exceeded its time limit",
     ),
     Rule(
         name="connection.refused",
@@ -288,25 +288,25 @@ _GENERAL = (
         name="permission.type",
         verdict=t.PermissionRefused,
         types=(PermissionError,),
-        why="the user may not do it",
+        why="the user lacks permission",
     ),
     Rule(
         name="not-found.type",
         verdict=t.FileMissing,
         types=(FileNotFoundError, NotADirectoryError),
-        why="the path is not there",
+        why="the path does not exist",
     ),
     Rule(
         name="busy.type",
         verdict=t.TransientError,
         types=(BlockingIOError, InterruptedError),
-        why="not ready for now, or a signal came",
+        why="not ready yet, or a signal arrived",
     ),
     Rule(
         name="kind-of-file.type",
         verdict=t.FilesystemError,
         types=(FileExistsError, IsADirectoryError),
-        why="what stands at this path is of another kind than the call needs",
+        why="the path is of another kind than the call needs",
     ),
     Rule(name="import", verdict=t.ConfigurationError, types=(ImportError,), why="a package is missing"),
     Rule(
@@ -314,7 +314,7 @@ _GENERAL = (
         name="usage",
         verdict=t.PermanentError,
         types=(UsageError,),
-        why="chaoskit is used in a way that cannot be right",
+        why="chaoskit is used wrongly",
     ),
     # After the classes for data: JSONDecodeError and UnicodeDecodeError are ValueErrors as well.
     Rule(name="value", verdict=t.ValidationError, types=(ValueError,), why="this value is wrong"),

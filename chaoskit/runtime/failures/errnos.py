@@ -25,7 +25,7 @@ _OF_FILES = (
         name="permission",
         verdict=t.PermissionRefused,
         errnos=("EACCES", "EPERM", "ERFKILL"),
-        why="the user may not do it: mode, owner, capability, port below 1024, firewall",
+        why="the user lacks permission: mode, owner, capability, port below 1024, firewall",
     ),
     Rule(name="read-only", verdict=t.ReadOnlyFilesystem, errnos=("EROFS",), why="mounted read-only"),
     Rule(
@@ -44,7 +44,7 @@ _OF_FILES = (
         name="not-found",
         verdict=t.FileMissing,
         errnos=("ENOENT", "ENOTDIR"),
-        why="the path, or a directory on the way to it, is not there",
+        why="the path, or a directory on the way to it, does not exist",
     ),
     Rule(
         name="memory.errno",
@@ -62,7 +62,7 @@ _OF_FILES = (
         name="name-too-long",
         verdict=t.ValidationError,
         errnos=("ENAMETOOLONG",),
-        why="this name is longer than the file system takes",
+        why="this name is longer than the file system allows",
     ),
     Rule(
         name="other-device",
@@ -74,13 +74,13 @@ _OF_FILES = (
         name="kind-of-file",
         verdict=t.FilesystemError,
         errnos=("EISDIR", "EEXIST", "ENOTEMPTY", "ELOOP", "EMLINK"),
-        why="what stands at this path is of another kind than the call needs",
+        why="the path is of another kind than the call needs",
     ),
     Rule(
         name="key.errno",
         verdict=t.RecoverableError,
         errnos=("EKEYEXPIRED", "EKEYREVOKED", "ENOKEY"),
-        why="the ticket of a share or encrypted directory is missing or over: get a new one",
+        why="the key of a share or encrypted directory is missing or has expired: get a new one",
     ),
     Rule(
         name="key-rejected",
@@ -95,7 +95,7 @@ _OF_FILES = (
             *("EIO", "EREMOTEIO", "ENODEV", "ENXIO", "ENOMEDIUM", "EMEDIUMTYPE", "ENODATA"),
             *("ENOTBLK", "EMULTIHOP", "EREMOTE", "EISNAM", "ENOTNAM", "ENAVAIL", "EHWPOISON"),
         ),
-        why="the device, or what is behind it, fails or is gone",
+        why="the device, or something behind it, fails or is gone",
     ),
     Rule(
         name="lost-mount",
@@ -163,7 +163,7 @@ _OF_SOCKETS = (
         name="network.too-long",
         verdict=t.ValidationError,
         errnos=("EMSGSIZE",),
-        why="this datagram is larger than the path takes",
+        why="this datagram is larger than the path allows",
     ),
     Rule(
         name="network.limit",
@@ -187,7 +187,7 @@ _OF_BOTH = (
             *("EAGAIN", "EINTR", "EBUSY", "ETXTBSY", "EDEADLK", "EDEADLOCK", "ENOLCK"),
             *("ERESTART", "EXFULL", "EBADE", "EWOULDBLOCK"),
         ),
-        why="it is in use for now, a signal came, or there are no locks left",
+        why="it is in use at the moment, a signal arrived, or there are no locks left",
     ),
     Rule(
         name="owner-died",
@@ -217,7 +217,7 @@ _OF_BOTH = (
             *("EINVAL", "EBADF", "EBADFD", "EFAULT", "ENOTTY", "ESPIPE", "E2BIG", "EDOM", "ERANGE"),
             *("EOVERFLOW", "ESRCH", "ECHILD", "EIDRM", "ENOMSG", "ENOTRECOVERABLE"),
         ),
-        why="the program asks for what cannot be",
+        why="the program asks for something impossible",
     ),
     Rule(
         # Streams and other history: no call of today's Linux fails with these.
@@ -228,7 +228,7 @@ _OF_BOTH = (
             *("EL2NSYNC", "EL3HLT", "EL3RST", "ELNRNG", "ENOANO", "ENOCSI", "ENOSTR", "ENOTUNIQ"),
             *("EREMCHG", "ESRMNT", "EUNATCH"),
         ),
-        why="no call of today's Linux fails so",
+        why="no call of today's Linux fails with this",
     ),
 )
 

@@ -45,19 +45,19 @@ _EXIT_CODES = (
         name="exit.killed",
         verdict=t.OutOfMemory,
         exit_codes=_killed_by("KILL"),
-        why="SIGKILL that nothing asked for is in practice the kernel out of memory",
+        why="an unrequested SIGKILL is in practice the kernel's, for lack of memory",
     ),
     Rule(
         name="exit.timeout",
         verdict=t.Overloaded,
         exit_codes=(124, *_killed_by("ALRM")),
-        why="timeout(1) cut it, or its own alarm",
+        why="timeout(1), or its own alarm, ended it",
     ),
     Rule(
         name="exit.interrupted",
         verdict=t.PermanentError,
         exit_codes=_killed_by("INT", "QUIT"),
-        why="a person pressed Ctrl-C and does not want it repeated",
+        why="the user pressed Ctrl-C and does not want it repeated",
     ),
     Rule(
         name="exit.terminated",
@@ -75,13 +75,13 @@ _EXIT_CODES = (
         name="exit.file-too-large",
         verdict=t.DiskFull,
         exit_codes=_killed_by("XFSZ"),
-        why="the limit for the size of a file",
+        why="it exceeded the limit for file sizes",
     ),
     Rule(
         name="exit.cpu-limit",
         verdict=t.ResourceError,
         exit_codes=_killed_by("XCPU"),
-        why="the limit for processor time",
+        why="it exceeded the limit for processor time",
     ),
     Rule(
         name="exit.crashed",
@@ -94,7 +94,7 @@ _EXIT_CODES = (
         name="exit.usage",
         verdict=t.ConfigurationError,
         exit_codes=(1, 2, 64, 78, 125, 126, 127),
-        why="used wrongly, not executable, or not there; 125 is a launcher's, such as docker or env",
+        why="used wrongly, not executable, or missing; 125 comes from launchers such as docker or env",
     ),
     Rule(
         name="exit.data", verdict=t.ValidationError, exit_codes=(65, 66), why="sysexits: its input is wrong"
@@ -103,19 +103,19 @@ _EXIT_CODES = (
         name="exit.unavailable",
         verdict=t.Unreachable,
         exit_codes=(68, 69),
-        why="sysexits: a host or service is away",
+        why="sysexits: a host or service is unavailable",
     ),
     Rule(
         name="exit.system",
         verdict=t.PermanentError,
         exit_codes=(70, 71, 72),
-        why="sysexits: the system or itself",
+        why="sysexits: an error of the system or of the program itself",
     ),
     Rule(
         name="exit.io",
         verdict=t.FilesystemError,
         exit_codes=(73, 74),
-        why="sysexits: cannot create, or input and output",
+        why="sysexits: cannot create a file, or an error of input and output",
     ),
     Rule(name="exit.try-again", verdict=t.TransientError, exit_codes=(75,), why="sysexits: temporary"),
     Rule(

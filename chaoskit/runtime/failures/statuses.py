@@ -38,7 +38,7 @@ STATUSES: tuple[Rule, ...] = (
         name="http.overloaded",
         verdict=t.Overloaded,
         statuses=(408, 425, 503, 504, 529, 598, 599),
-        why="not in time, or busy; 529, 598 and 599 are proxies' own",
+        why="not in time, or busy; 529, 598 and 599 come from proxies",
     ),
     Rule(
         name="http.unauthorized",
@@ -80,7 +80,7 @@ STATUSES: tuple[Rule, ...] = (
         name="http.unsupported",
         verdict=t.PermanentError,
         statuses=(501, 506, 508, 510),
-        why="the server cannot do it, or is set up in a circle",
+        why="the server cannot do it, or its configuration is a loop",
     ),
     Rule(
         name="http.invalid",
@@ -92,7 +92,7 @@ STATUSES: tuple[Rule, ...] = (
         name="http.redirect",
         verdict=t.PermanentError,
         statuses=(range(300, 400),),
-        why="the client would not follow it, or went in a circle",
+        why="the client would not follow the redirect, or went in a circle",
     ),
     Rule(
         name="http.client-error",
@@ -104,6 +104,6 @@ STATUSES: tuple[Rule, ...] = (
         name="http.server-error",
         verdict=t.TransientError,
         statuses=(range(500, 600),),
-        why="RFC 9110, 15.6: the server failed with a request that looks right",
+        why="RFC 9110, 15.6: the server failed on a request that looks right",
     ),
 )

@@ -52,7 +52,7 @@ class StoreBusy(TransientError):
 
 
 class OutcomeUnknown(RecoverableError):
-    """The write failed at a point where it may have taken effect all the same.
+    """The write failed at a point where it may nevertheless have taken effect.
 
     ``operation_id`` is the id under which the store can tell if it did, or None if the store cannot: then
     look at the data, or write again.
@@ -75,7 +75,7 @@ class StoreTooNew(ConfigurationError):
 
 
 class StoreGone(PermanentError):
-    """The file was removed or replaced while the store was open."""
+    """The file was removed or replaced while the store, or the log, was open."""
 
     default_hint = "Open the store again; restore its file first if it is missed."
 

@@ -243,7 +243,7 @@ class ResultRejected(PermanentError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         rebuild, arguments, state = super().__reduce__()
-        # A result may be a socket or a frame; the error has to pass through a process pool all the same.
+        # A result may be a socket or a frame; the error must still pass through a process pool.
         return (rebuild, arguments, {**state, "value": picklable(self.value)})
 
 

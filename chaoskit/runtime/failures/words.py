@@ -35,7 +35,7 @@ _FIRST = (
         r"|certificate (of '[^']*' )?is not trusted|x509: certificate|pkix path"
         r"|host key verification failed"
         r"|remote host identification has changed|\bbad signature from\b|curl: \((51|60|90|91)\)",
-        why="the other side is not who it should be",
+        why="the other side could not prove its identity",
     ),
     Rule(
         name="stderr.tls-set-up",
@@ -148,7 +148,7 @@ _STATE = (
         name="stderr.scheduler.time",
         verdict=t.Overloaded,
         stderr=r"DUE TO TIME LIMIT|walltime \d+ exceeded|TERM_RUNLIMIT|hard limit h_(rt|cpu) exceeded",
-        why="the job took longer than it may",
+        why="the job exceeded its time limit",
     ),
     Rule(
         name="stderr.scheduler.moved",
@@ -197,14 +197,14 @@ _STATE = (
         verdict=t.RecoverableError,
         stderr=r"in a read-only transaction|\[rejected\].*\((fetch first|non-fast-forward|stale info)\)"
         r"|invalid cross-device link",
-        why="another place or another state would take it: the primary, or what has been fetched first",
+        why="another server or another state would accept it: the primary, or a version fetched first",
     ),
     Rule(
         name="stderr.refused-item",
         verdict=t.ValidationError,
         stderr=r"violates (unique|foreign key|check|not-null) constraint|(?m:^error 1062)\b"
         r"|file name too long",
-        why="this row, name or value cannot be taken",
+        why="this row, name or value is not accepted",
     ),
     Rule(
         name="stderr.set-up",
@@ -295,7 +295,7 @@ _WAY = (
         r"[ -]time-?out\b"
         r"|\btime-?out( was reached| waiting for| in data|, server)|client\.timeout exceeded|curl: \(28\)"
         r"|deadline exceeded",
-        why="it says that the time was up",
+        why="it says that the time ran out",
     ),
     Rule(
         name="stderr.crashed",
@@ -314,7 +314,7 @@ _WAY = (
         name="stderr.redirects",
         verdict=t.PermanentError,
         stderr=r"curl: \(47\)",
-        why="the answers lead in a circle",
+        why="the redirects go in a circle",
     ),
 )
 

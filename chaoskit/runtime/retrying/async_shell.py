@@ -292,7 +292,7 @@ class _Resumed:
                 assert sent is None  # what an event loop sends
                 # Nothing can be thrown at a finished step, so the interpreter can take over.
                 return (yield from steps)
-            # Outside of the except clause: inside it, the next error of the coroutine would get this error as
+            # Outside the except clause: inside it, the next error of the coroutine would get this error as
             # its context even if the coroutine has handled it. The answer to a thrown error is a step like
             # any other, and may itself be answered with an error.
             try:

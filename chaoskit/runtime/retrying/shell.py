@@ -54,7 +54,7 @@ def _bare(parts: Retried, nested: Function) -> Function:
             if type(value) not in RESULTS:
                 refuse_workless(rules, fn, value)
             return value
-        # Outside of the except clause: errors of the next attempts must not have this one as their context.
+        # Outside the except clause: errors of the next attempts must not have this one as their context.
         try:
             return go_on(rules, fn, args, kwargs, error, None)
         finally:

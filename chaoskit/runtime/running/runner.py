@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from chaoskit.core.errors import UsageError
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called, finished, synchronous
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.context import carry
@@ -47,7 +48,7 @@ class JobRunner(Lasting):
         stop: threading.Event | None = None,
     ) -> None:
         self.board = JobBoard(options, clock=clock, listeners=listeners, classifier=classifier)
-        self._outer = stop
+        self._outer = kinds.event("stop", stop)
         self._stop = Stop()
         self._forget: Callable[[], None] | None = None
         self._work: dict[str, Callable[[Ticket], object]] = {}
@@ -61,7 +62,7 @@ class JobRunner(Lasting):
         """Queue ``fn`` under the name ``job``, in the caller's context, and begin it when a slot is free.
 
         Raises:
-            UsageError: this is outside of the block, ``fn`` is async, or the name is known already.
+            UsageError: this is outside the block, ``fn`` is async, or the name is known already.
             ShuttingDown: the board has been withdrawn.
         """
         if self._sweeper is None:

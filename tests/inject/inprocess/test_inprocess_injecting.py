@@ -115,7 +115,7 @@ def test_an_error_is_raised_and_the_call_has_no_effect(tmp_path: Path) -> None:
     ],
 )
 def test_names_bound_before_are_struck(tmp_path: Path, schedule: str, call: Any) -> None:
-    """In modules, defaults, closures, classes, instances and tables, and inside of the standard library."""
+    """In modules, defaults, closures, classes, instances and tables, and inside the standard library."""
     (tmp_path / "a").write_text("abc")
     with injecting(schedule, path=tmp_path) as seen, pytest.raises(OSError) as caught:
         call(tmp_path)
@@ -319,7 +319,7 @@ def test_a_call_of_another_thread_is_told_as_a_rule_names_it(tmp_path: Path) -> 
         thread.join()
 
     (tmp_path / "a").touch()
-    text = r"of its kind there were t1:rename\(a -> b\)#1\."
+    text = r"the operations of that kind were t1:rename\(a -> b\)#1\."
     with pytest.raises(NotInjected, match=text), injecting("rename(a -> b)#1=EIO", path=tmp_path):
         work()
     (tmp_path / "b").rename(tmp_path / "a")

@@ -1,4 +1,4 @@
-"""What a workload writes outside of the scenario's directory and then moves or links in."""
+"""What a workload writes outside the scenario's directory and then moves or links in."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ OTHERS = others()
 
 @pytest.fixture
 def program(tmp_path: Path) -> str:
-    """A file outside of the watched directory."""
+    """A file outside the watched directory."""
     path = tmp_path / "program.py"
     path.write_text(PROGRAM)
     return str(path)

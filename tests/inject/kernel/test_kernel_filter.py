@@ -155,7 +155,7 @@ def test_a_case_stops_its_families_and_what_is_watched(machine: str, families: f
 def test_a_wait_matters_if_it_ends_by_its_time(
     machine: str, name: str, args: tuple[int, ...], answer: int
 ) -> None:
-    """A wait for ever, or for nothing, is the kernel's; pointers above 4 GiB are pointers, too."""
+    """A wait forever, or for nothing, is the kernel's; pointers above 4 GiB are pointers, too."""
     timed = (*WAITS, *READS, *OTHERS)
     (number,) = {spec.number(machine) for spec in timed if spec.name == name}
     assert number is not None

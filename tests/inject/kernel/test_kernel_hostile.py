@@ -392,7 +392,7 @@ def test_its_own_signals_reach_itself_alone(run: Run, harmed: str) -> None:
 
 
 def test_frames_that_lead_in_a_circle_end(run: Run, root: str, harmed: str) -> None:
-    """A workload that has destroyed its own interpreter is not followed for ever."""
+    """A workload that has destroyed its own interpreter is not followed forever."""
 
     def work() -> None:
         fd = os.open(f"{root}/a", os.O_WRONLY | os.O_CREAT)

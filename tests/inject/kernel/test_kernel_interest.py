@@ -257,7 +257,7 @@ def test_a_delay_ends_in_time_while_others_are_counted(
 
 
 def test_counting_ends_with_the_time_of_the_run(run: Any, root: str) -> None:
-    """A workload that makes counted calls for ever is stopped when its time is over."""
+    """A workload that makes counted calls forever is stopped when its time is over."""
 
     def work() -> None:
         fd = os.open(f"{root}/a", os.O_CREAT | os.O_WRONLY)

@@ -212,4 +212,4 @@ def test_a_run_inside_of_a_run_is_refused(run: Run) -> None:
     """Nested use is told in the workload, which may as well call the function itself."""
     ran = run(lambda: run(lambda: 1))
     assert isinstance(ran.error, UsageError)
-    assert "inside of a workload" in str(ran.error)
+    assert "inside a workload" in str(ran.error)

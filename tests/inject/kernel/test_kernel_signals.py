@@ -17,11 +17,11 @@ Run = Callable[..., Ran]
 CLOSES = 200
 
 
-def _closes_while_children_end() -> int:
+def _closes_while_children_end(closes: int = 40) -> int:
     """How many closes were interrupted; without us none is, though no handler asks for a restart."""
     signal.signal(signal.SIGCHLD, lambda *_: None)
     interrupted = 0
-    for _ in range(CLOSES):
+    for _ in range(closes):
         pair = os.pipe()
         child = os.fork()
         if child == 0:
@@ -42,7 +42,8 @@ def test_a_childs_end_does_not_interrupt_a_close(root: str, run: Run, record: bo
     One in a few hundred may still be interrupted on a busy machine, and is counted: without a process that
     does nothing but receive, it was one in twenty.
     """
-    ran = run(_closes_while_children_end, "" if record else "close(a)#1=EIO", record=record, timeout=60)
+    schedule = "" if record else "close(a)#1=EIO"
+    ran = run(lambda: _closes_while_children_end(CLOSES), schedule, record=record, timeout=60)
     # Other calls than closes may be interrupted, too, and a thread may die while its call waits.
     assert ran.value <= ran.stray_interrupts
     assert ran.value <= CLOSES // 50

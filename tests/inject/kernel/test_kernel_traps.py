@@ -332,7 +332,7 @@ def test_nobody_acts_on_the_death_of_another_in_a_kill(root: str, run: Run) -> N
             os.read(ready, 1)
         os.rmdir(f"{root}/d")
 
-    for _ in range(12):
+    for _ in range(tried(12)):
         os.mkdir(f"{root}/d")
         assert run(work, "rmdir(d)#1=kill").signal == signal.SIGKILL
         assert os.listdir(root) == ["d"]
@@ -385,7 +385,7 @@ def test_an_error_in_the_supervisor_ends_the_run(
 def test_no_program_of_ours_inherits_the_listener(
     root: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a copy of it in other hands, a workload whose supervisor is gone would wait for ever."""
+    """With a copy of it in other hands, a workload whose supervisor is gone would wait forever."""
     inherited: list[bool] = []
     serve = CallSupervisor.serve
 
@@ -432,7 +432,7 @@ def test_many_runs_leave_no_trace(root: str, run: Run) -> None:
     gc.collect()
     before = _condition()
     schedules = ("", "write(a)#1=kill", "close(zzz)#1=EIO", "end()#1=kill")
-    for number in range(tried(200)):
+    for number in range(tried(100)):
         run(lambda n=number: work(n), schedules[number % 4], record=number % 2 == 0)
     gc.collect()
     assert _condition() == before

@@ -255,7 +255,7 @@ def test_a_process_that_is_killed_while_it_waits_is_forgotten(timed: Timed) -> N
 
 
 def test_a_spin_ends(timed: Timed) -> None:
-    """A program that computes until another thread's sleep is over does not compute for ever."""
+    """A program that computes until another thread's sleep is over does not compute forever."""
 
     def work() -> bool:
         over = threading.Event()
@@ -438,7 +438,7 @@ def test_what_nothing_can_wake_is_hung_at_once(timed: Timed, hang: Callable[[], 
 
 
 def test_a_wait_of_a_century_is_one(timed: Timed) -> None:
-    """It ends, and the clocks show it; what is longer than they can show is for ever."""
+    """It ends, and the clocks show it; what is longer than they can show is forever."""
     assert 3e9 <= value(timed(lambda: passed(lambda: time.sleep(3e9))[1])) < 3e9 + 1
 
 

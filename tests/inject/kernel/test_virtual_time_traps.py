@@ -458,7 +458,7 @@ def test_a_timer_that_starts_a_thread_is_virtual(timed: Timed) -> None:
 
 @pytest.mark.parametrize("name", ["ppoll", "pselect"])
 def test_a_call_has_its_own_mask_of_signals(timed: Timed, name: str) -> None:
-    """A signal that is only blocked outside of it: its handler runs, and the call is interrupted."""
+    """A signal that is only blocked outside it: its handler runs, and the call is interrupted."""
 
     def work() -> tuple[int, list[int]]:
         libc, told = ctypes.CDLL(None, use_errno=True), []

@@ -103,7 +103,7 @@ def test_the_messages() -> None:
         BreakerOptions(growth=2.0)
     assert str(caught.value) == (
         "open_cap is None (NoneType); expected seconds, since growth is over 1. "
-        "Without a cap it would stay open for ever."
+        "Without a cap it would stay open forever."
     )
     with pytest.raises(UsageError) as caught:
         BreakerOptions(failures=None)

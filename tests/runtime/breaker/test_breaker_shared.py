@@ -150,7 +150,7 @@ def test_ones_own_record_is_no_news(pair: tuple[Process, Process], clock: Virtua
 def test_an_edge_taken_from_others_is_not_published_again(
     pair: tuple[Process, Process], store: Store
 ) -> None:
-    """Two processes do not echo each other's edges for ever."""
+    """Two processes do not echo each other's edges forever."""
     one, two = pair
     one.fail()
     for _ in range(3):

@@ -131,7 +131,7 @@ def test_all_works_on_uvloop(name: str) -> None:
 
 
 def test_the_loops_are_told_apart() -> None:
-    """Outside of every loop none runs; within asyncio's it does, and trio's does not."""
+    """Outside every loop none runs; within asyncio's it does, and trio's does not."""
     assert not loops.runs_asyncio()
     assert loops.trio() is None
 

@@ -240,7 +240,7 @@ def test_an_async_call_that_is_given_up_takes_no_alternative() -> None:
 
 
 def test_wrong_use_is_neither_left_out_nor_tried_again():
-    """A lambda around an async function would be skipped for ever, since our error is a ValueError, too."""
+    """A lambda around an async function would be skipped forever, since our error is a ValueError, too."""
 
     async def convert(run):
         return run

@@ -21,6 +21,7 @@ from chaoskit.runtime import (
     RecordCorrupt,
     StoreBusy,
     StoreForked,
+    StoreGone,
     read_log,
 )
 from chaoskit.runtime.clock import VirtualClock
@@ -299,6 +300,56 @@ def test_what_cannot_be_taken_back_is_an_unknown_outcome(path: Path, monkeypatch
         log.append(b"next")
         assert list(log) == [*RECORDS, b"next"]
     assert list(read_log(path)) == [*RECORDS, b"next"]
+
+
+def rotated(path: Path, way: str) -> None:
+    """What a rotation does to a log, or a careless hand."""
+    os.rename(path, path.with_name("log.1"))
+    if way == "replaced":
+        AppendLog(path).close()
+
+
+@pytest.mark.parametrize("way", ["removed", "replaced"])
+def test_nothing_is_acknowledged_into_a_log_that_was_rotated(path: Path, way: str) -> None:
+    """The record would be in a file that no reader of the path looks into."""
+    with AppendLog(path) as log:
+        (path.with_name("log.lock")).rename(path.with_name("log.1.lock"))
+        rotated(path, way)
+        with pytest.raises(StoreGone, match="is no longer the log that was opened") as caught:
+            log.append(b"lost")
+        assert "a rotation" in caught.value.hint
+    assert list(read_log(path.with_name("log.1"))) == RECORDS
+
+
+def test_a_log_that_is_rotated_while_a_record_is_appended(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Synced, and perhaps to no file any more: its outcome is unknown."""
+    with AppendLog(path) as log:
+        monkeypatch.setattr(append_log, "sync_data", lambda descriptor: rotated(path, "removed"))
+        with pytest.raises(OutcomeUnknown, match="was removed or replaced while a record was appended"):
+            log.append(b"lost")
+        monkeypatch.undo()
+        with pytest.raises(StoreGone):
+            log.append(b"lost too")
+
+
+def test_what_came_in_place_of_a_log_is_not_cut(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failed sync the log is opened again: another one under its name was cut to its length."""
+
+    def fails(descriptor: int) -> None:
+        os.rename(path, path.with_name("log.1"))
+        path.write_bytes(b"another file" * 100)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with AppendLog(path) as log:
+        monkeypatch.setattr(append_log, "sync_data", fails)
+        with pytest.raises(StoreGone):
+            log.append(b"lost")
+        monkeypatch.undo()
+        with pytest.raises(StoreGone):
+            log.append(b"lost too")
+    assert path.read_bytes() == b"another file" * 100
 
 
 # --- flags -------------------------------------------------------------------------------------------

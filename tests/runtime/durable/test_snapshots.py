@@ -95,6 +95,15 @@ def test_a_damaged_newest_one_is_an_error(tmp_path: Path) -> None:
         snapshots.load("latest-intact", default=None)
 
 
+def test_a_list_says_nothing_that_was_not_written(tmp_path: Path) -> None:
+    """It reads the beginning alone, which has a checksum to itself."""
+    snapshots = kept(tmp_path)
+    info = snapshots.save(1, stage="fit")
+    content = info.path.read_bytes()
+    info.path.write_bytes(content.replace(b'"fit"', b'"sit"'))
+    assert snapshots.list() == [SnapshotInfo(1, info.path, info.size)]
+
+
 def test_a_newer_one_is_left_alone(tmp_path: Path) -> None:
     """One of a later version is named, and is not taken for damage."""
     snapshots = kept(tmp_path)

@@ -35,6 +35,8 @@ from chaoskit.runtime import (
     UsageError,
     VirtualClock,
 )
+from chaoskit.runtime.durable.files.renaming import Unsupported
+from chaoskit.runtime.guarding.consistency import sources
 
 NOW = 1_000_000.0
 
@@ -117,7 +119,7 @@ PLANTS = {
     "a file is shorter": ("mismatched", "products", lambda s: s.file("a.img", "image")),
     "a file has other bytes": ("mismatched", "products", lambda s: s.file("a.img", "image x")),
     "a file that no row names": ("orphaned", "files", lambda s: s.file("x.img", "x")),
-    "an item that runs for ever": (
+    "an item that runs forever": (
         "stuck",
         "queue",
         lambda s: (
@@ -182,7 +184,7 @@ CHANGES = {
     "a file that no row names": lambda s: s.run(
         "products", "INSERT INTO products VALUES ('x', 'x.img', 1, NULL, 'new')"
     ),
-    "an item that runs for ever": lambda s: s.run(
+    "an item that runs forever": lambda s: s.run(
         "queue", "UPDATE queue SET updated=? WHERE id='r'", NOW - 602
     ),
     "a product that its item contradicts": lambda s: s.run(
@@ -259,6 +261,27 @@ def test_an_orphan_goes_into_quarantine(system: System) -> None:
         rules = system.rules()
         assert len(rules.repair(rules.check(), dry_run=False).repaired) == 1
     assert sorted(path.read_text() for path in (system.root / "quarantine").iterdir()) == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["x.img", "é" * 127])
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_no_orphan_replaces_another(
+    system: System, name: str, exclusive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third of one name and one time, as a restored backup has them, went over the second."""
+    if not exclusive:
+        monkeypatch.setattr(sources, "rename_to_free_name", unsupported)
+    for content in ("one", "two", "three"):
+        path = system.file(name, content)
+        os.utime(path, (NOW - 5000, NOW - 5000))
+        rules = system.rules()
+        assert len(rules.repair(rules.check(), dry_run=False).repaired) == 1
+    kept = sorted(path.read_text() for path in (system.root / "quarantine").iterdir())
+    assert kept == ["one", "three", "two"]
+
+
+def unsupported(source: Path, target: Path) -> None:
+    raise Unsupported
 
 
 def test_a_young_file_is_no_orphan(system: System) -> None:

@@ -74,6 +74,30 @@ def test_advice_does_not_stop_it():
     assert QualityGate("image", [NOISE, FLUX], mandatory=False).judge({}).passed
 
 
+@pytest.mark.parametrize("value", [3, None, "low", math.nan, 10**400])
+@pytest.mark.parametrize("mandatory", [True, False])
+def test_whatever_is_wrong_with_it_a_metric_stops_only_what_it_may(value, mandatory):
+    """Too large, missing, no number: result, event and report say the same about it."""
+    events = []
+    metric = QualityMetric("noise", maximum=2, mandatory=mandatory)
+    gate = QualityGate("image", [metric], listeners=[events.append])
+    result = gate.judge({} if value is None else {"noise": value})
+    assert result.passed is not mandatory
+    assert [one.mandatory for one in result.findings] == [mandatory]
+    assert [one.passed for one in events] == [not mandatory]
+    told = result.to_dict()
+    assert (told["passed"], told["findings"][0]["mandatory"]) == (not mandatory, mandatory)
+
+
+@pytest.mark.parametrize("holds", [lambda stages: False, lambda stages: stages["none"]])
+def test_an_advisory_check_stops_nothing(holds):
+    """Neither if the stages do not agree nor if they cannot be compared."""
+    check = CrossCheck("flux is kept", holds, mandatory=False)
+    result = QualityGate("image", [], across=[check]).judge({})
+    assert result.passed
+    assert [one.name for one in result.findings] == ["flux is kept"]
+
+
 def test_stages_are_held_against_each_other():
     """A check sees all stages, and one that cannot be made fails instead of passing."""
     kept = lambda s: s["image"]["flux"] > 0.9 * s["calibrate"]["flux"]  # noqa: E731

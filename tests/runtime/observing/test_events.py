@@ -179,7 +179,7 @@ def test_subscribing_while_being_told_is_safe() -> None:
 
 
 def test_an_event_knows_its_correlation_id() -> None:
-    """The id of the context in force is filled in; outside of one it is None."""
+    """The id of the context in force is filled in; outside one it is None."""
     assert Happened(at=1.0).correlation_id is None
     with context.operation("run", correlation_id="mine"):
         assert Happened(at=1.0).correlation_id == "mine"

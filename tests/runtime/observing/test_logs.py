@@ -58,7 +58,7 @@ def test_a_line_has_the_context(stream: io.StringIO) -> None:
 
 
 def test_without_a_context_a_line_is_plain(stream: io.StringIO) -> None:
-    """Outside of operations a line has the standard parts and nothing else."""
+    """Outside operations a line has the standard parts and nothing else."""
     log.warning("hello")
     assert set(lines(stream)[0]) == {"time", "level", "logger", "message"}
 

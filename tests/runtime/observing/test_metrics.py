@@ -223,7 +223,7 @@ def test_a_forked_child_can_count() -> None:
 
 
 def test_a_listener_may_use_the_metrics() -> None:
-    """Alerts are told outside of the lock, so that a listener can look at the rates from any thread."""
+    """Alerts are told outside the lock, so that a listener can look at the rates from any thread."""
     metrics, _, _ = watched(minimum=1)
     seen: list[Rate] = []
 

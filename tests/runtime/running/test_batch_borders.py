@@ -102,7 +102,7 @@ async def _and_look(batch: Any, seen: list[str]) -> None:
 
 
 class _Never(ThreadPoolExecutor):
-    """Begins the first call alone, at once; the others wait for ever."""
+    """Begins the first call alone, at once; the others wait forever."""
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()

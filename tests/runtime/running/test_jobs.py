@@ -305,7 +305,7 @@ def test_the_runner_tries_again() -> None:
 
 
 def test_a_hanging_attempt_is_replaced_and_its_late_answer_ignored(caplog: pytest.LogCaptureFixture) -> None:
-    """The first attempt hangs for ever, as it seems; the second one ends the job, and only that counts."""
+    """The first attempt hangs forever, as it seems; the second one ends the job, and only that counts."""
     clock, inside, release, late = VirtualClock(), threading.Event(), threading.Event(), threading.Event()
     results: list[int] = []
 
@@ -369,7 +369,7 @@ def test_a_job_without_a_thread_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_runner_that_is_not_started_says_so() -> None:
-    """Submitting outside of the block is wrong use, with the next step."""
+    """Submitting outside the block is wrong use, with the next step."""
     with pytest.raises(UsageError, match="Enter it first"):
         JobRunner().submit("a", print)
 

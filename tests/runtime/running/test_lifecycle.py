@@ -233,7 +233,7 @@ def test_the_deadline_forces_the_end(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_it_works_in_another_thread_without_signals_and_says_so() -> None:
-    """Outside of the main thread signals are refused with the way out; without signals it works."""
+    """Outside the main thread signals are refused with the way out; without signals it works."""
     errors: list[Exception] = []
 
     def elsewhere() -> None:

@@ -132,7 +132,7 @@ def test_stats_tell_size_and_age() -> None:
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), threading.TIMEOUT_MAX * 2])
 def test_limits_that_are_none_are_refused(timeout: float) -> None:
-    """There is no waiting for ever by accident, neither in a call nor in the options."""
+    """There is no waiting forever by accident, neither in a call nor in the options."""
     with pytest.raises(UsageError, match="timeout"):
         small().get(timeout)
     if timeout != threading.TIMEOUT_MAX * 2:

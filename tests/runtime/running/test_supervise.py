@@ -98,7 +98,7 @@ def test_restarting_has_a_limit(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_deaths_of_long_ago_do_not_count() -> None:
-    """The limit is for deaths within the period; a thread that dies once an hour goes on for ever."""
+    """The limit is for deaths within the period; a thread that dies once an hour goes on forever."""
     told, clock = Told(), VirtualClock()
     die = [threading.Event() for _ in range(6)]
 
@@ -307,7 +307,7 @@ def test_nobody_is_restarted_while_the_program_ends() -> None:
 
 
 def test_wrong_use_says_what_to_do() -> None:
-    """Spawning outside of the block, a name twice, and senseless limits are refused."""
+    """Spawning outside the block, a name twice, and senseless limits are refused."""
     supervisor = watching(Told())
     with pytest.raises(UsageError, match="Enter it first"):
         supervisor.spawn("a", lambda w: None)

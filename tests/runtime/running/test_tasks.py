@@ -34,7 +34,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def does_not_listen() -> tuple[Callable[[TaskWorker], Coroutine[Any, Any, None]], list[str]]:
-    """Work that waits for ever and cleans up when it is cancelled; and the list that tells so."""
+    """Work that waits forever and cleans up when it is cancelled; and the list that tells so."""
     seen: list[str] = []
 
     async def deaf(worker: TaskWorker) -> None:
@@ -325,7 +325,7 @@ def test_what_a_listener_or_the_handler_raises_ends_no_supervision() -> None:
 
 
 def test_wrong_use_says_what_to_do() -> None:
-    """Outside of the block, a second block, a name in use, and what nothing would await are refused."""
+    """Outside the block, a second block, a name in use, and what nothing would await are refused."""
 
     async def work(worker: TaskWorker) -> None:
         await worker.stop.wait_async()

@@ -25,7 +25,7 @@ def main() -> int:
     if options.user:
         caging.become_user()
     stage = Stage(place)
-    given = [(0, parse(options.program))] if options.program else None
+    given = [(0, parse(text)) for text in options.program]
     programs = given or (
         (seed, Draw(seed).program()) for seed in range(options.first, options.first + options.count)
     )
@@ -64,7 +64,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--count", type=int, default=100, help="how many programs")
     parser.add_argument("--most", type=int, default=20, help="after how many that differ to end")
-    parser.add_argument("--program", help="one program, as it was printed")
+    parser.add_argument("--program", action="append", default=[], help="one, as it was printed; repeatable")
     parser.add_argument(
         "--no-reduce", dest="reduce", action="store_false", help="leave programs as long as they are"
     )

@@ -24,7 +24,7 @@ from wild.playing import Notes, hash_of, play, wait
 from wild.programs import Program, Step
 
 _SECONDS, _PATIENCE = 4.0, 30.0
-"""What a program may take alone, and watched. One that waits for ever says nothing."""
+"""What a program may take alone, and watched. One that waits forever says nothing."""
 _RECENT = 1_000_000_000
 """Times after this second are those of the play, which nothing can foretell."""
 _LEADING = "where/links/lead/up/from"

@@ -88,7 +88,7 @@ class Dial:
     def reaches(self, duration: int) -> bool:
         """True if the clocks can show the time ``duration`` from now.
 
-        A wait for longer, as for Python's ``threading.TIMEOUT_MAX`` of 292 years, means for ever.
+        A wait for longer, as for Python's ``threading.TIMEOUT_MAX`` of 292 years, means forever.
         """
         return max(map(self.now, _clocks())) + duration + abs(duration * self._drift) // 1_000_000 <= _LAST
 

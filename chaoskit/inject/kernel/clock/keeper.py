@@ -21,7 +21,7 @@ from chaoskit.inject.kernel.workload.tree import Process, Tree
 
 _PATIENCE = SECOND // 20
 """Nanoseconds of processor time after which waits begin to pass in real time too. Otherwise a program that
-spins until another thread's time-out would spin for ever."""
+spins until another thread's time-out would spin forever."""
 _QUIET = 0.001
 """Seconds between two looks at threads that sleep in the kernel, which must agree."""
 _BUSY, _SHORT, _ALONE = 0.01, 0.004, 0.1

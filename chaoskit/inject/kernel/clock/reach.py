@@ -57,7 +57,7 @@ class Reach:
     ``duplicates`` are descriptors of this process that stand for some of theirs, ``relayed`` sockets of it
     that pass on what comes from others, or None for nothing any more. With ``timed_sockets`` a
     wait at a socket may end by a time-out of that. ``known_outside`` is true if the workload has had to do
-    with something outside of it, which then may come by itself, too.
+    with something outside it, which then may come by itself, too.
     """
 
     def __init__(

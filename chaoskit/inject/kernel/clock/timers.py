@@ -184,7 +184,7 @@ class Timers:
             raise Refused("no timer")
 
         def go_off() -> bool:
-            # Only while the process has it: a duplicate of ours would keep it alive for ever.
+            # Only while the process has it: a duplicate of ours would keep it alive forever.
             mine = abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), process.pidfd, fd, 0)
             if mine < 0 or _clock_of(process, fd) != clock:
                 return False

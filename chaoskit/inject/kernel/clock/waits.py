@@ -199,9 +199,9 @@ def _relative(wait: Wait, args: tuple[int, ...]) -> None:
     spec = wait.spec
     if spec.milliseconds:
         wait.length = abi.signed(args[spec.time]) * _MILLISECOND
-        # Other negative numbers mean for ever as well.
+        # Other negative numbers mean forever as well.
         if wait.length < 0:
-            raise Refused("for ever")
+            raise Refused("forever")
     else:
         wait.length = time_at(wait.task.process, args[spec.time], spec.micros)
     if spec.mask is not None and args[spec.mask]:

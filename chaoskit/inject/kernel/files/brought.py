@@ -1,4 +1,4 @@
-"""The content of what is moved or linked in from outside of the scenario's directory."""
+"""The content of what is moved or linked in from outside the scenario's directory."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ class FileDecoder:
         """A call whose target is the name in argument ``path``."""
         spec = call.spec
         assert spec.path is not None
-        if spec.flags is not None and call.family not in ("open", "setxattr"):  # Their flags are others.
+        if spec.flags is not None and call.family not in ("open", "setxattr"):  # Those have no AT_ flags.
             if call.flags & abi.AT_SYMLINK_NOFOLLOW:
                 call.follow = False
             if call.family == "link" and call.flags & (abi.AT_SYMLINK_FOLLOW | abi.AT_EMPTY_PATH):

@@ -37,7 +37,7 @@ def data(fd: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         found = _next_data(fd, offset)
         if found is None or found >= end:
             return
-        # On a grid: where a hole begins is for the file system to choose.
+        # On a grid: the file system chooses where a hole begins.
         offset = max(start, found - found % CHUNK)
         wanted = min(end, offset - offset % CHUNK + CHUNK) - offset
         piece = os.pread(fd, wanted, offset)

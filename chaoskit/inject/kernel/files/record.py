@@ -181,7 +181,7 @@ def _open(call: FileCall, stopped: Stopped) -> int:
 
 def _before(call: FileCall) -> Facts:
     if call.fd is None and call.path is None:
-        return {}  # It is about everything: sync(2).
+        return {}  # sync(2) has no target: it syncs everything.
     facts: Facts = {"fd": call.fd, "flags": call.flags, "mode": call.mode, "length": _length(call)}
     with suppress(*UNFAITHFUL):
         if call.fd is not None:

@@ -94,7 +94,7 @@ class Answering:
     def _delay(self, data: bytes, seconds: float) -> None:
         self._held.append(data)
         if len(self._held) == 1:
-            # Stop reading meanwhile, lest later data overtake it.
+            # Stop reading meanwhile, so that later data does not overtake it.
             self._connection.server.read(False)
             self._connection.put_off = True
             self._happening.prove(f"the answer held for {seconds:g} s")

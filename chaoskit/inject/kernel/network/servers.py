@@ -24,7 +24,7 @@ FAMILIES = frozenset({"bind", "listen", "accept", "socket"})
 def socket_call(call: NetCall) -> NetCall | None:
     """Understand the creation of a TCP socket; the filter stops only Internet sockets."""
     if call.args[1] & 0xF != socket.SOCK_STREAM:
-        return None  # Most UDP sockets are a resolver's, in a number that it decides.
+        return None  # Most UDP sockets are a resolver's, which decides how many it opens.
     call.family = "socket"
     call.target = "inet" if call.args[0] == socket.AF_INET else "inet6"
     return call

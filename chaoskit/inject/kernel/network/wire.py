@@ -97,7 +97,7 @@ class Wire:
         """Watch the events that matter now."""
         if self.gone:
             return
-        # Never for a hang-up alone, which poll(2) would report for ever.
+        # Never for a hang-up alone, which poll(2) would report forever.
         wants = (select.POLLIN if self.reading and not self.ended else 0) | (
             select.POLLOUT if self._queue else 0
         )

@@ -120,7 +120,7 @@ def _install_filter(control: socket.socket, program: bytes) -> None:
         os._exit(72)
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, DESCRIPTOR.pack(listener))
     control.sendmsg([READY], [rights], abi.MSG_PROBE)
-    # With a copy in the workload, calls would wait for ever if the supervisor died.
+    # With a copy in the workload, calls would wait forever if the supervisor died.
     os.close(listener)
     control.close()
     os.write(bpf.CONTROL, b"")  # The first call that stops; calls are counted from its number on.

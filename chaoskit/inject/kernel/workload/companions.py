@@ -19,7 +19,7 @@ missing, since they run the user's code."""
 def check(allowed: Sequence[str]) -> None:
     """Refuse other threads, except harmless ones and those that match a glob in ``allowed``.
 
-    In the child a lock of another thread stays locked for ever. A glob is matched against the thread's name
+    In the child a lock of another thread stays locked forever. A glob is matched against the thread's name
     and against its plugin or package, where dashes and underscores are the same.
 
     Raises:
@@ -50,7 +50,7 @@ def _refusal(refused: Sequence[tuple[str, str]]) -> UsageError:
     example = refused[0][1] or refused[0][0]
     return UsageError(
         f"the test process has other threads ({names}); expected none, since a lock that one of them holds "
-        f"would stay locked in the forked workload{whose}. Stop them before run(), or start them inside of "
+        f"would stay locked in the forked workload{whose}. Stop them before run(), or start them inside "
         "the workload. A server that the workload talks to is declared instead, and runs in a process of its "
         'own that no crash takes along: chaos.peer("shop.example", start={"GET /": b"body"}). If they '
         f'hold no lock that the workload needs, name them: @scenario(threads=("{example}",)).'

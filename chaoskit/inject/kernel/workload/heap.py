@@ -62,8 +62,8 @@ def _in_threads(library: ctypes.PyDLL, number: int, growing: int) -> None:
     """Fill the other arenas, each by its own thread, all alive at once; see :func:`_use_up`.
 
     A fork lacks its parent's threads, and their arenas wait for new threads (malloc/arena.c,
-    ``get_free_list``). They are not threads of Python, lest the program's get other names, and
-    pthread_join(3) leaves nothing of them.
+    ``get_free_list``). They are not Python threads, which would change the names of the
+    program's own, and pthread_join(3) leaves no trace of them.
     """
     everyone = threading.Barrier(number + 1)
 

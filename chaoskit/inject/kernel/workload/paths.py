@@ -45,7 +45,7 @@ def resolve(path: str, follow: bool) -> str:
     A file that does not exist has the name under which a call would create it: a dangling link is followed to
     its target.
     """
-    # A link to itself must not be followed for ever.
+    # A link to itself must not be followed forever.
     for _ in range(_MOST_LINKS):
         found = _link_of(path, _PROBE) if follow else None
         if found is not None:

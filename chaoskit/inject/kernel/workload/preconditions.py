@@ -30,7 +30,7 @@ def check(plan: Plan) -> frozenset[int]:
         )
     if channel.inside():
         raise UsageError(
-            "run() was called inside of a workload; expected a call from the test itself. "
+            "run() was called inside a workload; expected a call from the test itself. "
             "Call the function directly: its operations are seen already."
         )
     if why := undumpable():
@@ -60,7 +60,7 @@ def undumpable() -> str:
         return ""
     return (
         "The test process has changed its user or its rights, so that the kernel lets root alone look into "
-        "its children. Start pytest as that user, drop the rights inside of the workload, or call "
+        "its children. Start pytest as that user, drop the rights inside the workload, or call "
         "prctl(PR_SET_DUMPABLE, 1) after the change."
     )
 
@@ -106,7 +106,7 @@ def _nothing_connected(plan: Plan) -> None:
             raise UsageError(
                 f"descriptor {fd} is connected to {name} in the test process while run() is called; expected "
                 "no connection to a peer: nothing on it would be seen or struck. Close it, and connect "
-                "inside of the workload."
+                "inside the workload."
             )
 
 

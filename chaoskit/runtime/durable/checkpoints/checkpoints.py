@@ -299,7 +299,7 @@ class Checkpoints(ClosedOnExit):
         return Claim(terms, found[0], self._renewal, self._submit) if found else None
 
     def _take(self, work: Any) -> list[ClaimedRecord]:
-        """Claim. If the answer is lost, find out what was claimed, which would be held for ever otherwise."""
+        """Claim. If the answer is lost, find out what was claimed, which would be held forever otherwise."""
         try:
             held: list[ClaimedRecord] = self._store.write(work)
             return held

@@ -35,7 +35,7 @@ PAGE = 1000
 
 
 class DeadLetters:
-    """The runs that failed for good. Resolved letters are kept for ``keep`` seconds, others for ever.
+    """The runs that failed for good. Resolved letters are kept for ``keep`` seconds, others forever.
 
     Letters are settled records: however many there are, they never slow down the work that is left. A redrive
     puts a message into the outbox, or revives the record that the letter is about, in the transaction that

@@ -26,7 +26,7 @@ from chaoskit.runtime.durable.files.refusals import named_refusals
 from chaoskit.runtime.durable.files.syncing import sync_data, sync_directory
 from chaoskit.runtime.durable.files.writing import write_file
 from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability, check_durability
-from chaoskit.runtime.failures.stored import OutcomeUnknown, StoreForked
+from chaoskit.runtime.failures.stored import OutcomeUnknown, StoreForked, StoreGone
 
 __all__ = ["AppendLog"]
 
@@ -41,8 +41,11 @@ class AppendLog(ClosedOnExit):
 
     ``torn`` is the number of bytes that opening cut from the end: an append that a crash interrupted.
 
+    At ``power-loss`` each append looks whether the path still names this log, so that nothing is acknowledged
+    into a file that was removed or rotated away. At the weaker levels a look would be half of the append.
+
     Raises:
-        StoreBusy: another object or process has the log open. ``read_log`` can read it all the same.
+        StoreBusy: another object or process has the log open. ``read_log`` can still read it.
         RecordCorrupt: the log is damaged before its last record. Nothing was cut.
         OSError: the log cannot be opened, created or synced.
     """
@@ -81,6 +84,7 @@ class AppendLog(ClosedOnExit):
             UsageError: the record is longer than ``max_record``, or the log is closed. Nothing was written.
             OutcomeUnknown: the log may or may not hold the record when it is opened next. This object goes
                 on without it.
+            StoreGone: the log was removed or replaced since it was opened. Nothing was appended.
             StoreForked: the log was opened before a fork.
             DiskFull, OSError: nothing was appended.
         """
@@ -89,15 +93,18 @@ class AppendLog(ClosedOnExit):
             expected = f"at most {self._max_record} bytes"
             hint = "Split it, or make a log with a larger max_record."
             raise wrong("the record's length", len(record), expected, hint)
-        # Before the lock: after a fork it may be held for ever.
+        # Before the lock: after a fork it may be held forever.
         self._check_usable()
         with self._lock, named_refusals("append to", self._path):
             if self._suspect:
                 self._start_over()
+            if self._sync and not self._there():
+                raise self._gone()
             frame = framed(record, self._end)
             self._write(frame)
             if self._sync:
                 self._sync_written()
+                self._look_again()
             self._last = LogRecord(self._end, self._end + len(frame), b"")
             self._end += len(frame)
             self._count += 1
@@ -139,7 +146,8 @@ class AppendLog(ClosedOnExit):
         """Find the end, cut a torn record, and make the rest durable."""
         self._descriptor = self._opened()
         read = reader(self._descriptor)
-        size = os.fstat(self._descriptor).st_size
+        self._identity = os.fstat(self._descriptor)
+        size = self._identity.st_size
         self._max_record = max_record_of(read, self._path)
         self._end, self._count = HEAD_SIZE, 0
         self._last = None
@@ -203,8 +211,36 @@ class AppendLog(ClosedOnExit):
             os.close(self._descriptor)
         self._descriptor = -1
         self._descriptor = self._opened()
+        if not os.path.samestat(os.fstat(self._descriptor), self._identity):
+            # It is not ours to cut: another log, or whatever came in place of this one.
+            raise self._gone()
         self._settle()
         self._suspect = False
+
+    def _there(self) -> bool:
+        """True if the path still names the file that is open."""
+        try:
+            return os.path.samestat(os.stat(self._path), self._identity)
+        except FileNotFoundError:
+            return False
+
+    def _look_again(self) -> None:
+        """Raise OutcomeUnknown if the file lost its name while the record was written and synced."""
+        # Any other error is no reason to doubt a record that is on the disk.
+        with contextlib.suppress(OSError):
+            if not self._there():
+                raise OutcomeUnknown(
+                    f"{str(self._path)!r} was removed or replaced while a record was appended; expected it to"
+                    " stay while the log is open. The record is in the file that was there",
+                    hint="Find out what took it away (a rotation?), then open the log again and look.",
+                )
+
+    def _gone(self) -> StoreGone:
+        return StoreGone(
+            f"{str(self._path)!r} is no longer the log that was opened; expected it to stay while the log is"
+            " open. Nothing was appended",
+            hint="Find out what took it away (a rotation?), then open the log again.",
+        )
 
     def _unknown(self, error: OSError) -> OutcomeUnknown:
         return OutcomeUnknown(

@@ -24,7 +24,7 @@ __all__ = ["Flag", "FlagInfo"]
 class FlagInfo:
     """The content of a flag. ``at`` is in seconds since the epoch.
 
-    If ``damaged`` is True, the content could not be read. Such a flag counts as set all the same, since what
+    If ``damaged`` is True, the content could not be read. Such a flag still counts as set, since what
     it warns of is unknown.
     """
 

@@ -11,7 +11,7 @@ from chaoskit.runtime.failures.taxonomy import FilesystemError
 
 __all__ = ["open_regular"]
 
-# O_NONBLOCK: opening a FIFO would otherwise wait for a writer, for ever if none comes. It has no effect on a
+# O_NONBLOCK: opening a FIFO would otherwise wait for a writer, forever if none comes. It has no effect on a
 # regular file.
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _KINDS = (

@@ -12,7 +12,6 @@ from chaoskit.runtime.failures.taxonomy import DiskFull, QuotaExceeded, ReadOnly
 __all__ = ["named_refusals"]
 
 # Only errors for which Python has no class: code that catches FileNotFoundError or PermissionError still can.
-# Looked up by name, since Windows lacks two of them.
 # By name, since Windows lacks two of the numbers.
 _NAMES = {
     getattr(errno, name): cls

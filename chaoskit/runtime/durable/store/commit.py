@@ -54,10 +54,11 @@ class Round:
     """The operations that one leader commits together.
 
     ``committing`` is set immediately before the call that commits; ``committed`` is not empty after it.
-    ``failure`` makes the error of one operation from its id.
+    ``failure`` makes the error of one operation from its id; ``doubt`` does so for a batch that is committed,
+    but perhaps to no file any more. ``settled`` is set when the leader has looked for that.
     """
 
-    __slots__ = ("committed", "committing", "failure", "operations", "turn")
+    __slots__ = ("committed", "committing", "doubt", "failure", "operations", "settled", "turn")
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
@@ -65,6 +66,8 @@ class Round:
         self.committed: list[Any] = []
         self.committing = False
         self.failure: Callable[[str], Exception] | None = None
+        self.doubt: Callable[[str], Exception] | None = None
+        self.settled = False
 
     @property
     def over(self) -> bool:
@@ -74,7 +77,7 @@ class Round:
     def error(self, operation: Write) -> Exception | None:
         """The error to raise for one of its operations, now that the batch is over; None if there is none."""
         if self.committed:
-            return operation.error
+            return operation.error or (self.doubt(operation.id) if self.doubt else None)
         return (self.failure or interrupted)(operation.id)
 
 
@@ -240,6 +243,7 @@ class Queue:
         self._gather(batch)
         self._commit(batch)
         if batch.committed:
+            batch.settled = True
             for one in batch.operations[1:]:
                 _release(one.wake)
             self._after(batch.operations)
@@ -273,7 +277,7 @@ class Queue:
                     if given_up is not None:
                         return given_up
             # Checked in this order, since the outcome is final only once the leader is gone.
-            if batch is not None and (batch.committed or not batch.turn.alive.locked() or batch.turn is turn):
+            if batch is not None and (batch.settled or not batch.turn.alive.locked() or batch.turn is turn):
                 if batch.over:
                     return batch
                 operation.renew()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import itertools
 import json
 import os
@@ -104,6 +105,8 @@ class Core:
                     connection.execute("rollback" if repeated else "commit")
                 self.commits += 1
                 self.operations += 1
+                if not self._still_there():
+                    raise self._vanished(operation.id)
             except ResilienceError as error:
                 cause = error.__cause__
                 unsettled = [operation.id] if isinstance(error, OutcomeUnknown) else []
@@ -214,6 +217,8 @@ class Core:
             batch.committed.extend(step)
         self.commits += 1
         self.operations += len(batch.operations)
+        if not self._still_there():
+            batch.doubt = self._vanished
 
     def _apply(self, connection: sqlite3.Connection, operation: Write) -> None:
         """Apply one operation of several. If it fails, it alone is undone, and the others go on."""
@@ -280,6 +285,24 @@ class Core:
                 " the store is open. Find out what removed or replaced it, then open the store again."
             )
         self._looked = self.settings.clock.monotonic()
+
+    def _still_there(self) -> bool:
+        """True unless the file lost its name while it was written to; without syncs this is not asked."""
+        if self.settings.durability != "power-loss":
+            return True
+        try:
+            return self.files.identity() == self.identity
+        except OSError as error:
+            # Any other error is no reason to doubt a commit that SQLite has synced.
+            return error.errno not in (errno.ENOENT, errno.ENOTDIR)
+
+    def _vanished(self, id: str) -> OutcomeUnknown:
+        return OutcomeUnknown(
+            f"{self.files.database} was removed or replaced while operation {id} was committed; expected it"
+            " to stay while the store is open. The operation is in the file that was there, if that still"
+            " exists under another name. Find out what removed it, then open the store again and look.",
+            operation_id=id,
+        )
 
     def _after(self, operations: list[Write]) -> None:
         """Do the upkeep that is due after a commit. An error fails no caller: the next commit tries again."""

@@ -6,7 +6,7 @@ process. Without it, the process that has just released the lock would mostly ge
 processes look only now and then. The bytes from 1000 on belong to owners, one for each process that claims:
 while it is held, the owner is alive. The kernel releases these locks when the process dies, and keeps them
 while it is suspended. A forked child does not inherit them. With ``flock`` it would, and a child that
-outlives its killed parent would hold the lock for ever.
+outlives its killed parent would hold the lock forever.
 
 POSIX locks have one trap: closing *any* descriptor of the file drops all locks that the process has on it. So
 a process opens the file once, and all its stores share the descriptor.

@@ -245,7 +245,7 @@ class AtomicStage:
             ]
             try:
                 _place(files, sync=sync, again=True)
-            # An error concerns this stage only; the others are finished all the same.
+            # An error concerns this stage only; the others are still finished.
             except OSError as error:
                 troubles.append(f"the stage {record.scope!r}: {error}")
                 continue
@@ -271,7 +271,7 @@ class AtomicStage:
 
     def _check_open(self) -> None:
         if self._state != "open":
-            raise wrong("stage", self._state, "one within its with block", "Call it inside of 'with stage:'.")
+            raise wrong("stage", self._state, "one within its with block", "Call it inside 'with stage:'.")
 
 
 def _place(files: list[_StageFile], *, sync: bool, again: bool = False) -> None:

@@ -132,5 +132,5 @@ def member_name(name: str, reserved: str) -> str:
     if odd or not name.isprintable() or "\\" in name:
         raise wrong("name", name, "a plain relative path such as 'tables/a.csv'")
     if parts[0] == reserved:
-        raise wrong("name", name, f"a path outside of {reserved!r}, which is the transactions' own")
+        raise wrong("name", name, f"a path outside {reserved!r}, which is the transactions' own")
     return name

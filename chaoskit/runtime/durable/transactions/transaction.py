@@ -215,7 +215,5 @@ class Transaction:
 
     def _open(self) -> TransactionStage:
         if self._stage is None:
-            raise wrong(
-                "transaction", self.state, "one within its with block", "Call it inside of 'with tx:'."
-            )
+            raise wrong("transaction", self.state, "one within its with block", "Call it inside 'with tx:'.")
         return self._stage

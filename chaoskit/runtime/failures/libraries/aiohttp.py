@@ -18,14 +18,14 @@ LIBRARY = Library(
             name="aiohttp.certificate",
             verdict=t.SecurityError,
             types=classes(_MODULE, "ClientConnectorCertificateError", "ServerFingerprintMismatch"),
-            why="the other side is not who it should be",
+            why="the other side could not prove its identity",
         ),
         Rule(
             name="aiohttp.not-tls",
             verdict=t.ConfigurationError,
             types=classes(_MODULE, "ClientConnectorSSLError"),
             message=r"wrong.version.number|unknown protocol|http request|UNSUPPORTED_PROTOCOL",
-            why="https was spoken to a port that speaks something else",
+            why="the client spoke HTTPS to a port that speaks something else",
         ),
         Rule(
             name="aiohttp.tls",
@@ -37,13 +37,13 @@ LIBRARY = Library(
             name="aiohttp.connect",
             verdict=t.Unreachable,
             types=classes(_MODULE, "ConnectionTimeoutError", "ClientConnectorError"),
-            why="no connection came about",
+            why="no connection could be made",
         ),
         Rule(
             name="aiohttp.read",
             verdict=t.Overloaded,
             types=classes(_MODULE, "SocketTimeoutError", "ServerTimeoutError"),
-            why="connected, and no answer in time",
+            why="connected, but no answer in time",
         ),
         Rule(
             name="aiohttp.broken",
@@ -59,13 +59,13 @@ LIBRARY = Library(
             types=classes(_MODULE, "ContentTypeError"),
             # An error page instead of the data: its status decides.
             statuses=(range(100, 400),),
-            why="the answer is not of the kind that was to be decoded",
+            why="the answer does not have the content type that is to be decoded",
         ),
         Rule(
             name="aiohttp.redirects",
             verdict=t.PermanentError,
             types=classes(_MODULE, "TooManyRedirects"),
-            why="the answers lead in a circle",
+            why="the redirects go in a circle",
         ),
         Rule(
             name="aiohttp.wrong-url",
@@ -77,7 +77,7 @@ LIBRARY = Library(
             name="aiohttp.misuse",
             verdict=t.PermanentError,
             types=classes(_MODULE, "WSMessageTypeError"),
-            why="the program asks for another kind of message than came",
+            why="the program asked for another kind of message than arrived",
         ),
     ),
     vague=(
@@ -85,7 +85,7 @@ LIBRARY = Library(
             name="aiohttp.connection",
             verdict=t.Unreachable,
             types=classes(_MODULE, "ClientConnectionError"),
-            why="only says connection; a cause would know better",
+            why="only says that a connection failed; a cause would say more",
         ),
     ),
 )

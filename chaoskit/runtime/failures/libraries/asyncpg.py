@@ -17,7 +17,7 @@ LIBRARY = Library(
     code_of=sqlstate,
     rules=(
         Rule(
-            # Before the codes: asyncpg raises it with 0A000, and repeats the call itself outside of
+            # Before the codes: asyncpg raises it with 0A000, and repeats the call itself outside
             # transactions.
             name="asyncpg.cached-statement",
             verdict=t.TransientError,

@@ -22,26 +22,26 @@ LIBRARY = Library(
             verdict=t.SecurityError,
             types=classes(_MODULE, "SSLError"),
             message=r"certificate.verify.failed|hostname mismatch|doesn't match",
-            why="the other side is not who it should be",
+            why="the other side could not prove its identity",
         ),
         Rule(
             name="botocore.not-tls",
             verdict=t.ConfigurationError,
             types=classes(_MODULE, "SSLError"),
             message=r"wrong.version.number|unknown protocol|http request|UNSUPPORTED_PROTOCOL",
-            why="https was spoken to a port that speaks something else",
+            why="the client spoke HTTPS to a port that speaks something else",
         ),
         Rule(
             name="botocore.connect",
             verdict=t.Unreachable,
             types=classes(_MODULE, "ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError"),
-            why="no connection came about",
+            why="no connection could be made",
         ),
         Rule(
             name="botocore.read",
             verdict=t.Overloaded,
             types=classes(_MODULE, "ReadTimeoutError"),
-            why="connected, and no answer in time",
+            why="connected, but no answer in time",
         ),
         Rule(
             name="botocore.broken",
@@ -92,7 +92,7 @@ LIBRARY = Library(
                 "ProfileNotFound",
                 "UnknownCredentialError",
             ),
-            why="there are none, or only half of them",
+            why="there are no credentials, or only half of them",
         ),
         Rule(
             name="botocore.parameters",
@@ -142,7 +142,7 @@ LIBRARY = Library(
             verdict=t.Overloaded,
             types=classes(_MODULE, "WaiterError"),
             message=r"max attempts exceeded",
-            why="the state that was waited for did not come in time",
+            why="the awaited state was not reached in time",
         ),
         Rule(
             name="s3transfer.tries",
@@ -156,7 +156,7 @@ LIBRARY = Library(
             name="botocore.other",
             verdict=t.PermanentError,
             types=classes(_MODULE, "BotoCoreError"),
-            why="the client refused, for a reason that no other rule stands for",
+            why="the client refused, for a reason that no other rule covers",
         ),
     ),
 )

@@ -39,7 +39,7 @@ LIBRARY = Library(
             name="docker.image",
             verdict=t.ConfigurationError,
             types=classes(_MODULE, "ImageNotFound"),
-            why="the image is not there",
+            why="the image does not exist",
         ),
         Rule(
             name="docker.unreachable",
@@ -78,7 +78,7 @@ LIBRARY = Library(
             name="docker.build",
             verdict=t.PermanentError,
             types=classes(_MODULE, "BuildError", "ImageLoadError"),
-            why="the image cannot be made from what was given",
+            why="the image cannot be built from its input",
         ),
         Rule(
             name="docker.stream",

@@ -20,7 +20,7 @@ LIBRARY = Library(
             verdict=t.SecurityError,
             types=("elastic_transport.TlsError", f"{_OPEN}.SSLError"),
             message=r"certificate.verify.failed|hostname mismatch|doesn't match|fingerprint",
-            why="the other side is not who it should be",
+            why="the other side could not prove its identity",
         ),
         Rule(
             name="elastic.timeout",
@@ -48,7 +48,7 @@ LIBRARY = Library(
             name="elastic.product",
             verdict=t.ServiceVersionMismatch,
             types=("elasticsearch.UnsupportedProductError",),
-            why="the service is another product than the client is for",
+            why="the service is not the product that the client is made for",
         ),
         Rule(
             name="elastic.data",

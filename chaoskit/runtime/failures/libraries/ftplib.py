@@ -59,20 +59,20 @@ LIBRARY = Library(
             types=_PERM,
             codes=("550",),
             message=r"permission|denied|not allowed",
-            why="the user may not do it",
+            why="the user lacks permission",
         ),
         Rule(
             name="ftp.missing",
             verdict=t.FileMissing,
             types=_PERM,
             codes=("550",),
-            why="the file is not there, or cannot be had",
+            why="the file does not exist, or is not available",
         ),
         Rule(
             name="ftp.other",
             verdict=t.PermanentError,
             types=classes("ftplib", "Error"),
-            why="5yz, or no answer of this protocol",
+            why="5yz, or not an answer of this protocol",
         ),
     ),
 )

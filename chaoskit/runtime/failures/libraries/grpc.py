@@ -24,7 +24,7 @@ LIBRARY = Library(
             name="grpc.unavailable",
             verdict=t.Unreachable,
             codes=("UNAVAILABLE",),
-            why="the service is away for now: the one code that AIP-194 repeats always",
+            why="the service is unavailable for now: the one code that AIP-194 always repeats",
         ),
         Rule(
             name="grpc.deadline",
@@ -60,7 +60,7 @@ LIBRARY = Library(
             name="grpc.denied",
             verdict=t.PermissionRefused,
             codes=("PERMISSION_DENIED",),
-            why="the caller may not do it",
+            why="the caller lacks permission",
         ),
         Rule(
             name="grpc.invalid",

@@ -101,13 +101,13 @@ LIBRARY = Library(
                 "MemberIdRequired",
                 "StaleMemberEpoch",
             ),
-            why="the group is being divided among its members again: poll and go on",
+            why="the group is rebalancing: poll and go on",
         ),
         Rule(
             name="kafka.commit-lost",
             verdict=t.RecoverableError,
             types=_both("CommitFailed"),
-            why="the partitions are another's by now: what was read will be read again",
+            why="another member owns the partitions by now: what was read will be read again",
         ),
         Rule(
             name="kafka.retriable",
@@ -161,7 +161,7 @@ LIBRARY = Library(
                 "TransactionalIdAuthorizationFailed",
                 "DelegationTokenAuthorizationFailed",
             ),
-            why="the user may not do it",
+            why="the user lacks permission",
         ),
         Rule(
             name="kafka.denied.code",
@@ -171,7 +171,7 @@ LIBRARY = Library(
                 "GROUP_AUTHORIZATION_FAILED",
                 "CLUSTER_AUTHORIZATION_FAILED",
             ),
-            why="the user may not do it",
+            why="the user lacks permission",
         ),
         Rule(
             name="kafka.corrupt",

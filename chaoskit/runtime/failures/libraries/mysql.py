@@ -87,7 +87,7 @@ LIBRARY = Library(
             name="mysql.too-slow",
             verdict=t.Overloaded,
             codes=("1317", "1969", "3024"),
-            why="the statement ran into its time limit, or a person cancelled it",
+            why="the statement exceeded its time limit, or a person cancelled it",
         ),
         Rule(
             name="mysql.read-only",
@@ -108,13 +108,13 @@ LIBRARY = Library(
             name="mysql.privilege",
             verdict=t.PermissionRefused,
             codes=("1142", "1143", "1227", "1370", "1410"),
-            why="the user may not do it",
+            why="the user lacks permission",
         ),
         Rule(
             name="mysql.no-such-thing",
             verdict=t.ConfigurationError,
             codes=("1051", "1054", "1091", "1146", "1305"),
-            why="table, column or function is not there: a migration is missing",
+            why="table, column or function does not exist: a migration is missing",
         ),
         Rule(
             name="mysql.constraint",
@@ -145,7 +145,7 @@ LIBRARY = Library(
             name="mysql.exists",
             verdict=t.ValidationError,
             codes=("1007", "1050", "1060", "1061"),
-            why="it is there already",
+            why="it exists already",
         ),
         Rule(
             name="mysql.corrupt",
@@ -158,7 +158,7 @@ LIBRARY = Library(
             verdict=t.SecurityError,
             codes=("2026",),
             message=r"certificate.verify.failed|hostname mismatch",
-            why="the other side is not who it should be",
+            why="the other side could not prove its identity",
         ),
         Rule(
             name="mysql.packet",

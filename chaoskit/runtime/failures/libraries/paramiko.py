@@ -20,14 +20,14 @@ LIBRARY = Library(
             name="ssh.host-key",
             verdict=t.SecurityError,
             types=classes(_MODULE, "BadHostKeyException"),
-            why="the server's key is another than the one that is known",
+            why="the server's key is not the known one",
         ),
         Rule(
             name="ssh.unknown-host",
             verdict=t.SecurityError,
             types=classes(_MODULE, "SSHException"),
             message=r"not found in known_hosts|unknown server",
-            why="the server's key is not known, so it may be any machine",
+            why="the server's key is unknown, so it could be any machine",
         ),
         Rule(
             name="ssh.login-timeout",
@@ -79,13 +79,13 @@ LIBRARY = Library(
             name="ssh.unreachable",
             verdict=t.Unreachable,
             types=classes(_MODULE, "NoValidConnectionsError", "ProxyCommandFailure"),
-            why="no address of the host took the connection",
+            why="no address of the host accepted the connection",
         ),
         Rule(
             name="ssh.tampered",
             verdict=t.SecurityError,
             types=classes(_MODULE, "MessageOrderError"),
-            why="messages came in an order that only an attack makes",
+            why="messages arrived in an order that only an attack produces",
         ),
         Rule(
             name="ssh.timeout",
@@ -100,7 +100,7 @@ LIBRARY = Library(
             name="ssh.broken",
             verdict=t.TransientError,
             types=classes(_MODULE, "SSHException"),
-            why="the session broke, or its banner did not come",
+            why="the session broke, or its banner did not arrive",
         ),
     ),
 )

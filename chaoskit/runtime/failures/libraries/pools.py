@@ -20,7 +20,7 @@ LIBRARY = Library(
                 "joblib.externals.loky.process_executor.TerminatedWorkerError",
                 "loky.process_executor.TerminatedWorkerError",
             ),
-            why="a worker was ended from outside, in practice by the kernel out of memory",
+            why="a worker was killed from outside, in practice by the kernel for lack of memory",
         ),
         Rule(
             name="pool.initializer",

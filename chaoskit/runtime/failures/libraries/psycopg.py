@@ -35,7 +35,7 @@ _TLS = Rule(
     verdict=t.SecurityError,
     types=_both("OperationalError"),
     message=r"certificate verify failed|server certificate for .* does not match",
-    why="the other side is not who it should be",
+    why="the other side could not prove its identity",
 )
 
 LIBRARY = Library(

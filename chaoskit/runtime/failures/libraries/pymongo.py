@@ -45,7 +45,7 @@ LIBRARY = Library(
             name="mongo.too-slow",
             verdict=t.Overloaded,
             codes=("50", "202"),
-            why="the operation ran into its time limit",
+            why="the operation exceeded its time limit",
         ),
         Rule(
             name="mongo.write-concern",
@@ -66,12 +66,14 @@ LIBRARY = Library(
             codes=("18", "11", "31", "391"),
             why="user or password is wrong, or has to be given again",
         ),
-        Rule(name="mongo.denied", verdict=t.PermissionRefused, codes=("13",), why="the user may not do it"),
+        Rule(
+            name="mongo.denied", verdict=t.PermissionRefused, codes=("13",), why="the user lacks permission"
+        ),
         Rule(
             name="mongo.duplicate",
             verdict=t.ValidationError,
             codes=("11000", "11001", "12582"),
-            why="a document with this key is there already",
+            why="a document with this key exists already",
         ),
         Rule(
             name="mongo.invalid",
@@ -83,13 +85,13 @@ LIBRARY = Library(
             name="mongo.no-such-thing",
             verdict=t.ConfigurationError,
             codes=("26", "27", "59"),
-            why="collection, index or command is not there",
+            why="collection, index or command does not exist",
         ),
         Rule(
             name="mongo.exists",
             verdict=t.ValidationError,
             codes=("48", "68", "85", "86"),
-            why="it is there already, perhaps with other options",
+            why="it exists already, perhaps with other options",
         ),
         Rule(
             name="mongo.cursor",
@@ -107,13 +109,13 @@ LIBRARY = Library(
             name="mongo.unreachable",
             verdict=t.Unreachable,
             types=classes(_MODULE, "ServerSelectionTimeoutError"),
-            why="no server that would do was found in time",
+            why="no suitable server was found in time",
         ),
         Rule(
             name="mongo.network-timeout",
             verdict=t.Overloaded,
             types=classes(_MODULE, "NetworkTimeout", "ExecutionTimeout"),
-            why="connected, and no answer in time",
+            why="connected, but no answer in time",
         ),
         Rule(
             name="mongo.connection",
@@ -142,7 +144,12 @@ LIBRARY = Library(
             types=("bson.errors.InvalidBSON", "gridfs.errors.CorruptGridFile"),
             why="what was read is not what was written",
         ),
-        Rule(name="mongo.no-file", verdict=t.FileMissing, types=("gridfs.errors.NoFile",), why="not there"),
+        Rule(
+            name="mongo.no-file",
+            verdict=t.FileMissing,
+            types=("gridfs.errors.NoFile",),
+            why="it does not exist",
+        ),
         Rule(
             name="mongo.other",
             verdict=t.PermanentError,

@@ -43,7 +43,7 @@ LIBRARY = Library(
             name="redis.denied",
             verdict=t.PermissionRefused,
             types=_both("AuthorizationError", "NoPermissionError"),
-            why="the user may not do it",
+            why="the user lacks permission",
         ),
         Rule(
             name="redis.loading",
@@ -55,7 +55,7 @@ LIBRARY = Library(
             name="redis.timeout",
             verdict=t.Overloaded,
             types=_both("TimeoutError"),
-            why="connected, and no answer in time",
+            why="connected, but no answer in time",
         ),
         Rule(
             name="redis.memory",
@@ -94,13 +94,13 @@ LIBRARY = Library(
             name="redis.lock-lost",
             verdict=t.PermanentError,
             types=_both("LockNotOwnedError"),
-            why="the lock ran out and may be another's by now: what it guarded is not safe to repeat blindly",
+            why="the lock expired, and another client may hold it: do not repeat blindly what it guarded",
         ),
         Rule(
             name="redis.lock.use",
             verdict=t.TransientError,
             types=_both("LockError"),
-            why="the lock is another's, or was not taken",
+            why="another client holds the lock, or it was never taken",
         ),
         Rule(
             name="redis.busy",
@@ -121,7 +121,7 @@ LIBRARY = Library(
             verdict=t.ResourceError,
             types=_both("ResponseError"),
             message=r"MISCONF",
-            why="the server cannot write its snapshot, most often for want of disk",
+            why="the server cannot write its snapshot, most often because its disk is full",
         ),
         Rule(
             name="redis.no-script",
@@ -151,7 +151,7 @@ LIBRARY = Library(
             name="redis.protocol",
             verdict=t.DataIntegrityError,
             types=_both("InvalidResponse"),
-            why="the answer is not of this protocol",
+            why="the answer does not belong to this protocol",
         ),
         Rule(
             name="redis.command",

@@ -38,7 +38,7 @@ LIBRARY = Library(
             name="sqlalchemy.rows",
             verdict=t.ValidationError,
             types=classes(_MODULE, "NoResultFound", "MultipleResultsFound"),
-            why="not the one row that was asked for",
+            why="not exactly the one row that was asked for",
         ),
         Rule(
             name="sqlalchemy.stale",
@@ -65,7 +65,7 @@ LIBRARY = Library(
             name="sqlalchemy.connection",
             verdict=t.TransientError,
             types=classes(_MODULE, "OperationalError"),
-            why="the database failed, and the driver's own error is not there to say how",
+            why="the database failed, and the driver's own error is missing",
         ),
         Rule(
             name="sqlalchemy.constraint",

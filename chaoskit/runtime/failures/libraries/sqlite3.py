@@ -92,7 +92,7 @@ LIBRARY = Library(
             verdict=t.ConfigurationError,
             types=_SQLITE,
             message=r"no such (table|column|function|module|collation|index)|has no column named",
-            why="table, column or function is not there: a migration is missing",
+            why="table, column or function does not exist: a migration is missing",
         ),
         Rule(
             name="sqlite.statement",

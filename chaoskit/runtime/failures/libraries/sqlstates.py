@@ -82,7 +82,7 @@ SQLSTATES: tuple[Rule, ...] = (
         name="postgres.cancelled",
         verdict=t.Overloaded,
         codes=("57014", "57P05"),
-        why="the statement or session ran into its time limit, or a person cancelled it",
+        why="the statement or session exceeded its time limit, or a person cancelled it",
     ),
     Rule(
         name="postgres.shutdown",
@@ -124,19 +124,19 @@ SQLSTATES: tuple[Rule, ...] = (
         name="postgres.privilege",
         verdict=t.PermissionRefused,
         codes=("42501", "0L*", "0P*", "38002", "38004", "2F002", "2F004"),
-        why="the user may not do it",
+        why="the user lacks permission",
     ),
     Rule(
         name="postgres.no-such-thing",
         verdict=t.ConfigurationError,
         codes=("3D*", "3F*", "42P01", "42703", "42704", "42883", "42P02"),
-        why="database, schema, table, column or function is not there: a migration is missing",
+        why="database, schema, table, column or function does not exist: a migration is missing",
     ),
     Rule(
         name="postgres.exists",
         verdict=t.ValidationError,
         codes=("42701", "42710", "42723", "42P03", "42P04", "42P05", "42P06", "42P07", "58P02"),
-        why="it is there already",
+        why="it exists already",
     ),
     Rule(
         name="postgres.cached-plan",
@@ -167,7 +167,7 @@ SQLSTATES: tuple[Rule, ...] = (
         name="postgres.snapshot",
         verdict=t.TransientError,
         codes=("72*",),
-        why="the snapshot was too old: a new transaction has a new one",
+        why="the snapshot was too old: a new transaction gets a new one",
     ),
     Rule(
         name="postgres.server-set-up",

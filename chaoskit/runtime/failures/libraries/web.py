@@ -44,7 +44,7 @@ LIBRARY = Library(
             name="web.too-long",
             verdict=t.DataIntegrityError,
             types=(*classes("http.client", "LineTooLong"), *classes("xmlrpc.client", "ResponseError")),
-            why="the answer is not of this protocol",
+            why="the answer does not belong to this protocol",
         ),
         Rule(
             name="web.misuse",
@@ -70,7 +70,7 @@ LIBRARY = Library(
             name="web.connection",
             verdict=t.Unreachable,
             types=classes("urllib.error", "URLError"),
-            why="only says connection; its reason would know better",
+            why="only says that a connection failed; its reason would say more",
         ),
     ),
 )

@@ -1,6 +1,6 @@
 """Archives from strangers: unpacked within limits, checked to the last byte, published all at once.
 
-The standard library's ``extractall`` is not used, with or without its filters: it has written outside of its
+The standard library's ``extractall`` is not used, with or without its filters: it has written outside its
 target (CVE-2025-4517), and it leaves half of an archive behind when a member is damaged. Here the standard
 library only reads the container; our own code writes every file, below a directory descriptor and under a
 name that was checked.

@@ -51,8 +51,8 @@ def extract(
     ``replace``, still leads to the old directory. Files get mode 0600, executables and directories 0700;
     owners and times are not restored. An archive within the archive is unpacked as a file.
 
-    A plain tar has no checksum over its data: only a ``manifest``, which is compared before anything is
-    published, reveals damage inside of a file.
+    A plain tar has no checksum over its data, nor has a tar in zstd or xz without one. There
+    only a ``manifest``, which is compared before anything is published, reveals damage inside a file.
 
     Args:
         links: ``"refuse"`` them, or accept those that lead to a file or directory ``"inside"`` the archive.

@@ -35,7 +35,7 @@ class Tar:
             with tarfile.open(fileobj=guard, mode="r:", encoding="utf-8") as opened:
                 tar: Any = opened  # ``members`` is documented, and missing in the type stubs.
                 while (found := tar.next()) is not None:
-                    tar.members.clear()  # Else it keeps them all in memory.
+                    tar.members.clear()  # Otherwise it keeps them all in memory.
                     self._current = found
                     yield self._member(found)
                     self._within_file(found)

@@ -144,7 +144,7 @@ def _told() -> Iterator[None]:
     except _DAMAGED as error:
         raise CorruptArchive(f"the zip is damaged: {error or type(error).__name__}") from error
     except OSError as error:
-        if error.errno is None:  # bz2 says so that the data is invalid.
+        if error.errno is None:  # This is how bz2 reports invalid data.
             raise CorruptArchive(f"the zip is damaged: {error}") from error
         raise
 

@@ -7,6 +7,7 @@ change are one step: one transaction, or one rename.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,9 +16,13 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime import kinds
+from chaoskit.runtime.calling.callables import CallableKind, kind_of
 from chaoskit.runtime.durable.files.directories import make_directories, paths_below
-from chaoskit.runtime.durable.files.renaming import rename
+from chaoskit.runtime.durable.files.names import LONGEST
+from chaoskit.runtime.durable.files.renaming import Unsupported, rename, rename_to_free_name
 from chaoskit.runtime.durable.files.syncing import sync_directory
+from chaoskit.runtime.numbers import is_number
 
 __all__ = ["ChangeableRows", "FileRows", "FunctionRows", "RowSource", "SqliteRows", "Table"]
 
@@ -72,8 +77,12 @@ class SqliteRows:
         self, database: str | os.PathLike[str], table: str, *, key: str = "id", timeout: float = 10.0
     ) -> None:
         """``timeout`` limits the wait for other writers, in seconds."""
-        self.key = key
-        self._database, self._timeout = Path(database), timeout
+        if not (is_number(timeout) and timeout >= 0):
+            raise wrong("timeout", timeout, "seconds, zero or more")
+        self.key = kinds.text("key", key)
+        kinds.text("table", table)
+        self._database = Path(kinds.instance("database", database, str, os.PathLike))
+        self._timeout = float(timeout)
         self._table, self._column = _quoted(table), _quoted(key)
 
     def rows(self) -> Iterator[Table]:
@@ -145,7 +154,9 @@ class FileRows:
         pattern: str = EVERYTHING,
         quarantine: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._directory, self._pattern = Path(directory), pattern
+        self._directory = Path(kinds.instance("directory", directory, str, os.PathLike))
+        self._pattern = kinds.text("pattern", pattern)
+        kinds.instance("quarantine", quarantine, str, os.PathLike, optional=True)
         self._quarantine = None if quarantine is None else Path(quarantine)
 
     def rows(self) -> Iterator[Table]:
@@ -200,9 +211,7 @@ class FileRows:
             return False
         source, target = self._directory / seen["path"], self._quarantine / seen["path"]
         make_directories(target.parent)
-        if os.path.lexists(target):
-            target = target.with_name(f"{target.name}.{seen['modified']}")
-        rename(source, target)
+        _move(source, target)
         sync_directory(target.parent)
         sync_directory(source.parent)
         return True
@@ -217,15 +226,43 @@ class FileRows:
         return {"path": name, "size": found.st_size, "modified": found.st_mtime_ns / 1e9}
 
 
+def _move(source: Path, target: Path) -> None:
+    """Rename the file to ``target``, or, if there is something, to the first name after it that is free."""
+    for place in _names_from(target):
+        # Without a look before: what another repair has put there since then would be replaced.
+        try:
+            rename_to_free_name(source, place)
+            return
+        except FileExistsError:
+            continue
+        except Unsupported:
+            if os.path.lexists(place):
+                continue
+            rename(source, place)
+            return
+
+
+def _names_from(target: Path) -> Iterator[Path]:
+    """``target``, then its name with a number, cut where the file system would refuse it."""
+    yield target
+    for number in itertools.count(1):
+        tail = f".{number}"
+        kept = os.fsencode(target.name)[: LONGEST - len(tail)].decode("utf-8", "ignore")
+        yield target.with_name(f"{kept}{tail}")
+
+
 def source_of(name: str, given: RowSource | Callable[[], Iterable[Table]]) -> RowSource:
     """The source itself, or a source that reads from the function.
 
     Raises:
         UsageError: it is neither a source nor a function.
     """
-    if isinstance(given, RowSource):
+    is_class = isinstance(given, type)
+    if isinstance(given, RowSource) and not is_class:
         return given
-    if callable(given):
+    # A generator function is fine here: the rows are iterated over.
+    awaited = kind_of(given) in (CallableKind.ASYNC, CallableKind.ASYNC_GENERATOR)
+    if callable(given) and not awaited and not (is_class and hasattr(given, "rows")):
         return FunctionRows(given)
     raise wrong(f"source {name!r}", given, "a function that returns rows, or a source such as SqliteRows")
 

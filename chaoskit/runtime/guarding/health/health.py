@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.guarding.health.checks import HealthCheck
@@ -55,7 +56,8 @@ class Health:
         for check in checks.values():
             synchronous("a check", check, optional=False)
         self._checks = dict(checks)
-        self._timeout, self._keep, self._clock = timeout, keep, clock or SystemClock()
+        self._timeout, self._keep = timeout, keep
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         self._begin()
 
     def _begin(self) -> None:
@@ -104,7 +106,7 @@ class Health:
         if hung is not None and hung.finding is None:
             return hung
         look = _Look(threading.Event(), self._clock.monotonic())
-        # A thread for each check, not a pool: a hung check would occupy its place in a pool for ever.
+        # A thread for each check, not a pool: a hung check would occupy its place in a pool forever.
         thread = threading.Thread(
             target=self._run, args=(name, check, look), name=f"chaoskit-health-{name}", daemon=True
         )

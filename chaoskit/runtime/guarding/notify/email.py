@@ -6,7 +6,7 @@ import math
 import smtplib
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from typing import Literal
@@ -43,13 +43,13 @@ class EmailChannel:
         least: Severity = Severity.WARNING,
         timeout: float = 10.0,
     ) -> None:
-        if isinstance(recipients, str) or not recipients:
+        if isinstance(recipients, str) or not isinstance(recipients, Iterable) or not recipients:
             raise wrong("recipients", recipients, "a list of at least one address")
         for name, text in (("sender", sender), *(("recipients", one) for one in recipients)):
             # If it were found when the first message is made, that message and all that follow would be lost.
             if not isinstance(text, str) or not text.strip() or not text.isprintable():
                 raise wrong(name, text, "an address, on one line")
-        if security not in _PORTS:
+        if security not in tuple(_PORTS):
             raise wrong("security", security, f"one of {', '.join(_PORTS)}")
         if password is not None and security == "plain":
             raise wrong("security", security, "'starttls' or 'tls'", "A password would be read on the way.")
@@ -78,7 +78,7 @@ class EmailChannel:
         message["Date"] = formatdate(notification.at)
         # Our own id: a server that gets the mail twice, because its answer was lost, can recognise it.
         message["Message-ID"] = make_msgid(domain="chaoskit.invalid")
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no answer by a machine
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: machines should not reply
         message.set_content(notification.body() or notification.title)
         with self._connected() as server:
             if self._user is not None and self._password is not None:

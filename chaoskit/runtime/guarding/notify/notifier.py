@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.closing import ClosedOnExit
@@ -38,10 +39,11 @@ class Notifier(ClosedOnExit):
     """Tells ``channels`` what matters, and never harms the job.
 
     ``notify`` puts a notification into a queue of ``room`` and returns at once, whatever the channels do; it
-    drops and counts what does not fit. The same ``key`` is told once in ``dedupe`` seconds, and the next time
-    with the number of repetitions. Beyond ``rate`` notifications in ``per`` seconds, all but critical ones
-    are held back and counted. A channel gets ``attempts`` attempts if its error may be transient; its errors
-    are logged and counted, and the other channels are told all the same.
+    drops and counts what does not fit. The same ``key`` is told once in ``dedupe`` seconds, unless it comes
+    with a higher severity than was told, and the next time with the number of repetitions. Beyond ``rate``
+    notifications in ``per`` seconds, all but critical ones are held back and counted. A channel gets
+    ``attempts`` attempts if its error may be transient; its errors are logged and counted, and the other
+    channels are still told.
 
     Raises UsageError for impossible numbers, and for anything but channels.
     """
@@ -57,14 +59,16 @@ class Notifier(ClosedOnExit):
         attempts: int = 3,
         clock: Clock | None = None,
     ) -> None:
-        counts = all(is_whole(one) and one >= 1 for one in (rate, room))
+        counts = all(is_whole(one) and one >= 1 for one in (rate, room, attempts))
         if not (counts and is_number(per) and per > 0 and is_number(dedupe) and dedupe >= 0):
             raise wrong(
-                "rate, per, dedupe, room", (rate, per, dedupe, room), "at least 1, and seconds of a window"
+                "rate, per, dedupe, room, attempts",
+                (rate, per, dedupe, room, attempts),
+                "at least 1, and seconds of a window",
             )
         self.channels = _checked_channels(channels)
         self._rate, self._per, self._dedupe, self._room = rate, per, dedupe, room
-        self._attempts, self._clock = attempts, clock or SystemClock()
+        self._attempts, self._clock = attempts, kinds.clock(clock, optional=True) or SystemClock()
         self._counts: dict[str, int] = {}
         self._begin()
 
@@ -74,7 +78,7 @@ class Notifier(ClosedOnExit):
         self._counting, self._starting = threading.Lock(), threading.Lock()
         self._thread: threading.Thread | None = None
         self._over = Stop()
-        self._told: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._told: OrderedDict[str, tuple[float, int, Severity]] = OrderedDict()
         self._recent: deque[float] = deque()
         self._held = 0
         self._telling = threading.local()
@@ -155,7 +159,7 @@ class Notifier(ClosedOnExit):
         try:
             self._end(thread, timeout)
         except MemoryError:
-            # Without a second mark this thread would wait for its end for ever.
+            # Without a second mark this thread would wait for its end forever.
             self._end(thread, timeout)
         self._thread = None
         return not thread.is_alive()
@@ -204,9 +208,10 @@ class Notifier(ClosedOnExit):
     def _admitted(self, told: Notice) -> Notice | None:
         """The notification as it will be sent, or None for a repetition or beyond the rate."""
         now = self._clock.monotonic()
-        last, repeated = self._told.get(told.key, (None, 0))
-        if last is not None and now - last < self._dedupe:
-            self._told[told.key] = (last, repeated + 1)
+        last, repeated, severity = self._told.get(told.key, (None, 0, told.severity))
+        # What has become worse is news, and for a channel that carries nothing less it is the first.
+        if last is not None and now - last < self._dedupe and told.severity <= severity:
+            self._told[told.key] = (last, repeated + 1, severity)
             self._count("repeated")
             return None
         while self._recent and now - self._recent[0] >= self._per:
@@ -216,7 +221,7 @@ class Notifier(ClosedOnExit):
             self._count("held_back")
             return None
         self._recent.append(now)
-        self._told[told.key] = (now, 0)
+        self._told[told.key] = (now, 0, told.severity)
         self._told.move_to_end(told.key)
         if len(self._told) > _KEYS:
             self._told.popitem(last=False)

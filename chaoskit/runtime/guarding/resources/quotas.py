@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.deadlines import remaining
@@ -89,8 +90,8 @@ class Quota(Lasting):
         _check_stages("priorities", priorities, is_number, "a number, the higher goes first")
         self.concurrency = concurrency
         self._budgets, self._priorities = dict(budgets or {}), dict(priorities or {})
-        self._max_wait, self._wake = max_wait, wake
-        self._clock = clock or SystemClock()
+        self._max_wait, self._wake = max_wait, kinds.event("wake", wake)
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         # Reentrant: a signal handler may run an operation while its own thread holds the lock.
         self._lock = threading.RLock()
         self._arrived = 0
@@ -114,7 +115,7 @@ class Quota(Lasting):
         most = self._budgets.get(stage, StageBudget()).amount
         limit = math.inf if most is None else most
         if not (is_number(amount) and 0 <= amount <= limit):
-            # An amount that can never be available would mean waiting for ever.
+            # An amount that can never be available would mean waiting forever.
             raise wrong("amount", amount, f"a number between zero and the budget of {stage!r}, {most}")
         order = self._priorities.get(stage, 0) if priority is None else priority
         if not is_number(order):
@@ -156,7 +157,7 @@ class Quota(Lasting):
         forget = watched(self._wake or Stop(), stop)
         stop.tell(waiter.event.set)
         try:
-            # A thread cannot wait longer than TIMEOUT_MAX (292 years on Linux), which is as good as for ever.
+            # A thread cannot wait longer than TIMEOUT_MAX (292 years on Linux), which is practically forever.
             self._clock.sleep(min(patience, threading.TIMEOUT_MAX), waiter.event)
         except BaseException:
             # Interrupted, perhaps just when the room was granted: then pass it on.
@@ -195,7 +196,7 @@ class Quota(Lasting):
             # Not below zero: in a forked child the forking thread leaves an operation that the child never
             # held.
             rest = QuotaUse(max(held.running - 1, 0), max(held.amount - amount, 0.0))
-            # Without operations nothing is held: otherwise rounding errors of float sums would stay for ever.
+            # Without operations nothing is held: otherwise rounding errors of float sums would stay forever.
             self._held[stage] = rest if rest.running else QuotaUse()
             self._grant()
 

@@ -223,7 +223,7 @@ def _tasks_of(user: int) -> int | None:
                 if one.stat().st_uid == user:
                     count += len(os.listdir(f"/proc/{one.name}/task"))
             except OSError:
-                continue  # It has ended in between.
+                continue  # It has exited meanwhile.
     except OSError:
         return None
     return count

@@ -31,7 +31,7 @@ def serve_two(root):
 
 
 def client(root):
-    """Two connections from outside of the run, in another process; how each ended goes into a file."""
+    """Two connections from outside the run, in another process; how each ended goes into a file."""
     pid = os.fork()
     if pid:
         return pid

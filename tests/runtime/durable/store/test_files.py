@@ -182,7 +182,7 @@ def test_a_reader_elsewhere_is_reported(path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_ledger_forgets_after_seven_days(path: Path, clock: VirtualClock) -> None:
-    """Operation ids are kept for seven days, and not for ever."""
+    """Operation ids are kept for seven days, and not forever."""
     day = 86400.0
     with Store.open(path, durability="memory", clock=clock, wal_limit=1, reserve=0) as store:
         store.put(JOB, "a", 0, status="x", operation_id="first")

@@ -232,7 +232,7 @@ class Naive:
 
 @pytest.mark.usefixtures("second")
 def test_the_obvious_leader_would_hold_up_everyone(path: Path) -> None:
-    """Struck twice, it leaves its flag or its lock behind: each later write would wait for ever."""
+    """Struck twice, it leaves its flag or its lock behind: each later write would wait forever."""
     held_up = 0
     for at in range(1, 30):
         naive = Naive(path.with_name(f"{at}.db"))

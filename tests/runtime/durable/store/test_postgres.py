@@ -510,7 +510,7 @@ def test_a_server_that_was_killed_has_what_it_acknowledged(new_server: PostgresS
 def test_a_server_that_falls_silent_is_not_waited_for(
     postgres: PostgresServer, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A suspended one keeps none of its time-outs: a write waited for ever, and with it its thread."""
+    """A suspended one keeps none of its time-outs: a write waited forever, and with it its thread."""
     monkeypatch.setattr(pool, "STATEMENT", 0.1)
     monkeypatch.setattr(pool, "GRACE", 0.5)
     with Store.open(uri, lock_timeout=0.5) as store:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import (
+    OutcomeUnknown,
     RecordCorrupt,
     Store,
     StoreBusy,
@@ -26,7 +28,7 @@ from chaoskit.runtime import (
 )
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.durable.store import care
-from chaoskit.runtime.durable.store.commit import Write
+from chaoskit.runtime.durable.store.commit import Round, Write
 from chaoskit.runtime.durable.store.core import Core
 from chaoskit.runtime.durable.store.lock import LockFile
 from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Tx
@@ -199,6 +201,47 @@ def test_nothing_is_acknowledged_into_a_file_that_is_removed(
         os.rename(path.with_name("elsewhere.db"), path)
 
 
+def move_at_the_next_statement(store: Store, path: Path) -> None:
+    """Take the file away when a write has looked for it, and has not committed."""
+    writer = store._here().core._writer
+    assert writer is not None
+
+    def move(_: str) -> None:
+        writer.set_trace_callback(None)
+        os.rename(path, path.with_name("elsewhere.db"))
+
+    writer.set_trace_callback(move)
+
+
+@pytest.mark.parametrize("way", ["put", "write", "transaction"])
+def test_a_file_that_is_removed_during_a_commit_is_not_acknowledged(path: Path, way: str) -> None:
+    """Its outcome is unknown: it is in a file that may come back, and then the store can say so."""
+    with Store.open(path, reserve=0) as store:
+        put(store, "a")
+        move_at_the_next_statement(store, path)
+        with pytest.raises(OutcomeUnknown, match="was removed or replaced while operation") as caught:
+            put_by(way, store)
+        id = caught.value.operation_id
+        assert id is not None
+        with pytest.raises(StoreGone):
+            store.outcome(id)
+        os.rename(path.with_name("elsewhere.db"), path)
+        assert store.outcome(id) == "committed"
+        put(store, "c")
+        assert store.count(JOB) == {"x": 3}
+
+
+def test_without_a_second_look_it_would_be_acknowledged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: SQLite commits into a file that has no name any more."""
+    monkeypatch.setattr(Core, "_still_there", lambda core: True)
+    with Store.open(path, reserve=0) as store:
+        put(store, "a")
+        move_at_the_next_statement(store, path)
+        put(store, "b")
+        assert not path.exists()
+        os.rename(path.with_name("elsewhere.db"), path)
+
+
 def test_a_file_that_is_removed_is_noticed(store: Store, path: Path, clock: VirtualClock) -> None:
     """SQLite commits into a file without a name as if nothing were; unsynced they look after a second."""
     put(store, "a")
@@ -289,7 +332,7 @@ def test_many_may_create_it_at_once(path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["record lock", "flock"])
 def test_a_lock_dies_with_its_process(path: Path, way: str) -> None:
-    """A forked child that lives on inherits what ``flock`` holds, for ever; of record locks it has none."""
+    """A forked child that lives on inherits what ``flock`` holds, forever; of record locks it has none."""
     lock = path.with_name("x.lock")
 
     def work(say: Callable[[str], None]) -> None:
@@ -361,7 +404,7 @@ def test_reading_never_holds_up_a_checkpoint(path: Path) -> None:
 
 
 def test_writing_inside_of_a_block_is_refused_at_once(store: Store) -> None:
-    """A write that would wait for its own thread for ever is told to use the block's transaction."""
+    """A write that would wait for its own thread forever is told to use the block's transaction."""
     with store.transaction() as tx:
         with pytest.raises(UsageError, match="Use the tx of the block"):
             put(store, "a")
@@ -503,6 +546,47 @@ def test_each_caller_has_an_error_to_itself(path: Path) -> None:
             one.join()
         assert len({id(one) for one in errors}) == 4
         os.rename(path.with_name("elsewhere.db"), path)
+
+
+def test_a_batch_whose_file_is_removed_is_acknowledged_to_no_caller(path: Path) -> None:
+    """Each of them has the id of its own write, and an error to itself."""
+
+    def moves(tx: Tx) -> None:
+        if path.exists():
+            os.rename(path, path.with_name("elsewhere.db"))
+
+    with Store.open(path, reserve=0) as store:
+        errors = in_one_batch(store, [moves] * 3)
+        assert [type(one) for one in errors] == [OutcomeUnknown] * 3
+        assert len({one.operation_id for one in errors if isinstance(one, OutcomeUnknown)}) == 3
+        os.rename(path.with_name("elsewhere.db"), path)
+
+
+def test_no_caller_goes_before_its_leader_has_looked(path: Path) -> None:
+    """Those that wait look again now and then, and what is committed may not be there any more."""
+
+    def go_round(one: Write) -> bool:
+        """Have the caller look twice, the second time with the batch committed."""
+        assert one.wake is not None
+        for _ in range(2):
+            one.wake.release()
+            end = time.monotonic() + 30
+            while not one.wake.locked():
+                if time.monotonic() > end:
+                    return False
+        return True
+
+    with Store.open(path, reserve=0) as store:
+        queue, waited = store._here().core.queue, []
+        commit = queue._commit
+
+        def slowly(batch: Round) -> None:
+            commit(batch)
+            waited.extend(go_round(one) for one in batch.operations[1:])
+
+        queue._commit = slowly
+        assert in_one_batch(store, [lambda tx: None] * 3) == [None] * 3
+        assert waited == [True, True]
 
 
 # --- damage ------------------------------------------------------------------------------------------------

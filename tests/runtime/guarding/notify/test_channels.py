@@ -280,7 +280,7 @@ def dripping():
 
 @pytest.mark.parametrize("name", DRIPS)
 def test_a_server_that_drips_is_given_up(dripping, name):
-    """It held the notifier's thread for ever: each byte came in time, and the answer never did."""
+    """It held the notifier's thread forever: each byte came in time, and the answer never did."""
     kind, way, script = DRIPS[name]
     port = dripping(script)
     if kind is WebhookChannel:

@@ -76,6 +76,25 @@ def test_the_same_key_is_told_once_in_a_while():
     assert "4 more times" in channel.told[-1].body()
 
 
+def test_what_has_become_worse_is_told():
+    """It was taken for a repetition, and a channel that carries errors only never heard of it."""
+    clock, every, errors = VirtualClock(), Kept(), Kept(least=Severity.ERROR)
+    with Notifier([every, errors], clock=clock, dedupe=300) as notifier:
+        for severity in (
+            Severity.WARNING,
+            Severity.WARNING,
+            Severity.ERROR,
+            Severity.WARNING,
+            Severity.ERROR,
+        ):
+            notifier.notify("disk", severity=severity)
+        notifier.notify("disk", severity=Severity.CRITICAL)
+    assert [one.severity for one in every.told] == [Severity.WARNING, Severity.ERROR, Severity.CRITICAL]
+    assert [one.severity for one in errors.told] == [Severity.ERROR, Severity.CRITICAL]
+    assert [one.repeated for one in every.told] == [0, 1, 2]
+    assert notifier.statistics().repeated == 3
+
+
 def test_a_storm_is_held_back_but_not_what_is_critical():
     """And the next one that passes says how many there were."""
     channel, clock = Kept(), VirtualClock()
