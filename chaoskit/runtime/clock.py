@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.loops import trio
 from chaoskit.runtime.forks import Lasting
+from chaoskit.runtime.numbers import is_number
 
 
 @runtime_checkable
@@ -70,6 +73,9 @@ class VirtualClock(Lasting):
     """
 
     def __init__(self, start: float = 0.0, epoch: float = 1_700_000_000.0) -> None:
+        for what, value in (("start", start), ("epoch", epoch)):
+            if not (is_number(value) and math.isfinite(value)):
+                raise wrong(what, value, "a finite number of seconds")
         self._lock = threading.Lock()
         self._now = start
         self._offset = epoch - start

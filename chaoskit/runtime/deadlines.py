@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any, overload
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import DeadlineExceeded
@@ -59,6 +60,8 @@ def deadline(seconds: float, *, clock: Clock = _SYSTEM) -> Iterator[None]:
     """
     if not (is_number(seconds) and seconds >= 0):
         raise wrong("deadline", seconds, "zero or more seconds")
+    if type(clock) is not SystemClock:  # asked at each call of a function that has a deadline
+        kinds.clock(clock)
     outer, token = CURRENT.get(), None
     scope = nested(outer, seconds, clock) or NEVER
     try:

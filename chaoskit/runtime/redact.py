@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.numbers import is_whole
 from chaoskit.runtime.secret_names import is_count_name, is_secret_name, is_sure_secret_name
 
 __all__ = ["DEFAULT", "REDACTED", "RedactionLimits", "Redactor", "is_secret_name", "redact_text"]
@@ -42,6 +44,12 @@ class RedactionLimits:
     depth: int = 6
     values: int = 1000
 
+    def __post_init__(self) -> None:
+        for one in dataclasses.fields(self):
+            limit = getattr(self, one.name)
+            if not (is_whole(limit) and limit >= 0):
+                raise wrong(one.name, limit, "a whole number, 0 or more")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Redactor:
@@ -49,11 +57,23 @@ class Redactor:
 
     ``names`` are further names whose values are hidden (compared without case), ``patterns`` match further
     texts to hide. No configuration can show what is hidden by default.
+
+    Raises:
+        UsageError: a name is not a text, or a pattern is not compiled.
     """
 
     names: frozenset[str] = frozenset()
     patterns: tuple[re.Pattern[str], ...] = ()
     limits: RedactionLimits = RedactionLimits()
+
+    def __post_init__(self) -> None:
+        # What is refused here would hide nothing, or fail in the middle of a report on an error.
+        names = _all_of("names", self.names, str, "texts in a set, such as {'patient'}")
+        patterns = _all_of("patterns", self.patterns, re.Pattern, "compiled patterns in a list")
+        if not isinstance(self.limits, RedactionLimits):
+            raise wrong("limits", self.limits, "RedactionLimits")
+        object.__setattr__(self, "names", frozenset(name.lower() for name in names))
+        object.__setattr__(self, "patterns", patterns)
 
     def hides(self, name: str) -> bool:
         """Return True if values with this name are hidden."""
@@ -358,6 +378,14 @@ class _Walk:
             return f"<memoryview of {size} bytes>"
         shown = self._text(repr(bytes(value[: self._limits.text])))
         return shown if size <= self._limits.text else f"{shown} <{size} bytes>"
+
+
+def _all_of(what: str, given: Iterable[Any], kind: type, expected: str) -> tuple[Any, ...]:
+    # Not by the checks that all others use: they load much more than this module needs.
+    found = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (None,)
+    if not all(isinstance(one, kind) for one in found):
+        raise wrong(what, given, expected)
+    return found
 
 
 DEFAULT = Redactor()

@@ -509,6 +509,18 @@ def test_users_add_names_and_patterns() -> None:
     assert shown == {"Patient": REDACTED, "note": REDACTED, "password": REDACTED}
 
 
+def test_a_further_name_hides_in_any_case() -> None:
+    """Written with capitals it hid nothing; a list and a generator of names are as good as a set."""
+    for names in ({"Kunde"}, ["KUNDE"], (name for name in ["kunde"])):
+        redactor = Redactor(names=names)  # type: ignore[arg-type]
+        assert [redactor.hides(name) for name in ("Kunde", "kunde", "KUNDE", "kind")] == [
+            True,
+            True,
+            True,
+            False,
+        ]
+
+
 def test_messages_of_errors_are_guarded() -> None:
     """message() redacts, and survives an error whose text cannot be made."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast
 
 from chaoskit.core.errors import UsageError
+from chaoskit.runtime import kinds
 from chaoskit.runtime.breaker import shells
 from chaoskit.runtime.breaker.driver import Driver
 from chaoskit.runtime.breaker.machine import BreakerState, Permit
@@ -99,6 +100,7 @@ class CircuitBreaker(Driver):
         shared: BreakerLink | None = None,
         **settings: Unpack[BreakerSettings],
     ) -> None:
+        kinds.instance("options", options, BreakerOptions, optional=True)
         super().__init__(
             BreakerOptions(**settings) if options is None else replace(options, **settings),
             Verdict(on, ignore, failed_result),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from time import time
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from chaoskit.runtime import kinds
 from chaoskit.runtime.breaker.machine import PASS, BreakerState, Edge, Machine, Permit
 from chaoskit.runtime.breaker.options import BreakerOptions
 from chaoskit.runtime.breaker.verdict import Verdict
@@ -49,17 +50,17 @@ class Driver(Lasting):
         shared: BreakerLink | None,
     ) -> None:
         self.options = options
-        self.name = name
+        self.name = kinds.text("name", name)
         self.listeners = synchronous_all("listener", listeners)
         if self.listeners:
             load_ahead("chaoskit.runtime.breaker.events")
-        self.now = clock.monotonic
+        self.now = kinds.clock(clock).monotonic
         self._verdict = verdict
         self.judges_results = verdict.failed_result is not None
         self.machine = Machine(options, unmeasured=not self.judges_results)
         self._lock = threading.RLock()
         self.last_failure = ""
-        self._link = shared
+        self._link = kinds.able("shared", shared, "a BreakerLink", "join", "notice", optional=True)
         survive_fork(self)
         if shared is not None:
             shared.join(self)

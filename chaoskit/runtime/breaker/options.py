@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow, Window
 from chaoskit.runtime.numbers import is_number
 
@@ -102,6 +103,7 @@ class BreakerOptions:
                 _whole(name, getattr(self, name))
         _whole("minimum_calls", self.minimum_calls)
         _whole("probes", self.probes)
+        kinds.switch("observe_only", self.observe_only)
         if self.window_calls is not None and self.window_calls > _LARGEST_WINDOW:
             raise wrong(
                 "window_calls", self.window_calls, f"at most {_LARGEST_WINDOW}: one byte is kept for each"

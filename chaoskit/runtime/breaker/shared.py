@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.breaker.machine import BreakerReason, BreakerState, Edge
 from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.numbers import is_number
 
 logger = logging.getLogger("chaoskit")
 
@@ -74,9 +76,9 @@ class BreakerLink:
     """
 
     def __init__(self, store: BreakerStore, *, every: float = 1.0) -> None:
-        if not 0 < every <= threading.TIMEOUT_MAX:
+        if not (is_number(every) and 0 < every <= threading.TIMEOUT_MAX):
             raise wrong("every", every, "seconds, more than zero")
-        self._store = store
+        self._store = kinds.able("store", store, "a BreakerStore, such as StoredBreakers", "publish", "read")
         self._every = every
         self._lock = threading.RLock()
         # Weak: sharing a breaker must not keep it alive.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar, cast
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import finished, is_async, protect, synchronous_all
 from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
@@ -85,13 +86,13 @@ class Bulkhead(Lasting):
         _whole("queue", queue, 0)
         if not (is_number(max_wait) and max_wait >= 0):
             raise wrong("max_wait", max_wait, "zero or more seconds, or infinity")
-        self.name = name
+        self.name = kinds.text("name", name)
         self.limit = limit
         self.listeners = synchronous_all("listener", listeners)
         self._queue = queue
         self._max_wait = float(max_wait)
-        self._wake = wake
-        self._clock = clock
+        self._wake = kinds.event("wake", wake)
+        self._clock = kinds.clock(clock)
         # Reentrant: a signal handler may make a call while its own thread holds the lock.
         self._lock = threading.RLock()
         self._free = limit

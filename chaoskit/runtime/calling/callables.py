@@ -242,6 +242,8 @@ def synchronous(what: str, fn: object, *, optional: bool = True) -> None:
 
 def synchronous_all(what: str, fns: Iterable[T]) -> tuple[T, ...]:
     """``fns`` as a tuple, each checked by :func:`synchronous`."""
+    if not isinstance(fns, Iterable) or isinstance(fns, str | bytes):
+        raise wrong(f"{what}s", fns, "functions in a list", "For one, write [function]; for none, [].")
     found = tuple(fns)
     for fn in found:
         synchronous(what, fn, optional=False)

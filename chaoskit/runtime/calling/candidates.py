@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import protectable, synchronous
 from chaoskit.runtime.numbers import is_number, is_whole
 from chaoskit.runtime.observing.events import Event
@@ -52,10 +53,16 @@ class Candidate(Generic[T]):
     last_resort: bool = False
 
     def __post_init__(self) -> None:
+        kinds.text("the name of a candidate", self.name)
+        kinds.switch("last_resort", self.last_resort)
         protectable("a candidate", self.get)
         synchronous("available", self.available)
-        if callable(self.quality):
-            synchronous("quality", self.quality)
+        quality: object = self.quality
+        if callable(quality):
+            synchronous("quality", quality)
+        # NaN is what a failed measurement gives: not a slip, but a quality that is not good enough.
+        elif not (quality is None or isinstance(quality, float) or is_number(quality)):
+            raise wrong("quality", quality, "a number, a function of the value, or None")
         for name in ("valid_from", "valid_until"):
             at = getattr(self, name)
             if at is not None and not is_number(at):

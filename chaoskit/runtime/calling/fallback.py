@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.blocks import NoBlock
 from chaoskit.runtime.calling.callables import (
     answered,
@@ -81,16 +82,13 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
             raise wrong("the names of the candidates", names, "texts, each one once")
         if minimum_quality is not None and not is_number(minimum_quality):
             raise wrong("minimum_quality", minimum_quality, "a number, or None")
-        if not isinstance(last_good, LastGood | None):
-            raise wrong("last_good", last_good, "a LastGood, or None")
-        _check_errors(on)
         self.candidates = candidates
-        self.name = name
+        self.name = kinds.text("name", name)
         self.listeners = synchronous_all("listener", listeners)
         self._minimum = minimum_quality
-        self._on = on
-        self._last_good = last_good
-        self._clock = clock
+        self._on = kinds.errors("on", on)
+        self._last_good = kinds.instance("last_good", last_good, LastGood, optional=True)
+        self._clock = kinds.clock(clock)
         self._kept: OrderedDict[Hashable, tuple[float, Choice[T]]] = OrderedDict()
         self._lock = threading.RLock()
         survive_fork(self)
@@ -228,14 +226,6 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
 
     def _after_fork(self) -> None:
         """Do nothing: what is kept is as good in the child."""
-
-
-def _check_errors(on: object) -> None:
-    """Refuse what ``except`` cannot take: its error would replace that of the first candidate that fails."""
-    kinds = on if isinstance(on, tuple) else (on,)
-    for kind in kinds:
-        if not (isinstance(kind, type) and issubclass(kind, Exception)):
-            raise wrong("on", on, "a class of exceptions, or a tuple of them")
 
 
 @dataclass(slots=True)

@@ -51,7 +51,7 @@ class PerKey(Lasting, NoBlock, Generic[S]):
     ) -> None:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise wrong("size", size, "a whole number from 1")
-        synchronous("make", make)
+        synchronous("make", make, optional=False)
         synchronous("key", key)
         self._make, self._key, self._size = make, key, size
         self._strategies: OrderedDict[Hashable, S] = OrderedDict()
@@ -73,6 +73,8 @@ class PerKey(Lasting, NoBlock, Generic[S]):
                 return found
         # Outside the lock: ``make`` is user code, may ask for another key, and a fork waits for the lock.
         made = called("make", self._make, key)
+        if not callable(getattr(made, "call", None)):
+            raise wrong("the result of make", made, "a strategy with a call(fn, ...), such as a Bulkhead")
         with self._lock:
             # If two calls make a strategy for one key at the same time, both get the first one.
             found = self._strategies.setdefault(key, made)

@@ -21,7 +21,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.blocks import OpenBlocks
-from chaoskit.runtime.calling.callables import decorated, finished, is_async, protectable
+from chaoskit.runtime.calling.callables import decorated, finished, is_async, protectable, synchronous
 from chaoskit.runtime.calling.timeout import Deadline
 
 __all__ = ["ORDER", "Pipeline", "Strategy"]
@@ -72,8 +72,10 @@ class Pipeline:
         places = zip(ORDER, given, strict=True)
         self.strategies = tuple((place, strategy) for place, strategy in places if strategy is not None)
         for place, strategy in self.strategies:
-            if not callable(strategy):
-                raise wrong(place, strategy, "a strategy, which is a decorator for functions")
+            if not callable(strategy) or isinstance(strategy, type):
+                hint = "This is the class; make one of it." if isinstance(strategy, type) else ""
+                raise wrong(place, strategy, "a strategy, which is a decorator for functions", hint)
+            synchronous(place, strategy)
         self._entered: OpenBlocks[Any] = OpenBlocks("a pipeline")
         self._prepared: dict[FunctionType, Callable[..., Any]] = {}
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import finished, is_async, protect, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.deadlines import remaining
@@ -131,17 +132,14 @@ class RateLimiter(Lasting):
         listeners: Sequence[Listener] = (),
         wake: threading.Event | None = None,
     ) -> None:
-        rates = (RateLimit(calls, per, burst), *also)
-        for rate in rates:
-            if not isinstance(rate, RateLimit):
-                raise wrong("a rate in also", rate, "a RateLimit", "RateLimit(1000, per=3600.0, burst=50)")
+        rates = (RateLimit(calls, per, burst), *kinds.listed("also", also, RateLimit))
         if not (is_number(max_wait) and max_wait >= 0):
             raise wrong("max_wait", max_wait, "zero or more seconds")
-        self.name = name
+        self.name = kinds.text("name", name)
         self.listeners = synchronous_all("listener", listeners)
-        self._clock = clock
+        self._clock = kinds.clock(clock)
         self._max_wait = float(max_wait)
-        self._wake = wake
+        self._wake = kinds.event("wake", wake)
         self._buckets = tuple(Bucket(rate.per / rate.calls, rate.burst) for rate in rates)
         self._lock = threading.RLock()
         self._text = "; ".join(map(str, rates))

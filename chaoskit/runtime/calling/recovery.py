@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.blocks import NoBlock
 from chaoskit.runtime.calling.callables import decorated, finished, is_async, protectable, synchronous_all
 from chaoskit.runtime.failures.base import TRANSIENT_ERRORS, Category, ResilienceError, SecurityError
@@ -106,7 +107,8 @@ class Recovery(NoBlock):
         name: str = "recovery",
         listeners: Sequence[Listener] = (),
     ) -> None:
-        self._steps = {kind: _step(f"by[{kind}]", step) for kind, step in (by or {}).items()}
+        steps = {} if by is None else kinds.mapping("by", by, "a mapping of kinds of failures to steps")
+        self._steps = {kind: _step(f"by[{kind}]", step) for kind, step in steps.items()}
         for kind, step in self._steps.items():
             _check_kind(kind, step)
         self._then = _step("then", then)
@@ -114,11 +116,13 @@ class Recovery(NoBlock):
             raise wrong("then", str(then), "another step: it follows the last attempt")
         if alternative is not None:
             protectable("a recovery as its alternative", alternative)
-        self.name = name
+        self.name = kinds.text("name", name)
         self.listeners = synchronous_all("listener", listeners)
-        self._alternative, self._skipped, self._classifier = alternative, skipped, classifier
+        self._alternative, self._skipped = alternative, skipped
+        self._classifier = kinds.instance("classifier", classifier, Classifier)
         # Whether to try again is decided here; how often and after which waits, by the policy.
-        self._policy = retry(policy or RetryPolicy(on=TRANSIENT_ERRORS), on=self._is_retried, but_not=None)
+        given = RetryPolicy(on=TRANSIENT_ERRORS) if policy is None else policy
+        self._policy = retry(given, on=self._is_retried, but_not=None)
 
     def __repr__(self) -> str:
         said = ", ".join(f"{getattr(kind, '__name__', kind)}: {step}" for kind, step in self._steps.items())
@@ -189,8 +193,8 @@ class Recovery(NoBlock):
         return self._skipped if how.skipped else how.value
 
     def _decided(self, decision: Decision) -> RecoveryStep:
-        kinds: tuple[Any, ...] = (*decision.verdict.__mro__, decision.category)
-        found = next((self._steps[kind] for kind in kinds if kind in self._steps), None)
+        nearest: tuple[Any, ...] = (*decision.verdict.__mro__, decision.category)
+        found = next((self._steps[kind] for kind in nearest if kind in self._steps), None)
         return found or DEFAULT_STEPS.get(decision.category, RecoveryStep.GIVE_UP)
 
     def _is_retried(self, error: BaseException) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NoReturn, ParamSpec, TypeVar, cast
 
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime import deadlines as total
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.blocks import OpenBlocks
 from chaoskit.runtime.calling.callables import finished, is_async, protect, synchronous_all
 from chaoskit.runtime.calling.loops import needs_asyncio
@@ -77,7 +78,7 @@ class Timeout(Lasting):
         self.seconds = seconds
         self.abandon = abandon
         self.listeners = synchronous_all("listener", listeners)
-        self._clock = clock
+        self._clock = kinds.clock(clock)
         self._lock = threading.RLock()
         self._running = 0
         self._abandoned = 0
@@ -273,7 +274,7 @@ class Deadline:
     ) -> None:
         _check_seconds(seconds)
         self.seconds = seconds
-        self._clock = clock
+        self._clock = kinds.clock(clock)
         self._entered: OpenBlocks[Any] = OpenBlocks("a deadline")
 
     def __repr__(self) -> str:

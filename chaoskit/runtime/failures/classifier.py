@@ -91,6 +91,8 @@ class Classifier:
     def __init__(
         self, rules: Iterable[Rule] = (), *, unknown: type[ResilienceError] = PermanentError
     ) -> None:
+        if not isinstance(rules, Iterable):
+            raise wrong("rules", rules, "chaoskit.runtime.Rules in a list")
         self.rules = tuple(rules)
         if self.rules:
             # Imported late, as are the rules themselves: only a failure needs them.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import asked, synchronous
 from chaoskit.runtime.failures import taxonomy as t
 from chaoskit.runtime.failures.symptoms import Symptoms
@@ -50,6 +51,7 @@ class Rule:
     def __post_init__(self) -> None:
         if not (isinstance(self.verdict, type) and issubclass(self.verdict, t.ResilienceError)):
             raise wrong("verdict", self.verdict, "a class of chaoskit.runtime.failures.taxonomy")
+        self._check_kinds()
         synchronous("when", self.when)
         # Built once: a failure is compared with up to a hundred rules.
         object.__setattr__(self, "_tests", tuple(self._conditions()))
@@ -58,6 +60,18 @@ class Rule:
             raise wrong(
                 "rule", self.name, "at least one condition", "To set the answer for all else, use unknown=."
             )
+
+    def _check_kinds(self) -> None:
+        kinds.text("name", self.name)
+        kinds.text("why", self.why)
+        for name in ("message", "stderr"):
+            kinds.text(name, getattr(self, name), optional=True)
+        if self.names_file is not None:
+            kinds.switch("names_file", self.names_file)
+        for name, classes in _LISTED:
+            # Most are empty, and the first failure of a program makes hundreds of rules.
+            if (given := getattr(self, name)) != ():
+                object.__setattr__(self, name, kinds.listed(name, given, *classes))
 
     def __reduce__(self) -> tuple[object, ...]:
         given = {name: value for name, value in self.__dict__.items() if name != "_tests"}
@@ -151,6 +165,12 @@ def _is_one_of(kind: type[BaseException], types: tuple[type[BaseException] | str
     return any(one in names if isinstance(one, str) else issubclass(kind, one) for one in types)
 
 
+_LISTED: tuple[tuple[str, tuple[type, ...]], ...] = (
+    *((name, (str,)) for name in ("errnos", "codes", "stages")),
+    *((name, (int, range)) for name in ("statuses", "exit_codes")),
+    ("winerrors", (int,)),
+    ("types", (str, type)),
+)
 _CONDITIONS = (
     *("types", "errnos", "winerrors", "statuses", "codes", "exit_codes"),
     *("message", "stderr", "stages", "names_file", "when"),

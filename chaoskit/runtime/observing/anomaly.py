@@ -12,7 +12,9 @@ import math
 from dataclasses import dataclass
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.config import option
+from chaoskit.runtime.numbers import is_number
 
 __all__ = ["AnomalyDetector", "AnomalyOptions", "Deviation"]
 
@@ -33,7 +35,7 @@ class AnomalyOptions:
     def __post_init__(self) -> None:
         for name in ("half_life", "threshold", "warm_up", "floor"):
             value = getattr(self, name)
-            if not 0 < value < math.inf:
+            if not (is_number(value) and 0 < value < math.inf):
                 raise wrong(name, value, "a finite number, more than 0")
 
 
@@ -56,7 +58,7 @@ class AnomalyDetector:
     """
 
     def __init__(self, options: AnomalyOptions | None = None) -> None:
-        self.options = options or AnomalyOptions()
+        self.options = kinds.instance("options", options, AnomalyOptions, optional=True) or AnomalyOptions()
         self._weight = 1 - 0.5 ** (1 / self.options.half_life)
         self._count = 0
         self._mean = 0.0
@@ -67,7 +69,7 @@ class AnomalyDetector:
 
         Raises ``UsageError`` for infinities and NaN, which would spoil the mean forever.
         """
-        if not math.isfinite(value):
+        if not (is_number(value) and math.isfinite(value)):
             raise wrong("value", value, "a finite number")
         deviation = max(math.sqrt(self._variance), self.options.floor)
         score = (value - self._mean) / deviation if self._count else 0.0

@@ -21,9 +21,11 @@ from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.clock import Clock, SystemClock, utc
 from chaoskit.runtime.context import current
+from chaoskit.runtime.numbers import is_whole
 from chaoskit.runtime.redact import DEFAULT, Redactor
 
 __all__ = ["FORMAT", "DetailOptions", "ErrorDetails", "describe_error"]
@@ -51,7 +53,8 @@ class DetailOptions:
     keep: int = 1000
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.keep, int) and self.keep >= 0):
+        kinds.instance("directory", self.directory, Path)
+        if not (is_whole(self.keep) and self.keep >= 0):
             raise wrong("keep", self.keep, "a number of files, or 0 to keep all")
 
 
@@ -69,10 +72,11 @@ class ErrorDetails:
         redactor: Redactor = DEFAULT,
         clock: Clock | None = None,
     ) -> None:
+        kinds.instance("directory", directory, str, os.PathLike, DetailOptions)
         given = directory if isinstance(directory, DetailOptions) else DetailOptions(Path(directory), keep)
         self.options = given
-        self._redactor = redactor
-        self._clock = clock or SystemClock()
+        self._redactor = kinds.instance("redactor", redactor, Redactor)
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         self._count = itertools.count(1)
 
     def write(self, error: BaseException) -> Path:

@@ -13,9 +13,12 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import IO, Any
 
+from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.clock import utc
 from chaoskit.runtime.closing import ClosedOnExit
 from chaoskit.runtime.context import Context, current
+from chaoskit.runtime.numbers import is_whole
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Subscription, subscribe
 from chaoskit.runtime.redact import DEFAULT, Redactor
@@ -56,7 +59,7 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self, redactor: Redactor = DEFAULT) -> None:
         super().__init__()
-        self._redactor = redactor
+        self._redactor = kinds.instance("redactor", redactor, Redactor)
 
     def format(self, record: logging.LogRecord) -> str:
         # ASCII only, because some other characters end a line or control a terminal.
@@ -127,7 +130,15 @@ def log_to(
 
     ``logger`` is the name of the logger to attach to; by default the root logger. A handler that you pass
     gets our formatter and filter, and is closed with the guard; a stream stays open.
+
+    Raises:
+        UsageError: one of the arguments is impossible; nothing was attached.
     """
+    if target is not None and not isinstance(target, logging.Handler):
+        kinds.able("target", target, "a stream with write(), a logging.Handler, or None", "write")
+    kinds.switch("json_lines", json_lines)
+    kinds.text("logger", logger)
+    level = _level(level)
     handler = target if isinstance(target, logging.Handler) else logging.StreamHandler(target)
     handler.addFilter(ContextFilter())
     handler.setFormatter(JsonFormatter(redactor) if json_lines else TextFormatter(redactor))
@@ -137,6 +148,14 @@ def log_to(
     # Set the logger's level, not the handler's: records below it are then not even made.
     attached.setLevel(level)
     return guard
+
+
+def _level(level: int | str) -> int:
+    known = logging.getLevelNamesMapping()
+    number = known.get(level) if isinstance(level, str) else level
+    if is_whole(number):
+        return number
+    raise wrong("level", level, f"a number, or one of {', '.join(known)}")
 
 
 class EventLog:
@@ -155,8 +174,16 @@ class EventLog:
         levels: Mapping[str, int] | None = None,
         default: int = logging.INFO,
     ) -> None:
+        kinds.able("logger", logger, "a logging.Logger", "isEnabledFor", "log", optional=True)
+        given = {} if levels is None else kinds.mapping("levels", levels, "a mapping of names to levels")
+        for what, level in (
+            ("default", default),
+            *((f"levels[{name!r}]", one) for name, one in given.items()),
+        ):
+            if not is_whole(level):
+                raise wrong(what, level, "a level as a number, such as logging.INFO")
         self._logger = logger or logging.getLogger("chaoskit")
-        self._levels = dict(levels or {})
+        self._levels = dict(given)
         self._default = default
 
     def __call__(self, event: Event) -> None:

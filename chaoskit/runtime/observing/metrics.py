@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.forks import Lasting, survive_fork
+from chaoskit.runtime.numbers import is_number, is_whole
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit
 
@@ -49,25 +51,43 @@ class AlertRule:
     clear_below: float | None = option(default=None, above=0, maximum=1, unit="ratio")
 
     def __post_init__(self) -> None:
-        if not 0 < self.ratio <= 1:
+        kinds.text("operation", self.operation)
+        kinds.text("error_type", self.error_type)
+        if not (is_number(self.ratio) and 0 < self.ratio <= 1):
             raise wrong("ratio", self.ratio, "more than 0 and at most 1")
-        if not 0 < self.window < math.inf:
-            raise wrong("window", self.window, "seconds, more than 0")
-        if self.minimum < 1:
+        _check_window(self.window)
+        if not (is_whole(self.minimum) and self.minimum >= 1):
             raise wrong("minimum", self.minimum, "at least 1 call")
-        if self.clear_below is not None and not 0 < self.clear_below <= self.ratio:
-            raise wrong("clear_below", self.clear_below, f"more than 0 and at most ratio, {self.ratio}")
+        below = self.clear_below
+        if below is not None and not (is_number(below) and 0 < below <= self.ratio):
+            raise wrong("clear_below", below, f"more than 0 and at most ratio, {self.ratio}")
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsOptions:
-    """``window`` is the window of rates without a rule; ``slots`` is the number of steps of a window."""
+    """``window`` is the window of rates without a rule; ``slots`` is the number of steps of a window.
+
+    Raises:
+        UsageError: a number is out of its bounds, or an alert is not an :class:`AlertRule`.
+    """
 
     window: float = option(default=300.0, above=0, unit="s")
     slots: int = option(default=60, minimum=1, maximum=10_000)
     operations: int = option(default=200, minimum=1, help="operations counted apart")
     error_types: int = option(default=50, minimum=1, help="error types counted apart, per operation")
     alerts: tuple[AlertRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_window(self.window)
+        for name, most in (("slots", 10_000), ("operations", math.inf), ("error_types", math.inf)):
+            if not (is_whole(value := getattr(self, name)) and 1 <= value <= most):
+                raise wrong(name, value, f"a whole number from 1{f' to {most}' if most < math.inf else ''}")
+        object.__setattr__(self, "alerts", kinds.listed("alerts", self.alerts, AlertRule))
+
+
+def _check_window(seconds: object) -> None:
+    if not (is_number(seconds) and 0 < seconds < math.inf):
+        raise wrong("window", seconds, "seconds, more than 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +209,8 @@ class ErrorMetrics(Lasting):
         clock: Clock | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        self.options = options or MetricsOptions()
-        self._clock = clock or SystemClock()
+        self.options = kinds.instance("options", options, MetricsOptions, optional=True) or MetricsOptions()
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         self._listeners = synchronous_all("listener", listeners)
         # Reentrant: a signal handler may count an error while its own thread is counting.
         self._lock = threading.RLock()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaoskit.core.errors import BackendUnavailable
 from chaoskit.core.version import __version__
-from chaoskit.runtime import context
+from chaoskit.runtime import context, kinds
 from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Subscription, subscribe
@@ -47,7 +47,9 @@ class Telemetry:
                 "OpenTelemetry is not installed. Install chaoskit[otel], and an SDK to see anything."
             ) from None
         self._trace = trace
-        self._redactor = redactor
+        self._redactor = kinds.instance("redactor", redactor, Redactor)
+        kinds.able("tracer_provider", tracer_provider, "a TracerProvider", "get_tracer", optional=True)
+        kinds.able("meter_provider", meter_provider, "a MeterProvider", "get_meter", optional=True)
         self._tracer = trace.get_tracer("chaoskit", __version__, tracer_provider)
         meter = metrics.get_meter("chaoskit", __version__, meter_provider)
         self._events = meter.create_counter(

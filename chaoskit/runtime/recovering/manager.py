@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called, synchronous, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.context import correlation_id
@@ -121,6 +122,7 @@ class RecoveryManager:
     ) -> None:
         if not (is_whole(history) and history >= 1):
             raise wrong("history", history, "a whole number of at least 1")
+        kinds.mapping("strategies", strategies, "a mapping of kinds of failures to functions")
         for kind, strategy in strategies.items():
             synchronous("a strategy", strategy, optional=False)
             # The string value of a category equals no category here, so its strategy would never be called.
@@ -128,8 +130,10 @@ class RecoveryManager:
                 isinstance(kind, type) and issubclass(kind, BaseException)
             ):
                 raise wrong("what a strategy is for", kind, "a Category or a class of exceptions")
-        self._strategies, self._skips, self._classifier = dict(strategies), tuple(skips), classifier
-        self._clock, self._listeners = clock or SystemClock(), synchronous_all("listener", listeners)
+        self._strategies, self._skips = dict(strategies), kinds.listed("skips", skips, Category)
+        self._classifier = kinds.instance("classifier", classifier, Classifier)
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
+        self._listeners = synchronous_all("listener", listeners)
         self._lock = threading.RLock()
         self._entries: deque[RecoveryEntry] = deque(maxlen=history)
         self._counts: dict[str, Counter[str]] = {}

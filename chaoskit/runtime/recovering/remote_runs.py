@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.recorded import record_error
 from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Record, Storage, Tx, checked
 from chaoskit.runtime.failures.classifier import DEFAULT
@@ -92,8 +93,9 @@ class RemoteRuns:
     def __init__(self, store: Storage, service: RemoteService, *, name: str, relaunches: int = 3) -> None:
         if not is_whole(relaunches) or relaunches < 0:
             raise wrong("relaunches", relaunches, "at least 0")
-        self._store, self._service = checked(store), service
-        self._name, self._relaunches = name, relaunches
+        self._store = checked(store)
+        self._service = kinds.able("service", service, "a RemoteService", "launch", "runs", "remove")
+        self._name, self._relaunches = kinds.text("name", name), relaunches
 
     def add(self, key: str, payload: Any, *, tx: Tx | None = None) -> bool:
         """Add a run for the next :meth:`reconcile` to launch; return False if the key is known already.

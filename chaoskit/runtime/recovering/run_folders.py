@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.files.flag import Flag, FlagInfo
 from chaoskit.runtime.durable.recorded import record_error
 
@@ -35,6 +36,7 @@ class RunFolders:
     def __init__(self, root: str | os.PathLike[str], *, flag: str = "errorprocessing") -> None:
         if not isinstance(flag, str) or not _is_name(flag):
             raise wrong("flag", flag, "the name of a file within each folder")
+        kinds.instance("root", root, str, os.PathLike)
         self._root, self._flag = Path(os.path.abspath(root)), flag
 
     def due(self) -> Iterator[Path]:

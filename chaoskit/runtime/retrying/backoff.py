@@ -32,6 +32,7 @@ __all__ = [
     "Exponential",
     "Jitter",
     "band",
+    "check_jitter",
     "check_range",
     "check_seconds",
     "draw",
@@ -124,7 +125,8 @@ class Exponential:
 
     def __post_init__(self) -> None:
         check_range(self.initial, self.cap)
-        if not 1 <= self.factor < math.inf:
+        check_jitter(self.jitter)
+        if not (is_number(self.factor) and 1 <= self.factor < math.inf):
             raise wrong("factor", self.factor, "1 or more: waits never shrink")
 
     def band(self, failures: int, previous: float) -> tuple[float, float]:
@@ -140,8 +142,15 @@ class Exponential:
 
 def check_seconds(what: str, seconds: float) -> None:
     """Raise ``UsageError`` if ``seconds`` is not a number from 0 to :data:`LONGEST_WAIT`."""
-    if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_WAIT:
+    fine = isinstance(seconds, int | float) and is_number(seconds)
+    if not (fine and 0 <= seconds <= LONGEST_WAIT):
         raise wrong(what, seconds, f"0 to {LONGEST_WAIT:.0f} seconds (46 days)")
+
+
+def check_jitter(jitter: object) -> None:
+    """Raise ``UsageError`` if ``jitter`` is not a :class:`Jitter`."""
+    if not isinstance(jitter, Jitter):
+        raise wrong("jitter", jitter, "a Jitter: NONE, EQUAL, FULL, band(0.2), or Jitter(0.5, 1.0)")
 
 
 def check_range(initial: float, cap: float) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.retrying.backoff import LONGEST_WAIT, NONE, Jitter, check_range, check_seconds
+from chaoskit.runtime.retrying.backoff import (
+    LONGEST_WAIT,
+    NONE,
+    Jitter,
+    check_jitter,
+    check_range,
+    check_seconds,
+)
 
 __all__ = ["Constant", "Decorrelated", "Linear"]
 
@@ -19,6 +26,7 @@ class Constant:
 
     def __post_init__(self) -> None:
         check_seconds("seconds", self.seconds)
+        check_jitter(self.jitter)
 
     @property
     def cap(self) -> float:
@@ -40,6 +48,7 @@ class Linear:
     def __post_init__(self) -> None:
         check_range(self.initial, self.cap)
         check_seconds("step", self.step)
+        check_jitter(self.jitter)
 
     def band(self, failures: int, previous: float) -> tuple[float, float]:
         try:

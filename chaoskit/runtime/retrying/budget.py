@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.forks import survive_fork
 from chaoskit.runtime.numbers import is_number
@@ -57,7 +58,7 @@ class RetryBudget:
         if not (is_number(window) and 0 < window < math.inf):
             raise wrong("window", window, "more than 0 seconds")
         self.floor, self.ratio, self.window, self.cap = floor, float(ratio), float(window), cap
-        self._clock = clock or SystemClock()
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         self._width = window / _SLOTS
         self._lock = threading.RLock()
         self._restart()

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import is_async
 from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
@@ -51,7 +52,8 @@ def hedge(
         raise wrong("after", after, "more than 0 seconds, best what 95 % of the calls take")
     if isinstance(extra, bool) or not isinstance(extra, int) or extra < 1:
         raise wrong("extra", extra, "a whole number from 1")
-
+    kinds.able("budget", budget, "a RetryBudget", "request", "take", optional=True)
+    kinds.clock(clock)
     matcher = Matcher(on)
 
     def decorate(fn: Callable[_P, Awaitable[_R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.failures.classifier import Classifier
 from chaoskit.runtime.failures.taxonomy import (
     BreakerOpen,
@@ -29,12 +30,13 @@ class PolicyRegistry(Mapping[str, RetryPolicy]):
     """
 
     def __init__(self, policies: Mapping[str, RetryPolicy], *, default: RetryPolicy | None = None) -> None:
+        kinds.mapping("policies", policies, "a mapping of names to policies")
         for name, policy in policies.items():
-            if not isinstance(policy, RetryPolicy):
-                raise wrong(f"the policy {name!r}", policy, "a RetryPolicy")
+            kinds.text("the name of a policy", name)
+            kinds.instance(f"the policy {name!r}", policy, RetryPolicy)
         # A copy, so that the registry does not change with the caller's mapping.
         self._policies = dict(policies)
-        self.default = default
+        self.default = kinds.instance("default", default, RetryPolicy, optional=True)
 
     def __getitem__(self, name: str) -> RetryPolicy:
         policy = self._policies.get(name, self.default)

@@ -13,6 +13,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import CallableKind, asked, kind_of, synchronous, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.classifier import DEFAULT, Classifier, Decision
@@ -154,6 +155,7 @@ class RetryRules:
         # Mappings by kind of error, and conditions by kind, need the classification.
         asks = bool(self.waits or self.attempts_by) or (exceptions is not None and exceptions.classifies)
         classifies = asks or matcher.classifies
+        self._check_kinds()
         self._check_numbers()
         self._check_parts()
         around = (self.deadline, self.attempt_timeout, self.on_result, self.budget, self.throttle)
@@ -192,6 +194,17 @@ class RetryRules:
         # A deadline is a limit already: three attempts within a second would waste the hour that it gives.
         return DEFAULT_ATTEMPTS if self.deadline is None else None
 
+    def _check_kinds(self) -> None:
+        _check_by_kind("attempts_by", self.attempts_by, "numbers of attempts")
+        _check_by_kind("waits", self.waits, "backoffs")
+        kinds.instance("budget", self.budget, RetryBudget, optional=True)
+        kinds.instance("throttle", self.throttle, AdaptiveThrottle, optional=True)
+        kinds.instance("classifier", self.classifier, Classifier, optional=True)
+        kinds.clock(self.clock)
+        kinds.chance(self.random)
+        kinds.event("wake", self.wake)
+        kinds.text("name", self.name)
+
     def _check_numbers(self) -> None:
         if self.attempts != "default":
             _check_count("attempts", self.attempts, least=1, none="no limit")
@@ -210,8 +223,7 @@ class RetryRules:
 
     def _check_parts(self) -> None:
         for what, backoff in (("wait", self.wait), *((f"waits[{k}]", b) for k, b in self.waits.items())):
-            if not callable(getattr(backoff, "band", None)):
-                raise wrong(what, backoff, "a backoff like Exponential(0.5, cap=60.0) or Constant(2.0)")
+            kinds.able(what, backoff, "a backoff like Exponential(0.5, cap=60.0) or Constant(2.0)", "band")
         if self.generators not in ("refuse", "restart", "pass"):
             raise wrong("generators", self.generators, "'refuse', 'restart' or 'pass'")
         synchronous("on_result", self.on_result)
@@ -254,6 +266,15 @@ def _check_count(what: str, value: int | None, least: int, none: str = "") -> No
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         rest = f", or None for {none}" if none else ""
         raise wrong(what, value, f"a whole number from {least}{rest}")
+
+
+def _check_by_kind(what: str, value: Mapping[Any, Any], of: str) -> None:
+    kinds.mapping(what, value, f"a mapping of kinds of failures to {of}")
+    for kind in value:
+        # No decision is ever about another class: what is given for it would have no effect.
+        of_ours = isinstance(kind, type) and issubclass(kind, ResilienceError)
+        if not (of_ours or isinstance(kind, Category)):
+            raise wrong(f"a key of {what}", kind, "a Category, or a class of errors of chaoskit.runtime")
 
 
 def _check_seconds(what: str, value: float | None) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.retrying.backoff import Chance
 
 __all__ = ["AdaptiveThrottle"]
@@ -28,9 +29,9 @@ class AdaptiveThrottle:
     """
 
     def __init__(self, *, k: float = 2.0, window: float = 120.0, minimum: int = 10) -> None:
-        if not 1 <= k < math.inf:
+        if not (is_number(k) and 1 <= k < math.inf):
             raise wrong("k", k, "1 or more", "Below 1, calls would be refused while all of them succeed.")
-        if not 0 < window < math.inf:
+        if not (is_number(window) and 0 < window < math.inf):
             raise wrong("window", window, "more than 0 seconds")
         if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 1:
             raise wrong("minimum", minimum, "a whole number from 1")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.classifier import Classifier
@@ -68,9 +69,9 @@ class JobBoard(Lasting):
         listeners: Sequence[Listener] = (),
         classifier: Classifier = CAUTIOUS,
     ) -> None:
-        self.options = options or JobOptions()
-        self._classifier = classifier
-        self._clock = clock or SystemClock()
+        self.options = kinds.instance("options", options, JobOptions, optional=True) or JobOptions()
+        self._classifier = kinds.instance("classifier", classifier, Classifier)
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         self._listeners = synchronous_all("listener", listeners)
         self._lock = threading.RLock()
         self._jobs: dict[str, _Booking] = {}

@@ -12,6 +12,7 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.failures.taxonomy import PermanentError, TransientError
+from chaoskit.runtime.numbers import is_number, is_whole
 from chaoskit.runtime.observing.events import Event
 
 __all__ = [
@@ -67,14 +68,14 @@ class JobOptions:
 
     def __post_init__(self) -> None:
         for name in ("timeout", "stuck_after", "check_every"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise wrong(name, getattr(self, name), "seconds, more than 0 and finite")
-        for name in ("attempts", "concurrency"):
-            if getattr(self, name) < 1:
-                raise wrong(name, getattr(self, name), "at least 1")
-        for name in ("requeues", "delay", "delay_cap", "remember"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise wrong(name, getattr(self, name), "zero or more")
+            if not (is_number(value := getattr(self, name)) and 0 < value < math.inf):
+                raise wrong(name, value, "seconds, more than 0 and finite")
+        for name, least in (("attempts", 1), ("concurrency", 1), ("requeues", 0), ("remember", 0)):
+            if not (is_whole(value := getattr(self, name)) and value >= least):
+                raise wrong(name, value, f"a whole number, at least {least}")
+        for name in ("delay", "delay_cap"):
+            if not (is_number(value := getattr(self, name)) and 0 <= value < math.inf):
+                raise wrong(name, value, "seconds, zero or more")
         # Otherwise an attempt would be written off without having been asked to end.
         if self.stuck_after < self.timeout:
             raise wrong(

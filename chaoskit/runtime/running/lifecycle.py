@@ -29,7 +29,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-from chaoskit.core.errors import UsageError
+from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.calling.callables import called, synchronous, synchronous_all
 from chaoskit.runtime.calling.loops import needs_asyncio, runs_asyncio
@@ -52,6 +53,14 @@ from chaoskit.runtime.stop import Stop
 __all__ = ["Shutdown"]
 
 logger = logging.getLogger("chaoskit")
+
+
+def _order(given: CallbackOrder | str) -> CallbackOrder:
+    try:
+        return CallbackOrder(given)
+    except ValueError:
+        known = ", ".join(repr(one.value) for one in CallbackOrder)
+        raise wrong("order", given, f"a CallbackOrder, or one of {known}") from None
 
 
 class _Wake(Stop):
@@ -93,18 +102,19 @@ class Shutdown(Lasting):
         clock: Clock | None = None,
         exit: Callable[[int], object] = os._exit,
     ) -> None:
-        base = options or ShutdownOptions()
+        base = kinds.instance("options", options, ShutdownOptions, optional=True) or ShutdownOptions()
         self.options = ShutdownOptions(
             base.grace if grace is None else grace,
-            base.order if order is None else CallbackOrder(order),
-            base.signals if signals is None else tuple(signals),
+            base.order if order is None else _order(order),
+            base.signals if signals is None else kinds.listed("signals", signals, str),
         )
         self.wake = _Wake(self.request)
         self.steps: tuple[ShutdownStep, ...] = ()
         self.reason: str | None = None
         self.exit_code = 0
-        self._clock = clock or SystemClock()
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         self._listeners = synchronous_all("listener", listeners)
+        synchronous("exit", exit, optional=False)
         self._exit = exit
         self._callbacks: list[tuple[str, Callable[[], Any]]] = []
         self._in_loop = False

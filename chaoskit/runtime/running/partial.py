@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Generic, Self, TypeVar
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.calling.callables import (
     CallableKind,
@@ -25,6 +26,7 @@ from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import PartialFailure
 from chaoskit.runtime.forks import Lasting
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 from chaoskit.runtime.running.batches import BatchProgress, ItemFailed, ItemFailure, ItemSuccess, Summary
 
@@ -66,20 +68,20 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         listeners: Sequence[Listener] = (),
         clock: Clock = SystemClock(),  # noqa: B008 - has no state
     ) -> None:
-        if abort_above is not None and not 0 <= abort_above < 1:
+        if abort_above is not None and not (is_number(abort_above) and 0 <= abort_above < 1):
             raise wrong(
                 "abort_above", abort_above, "a share, 0 or more and less than 1", "None never gives up."
             )
         if not isinstance(abort_after, int) or isinstance(abort_after, bool) or abort_after < 1:
             raise wrong("abort_after", abort_after, "a whole number of 1 or more")
-        self.name = name
+        self.name = kinds.text("name", name)
         self.aborted = False
-        self._on = on
+        self._on = kinds.errors("on", on)
         self._above = abort_above
         self._after = abort_after
         self._progress = () if progress is None else synchronous_all("progress", (progress,))
         self._listeners = synchronous_all("listener", listeners)
-        self._clock = clock
+        self._clock = kinds.clock(clock)
         self._lock = threading.Lock()
         self._successes: list[ItemSuccess[T, R]] = []
         self._failures: list[ItemFailure[T]] = []

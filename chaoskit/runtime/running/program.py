@@ -7,7 +7,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.running.supervise import Worker
 
 __all__ = ["SupervisedProgram"]
@@ -43,13 +45,15 @@ class SupervisedProgram:
     ) -> None:
         if isinstance(command, str) or not command:
             raise wrong("command", command, "a list: the program and its arguments")
-        if not grace >= 0:
+        self.command = kinds.listed("command", command, str, os.PathLike)
+        if not (is_number(grace) and grace >= 0):
             raise wrong("grace", grace, "seconds, zero or more")
-        self.command = tuple(command)
         self._grace = grace
-        self._directory = directory
+        self._directory = kinds.instance("directory", directory, str, os.PathLike, optional=True)
+        if environment is not None:
+            kinds.mapping("environment", environment, "a mapping of names to texts, or None to inherit ours")
         self._environment = environment
-        self._clock = clock or SystemClock()
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
 
     def __repr__(self) -> str:
         return f"<SupervisedProgram {os.fspath(self.command[0])} with {len(self.command) - 1} arguments>"

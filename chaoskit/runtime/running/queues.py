@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.failures.taxonomy import PermanentError, ResourceError
 from chaoskit.runtime.forks import Lasting
+from chaoskit.runtime.numbers import is_number, is_whole
 from chaoskit.runtime.stop import Stop, watched
 
 __all__ = ["HandoffQueue", "HandoffTimeout", "QueueClosed", "QueueOptions"]
@@ -33,9 +35,9 @@ class QueueOptions:
     timeout: float = option(default=60.0, minimum=0, unit="s")
 
     def __post_init__(self) -> None:
-        if self.size < 1:
+        if not (is_whole(self.size) and self.size >= 1):
             raise wrong("size", self.size, "at least 1 item", "An unbounded queue hides a slow consumer.")
-        if not 0 <= self.timeout < math.inf:
+        if not (is_number(self.timeout) and 0 <= self.timeout < math.inf):
             raise wrong("timeout", self.timeout, "seconds, zero or more")
 
 
@@ -66,9 +68,9 @@ class HandoffQueue(Lasting, Generic[T]):
         clock: Clock | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        self.name = name
-        self.options = options or QueueOptions()
-        self._clock = clock or SystemClock()
+        self.name = kinds.text("name", name)
+        self.options = kinds.instance("options", options, QueueOptions, optional=True) or QueueOptions()
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         self._items: deque[tuple[float, T]] = deque()
         self._closed = False
         # One lock with two conditions: a put wakes a thread in a get, and never one in a put.
@@ -76,6 +78,7 @@ class HandoffQueue(Lasting, Generic[T]):
         self._filled = threading.Condition(lock)
         self._emptied = threading.Condition(lock)
         self._forget: Callable[[], None] | None = None
+        kinds.event("stop", stop)
         if stop is not None:
             ours = Stop()
             ours.tell(self.close)

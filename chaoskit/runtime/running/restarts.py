@@ -12,7 +12,9 @@ from collections import deque
 from dataclasses import dataclass
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.config import option
+from chaoskit.runtime.numbers import is_number, is_whole
 
 __all__ = ["Deaths", "Restart", "SupervisionOptions"]
 
@@ -46,14 +48,15 @@ class SupervisionOptions:
     join_timeout: float = option(default=10.0, minimum=0, unit="s")
 
     def __post_init__(self) -> None:
-        if self.restarts < 0:
-            raise wrong("restarts", self.restarts, "zero or more")
-        for name in ("delay", "delay_cap"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise wrong(name, getattr(self, name), "seconds, zero or more")
-        for name in ("within", "check_every"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise wrong(name, getattr(self, name), "seconds, more than 0")
+        if not (is_whole(self.restarts) and self.restarts >= 0):
+            raise wrong("restarts", self.restarts, "a whole number, zero or more")
+        for name in ("delay", "delay_cap", "join_timeout"):
+            if not (is_number(value := getattr(self, name)) and 0 <= value < math.inf):
+                raise wrong(name, value, "seconds, zero or more")
+        for name in ("within", "check_every", *(["stuck_after"] if self.stuck_after is not None else [])):
+            if not (is_number(value := getattr(self, name)) and 0 < value < math.inf):
+                raise wrong(name, value, "seconds, more than 0")
+        kinds.instance("restart", self.restart, Restart)
 
 
 class Deaths:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from chaoskit.core.errors import UsageError
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called, finished, synchronous
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.context import carry
@@ -47,7 +48,7 @@ class JobRunner(Lasting):
         stop: threading.Event | None = None,
     ) -> None:
         self.board = JobBoard(options, clock=clock, listeners=listeners, classifier=classifier)
-        self._outer = stop
+        self._outer = kinds.event("stop", stop)
         self._stop = Stop()
         self._forget: Callable[[], None] | None = None
         self._work: dict[str, Callable[[Ticket], object]] = {}

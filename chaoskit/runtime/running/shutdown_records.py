@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.config import option
 from chaoskit.runtime.failures.taxonomy import TransientError
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.observing.events import Event
 
 __all__ = [
@@ -41,8 +43,10 @@ class ShutdownOptions:
     signals: tuple[str, ...] = ("SIGTERM", "SIGINT")
 
     def __post_init__(self) -> None:
-        if not 0 < self.grace < math.inf:
+        if not (is_number(self.grace) and 0 < self.grace < math.inf):
             raise wrong("grace", self.grace, "seconds, more than 0 and finite")
+        kinds.instance("order", self.order, CallbackOrder)
+        object.__setattr__(self, "signals", kinds.listed("signals", self.signals, str))
         for name in self.signals:
             # The system does not let a process catch these two.
             if name in ("SIGKILL", "SIGSTOP") or not isinstance(getattr(signal, name, None), signal.Signals):

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called, synchronous, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.context import carry
 from chaoskit.runtime.failures.taxonomy import PermanentError
 from chaoskit.runtime.forks import Lasting
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit
 from chaoskit.runtime.running.restarts import Deaths, SupervisionOptions
@@ -90,9 +92,12 @@ def join_all(threads: Iterable[threading.Thread], timeout: float, *, clock: Cloc
 
     If one has not, raises :class:`SuspectedDeadlock` with the stacks of all threads in its message.
     """
-    clock = clock or SystemClock()
+    clock = kinds.clock(clock, optional=True) or SystemClock()
+    if not is_number(timeout):
+        raise wrong("timeout", timeout, "seconds")
     end = clock.monotonic() + timeout
-    left = [t for t in threads if t is not threading.current_thread()]
+    given = kinds.listed("threads", threads, threading.Thread)
+    left = [t for t in given if t is not threading.current_thread()]
     for thread in left:
         thread.join(max(0.0, end - clock.monotonic()))
     stuck = [t.name for t in left if t.is_alive()]
@@ -149,16 +154,17 @@ class Supervisor(Lasting):
         clock: Clock | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        self.options = options or SupervisionOptions()
+        given = kinds.instance("options", options, SupervisionOptions, optional=True)
+        self.options = given or SupervisionOptions()
         self.stop = Stop()
-        self._outer = stop
+        self._outer = kinds.event("stop", stop)
         self._forget: Callable[[], None] | None = None
         self._due: list[tuple[float, Worker]] = []
         self.workers: dict[str, Worker] = {}
         self._listeners = synchronous_all("listener", listeners)
         synchronous("on_give_up", on_give_up)
         self._on_give_up = on_give_up
-        self._clock = clock or SystemClock()
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         # Threads report their end through a queue, so that the monitor wakes at once and need not poll.
         self._ended: queue.SimpleQueue[tuple[Worker, threading.Thread] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()

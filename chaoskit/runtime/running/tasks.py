@@ -11,6 +11,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called, is_async, synchronous, synchronous_all
 from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
@@ -113,15 +114,16 @@ class TaskSupervisor:
         clock: Clock | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        self.options = options or SupervisionOptions()
+        given = kinds.instance("options", options, SupervisionOptions, optional=True)
+        self.options = given or SupervisionOptions()
         self.stop = Stop()
         self.workers: dict[str, TaskWorker] = {}
-        self._outer = stop
+        self._outer = kinds.event("stop", stop)
         self._forget: Callable[[], None] | None = None
         self._listeners = synchronous_all("listener", listeners)
         synchronous("on_give_up", on_give_up)
         self._on_give_up = on_give_up
-        self._clock = clock or SystemClock()
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         self._entered = self._left = False
 
     def spawn(

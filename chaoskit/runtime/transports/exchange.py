@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.breaker.breaker import CircuitBreaker
+from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.classifier import DEFAULT, Classifier
 from chaoskit.runtime.failures.symptoms import Symptoms, links
@@ -95,12 +97,14 @@ def http_rules(
     """
     if policy is not None and not isinstance(policy, RetryPolicy):
         raise wrong("policy", policy, "a RetryPolicy, or None for three attempts")
-    if not (breaker is None or isinstance(breaker, CircuitBreaker) or callable(breaker)):
-        raise wrong("breaker", breaker, "a CircuitBreaker, or a function of the host that returns one")
+    if breaker is not None and not isinstance(breaker, CircuitBreaker):
+        expected = "a CircuitBreaker, or a function of the host that returns one"
+        synchronous("breaker", kinds.able("breaker", breaker, expected, "__call__"))
     if not (classifier is None or isinstance(classifier, Classifier)):
         raise wrong("classifier", classifier, "a Classifier, or None for the built-in rules")
-    methods = () if isinstance(repeat, str) else tuple(repeat)
-    if isinstance(repeat, str) or not all(isinstance(one, str) and one.isalpha() for one in methods):
+    methods = () if isinstance(repeat, str) or not isinstance(repeat, Iterable) else tuple(repeat)
+    listed = isinstance(repeat, Iterable) and not isinstance(repeat, str)
+    if not listed or not all(isinstance(one, str) and one.isalpha() for one in methods):
         raise wrong("repeat", repeat, "names of methods, such as ['GET', 'PUT']")
     mine = RetryPolicy(on=_repeatable) if policy is None else retry(policy, on=_repeatable)
     return HttpRules(mine, breaker, classifier or DEFAULT, frozenset(one.upper() for one in methods))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from chaoskit.core.extras import missing as _missing_extra
+from chaoskit.runtime import kinds
 from chaoskit.runtime.breaker.breaker import CircuitBreaker
 from chaoskit.runtime.failures.classifier import Classifier
 from chaoskit.runtime.failures.taxonomy import BreakerOpen, DeadlineExceeded
@@ -53,6 +54,7 @@ class RetryingTransport(BaseTransport):
         repeat: Iterable[str] = IDEMPOTENT,
     ) -> None:
         self._rules = http_rules(policy, breaker, classifier, repeat)
+        kinds.able("inner", inner, "a transport of httpx", "handle_request", "close", optional=True)
         self._inner = HTTPTransport() if inner is None else inner
 
     def handle_request(self, request: Request) -> Response:
@@ -92,6 +94,7 @@ class AsyncRetryingTransport(AsyncBaseTransport):
         repeat: Iterable[str] = IDEMPOTENT,
     ) -> None:
         self._rules = http_rules(policy, breaker, classifier, repeat)
+        kinds.instance("inner", inner, AsyncBaseTransport, optional=True)
         self._inner = AsyncHTTPTransport() if inner is None else inner
 
     async def handle_async_request(self, request: Request) -> Response:

@@ -93,7 +93,7 @@ def test_an_unavailable_candidate_is_not_called() -> None:
         (math.nan, False),
         (len, True),
         (down, False),
-        ("9", False),
+        (lambda value: "9", False),
     ],
     ids=["above", "equal", "below", "unknown", "nan", "function", "raising", "text"],
 )

@@ -266,7 +266,7 @@ def test_a_call_that_one_rate_rejects_uses_up_none() -> None:
 
 def test_a_rate_that_is_none_is_refused() -> None:
     """What stands in ``also`` has to be a rate."""
-    with pytest.raises(UsageError, match=r"a rate in also is 5 \(int\); expected a RateLimit"):
+    with pytest.raises(UsageError, match=r"one of also is 5 \(int\); expected a RateLimit"):
         RateLimiter(1, also=[5])  # type: ignore[list-item]
 
 

@@ -55,7 +55,7 @@ BRANCH: contextvars.ContextVar[tuple[int, ...]] = contextvars.ContextVar("branch
 DEPTH: contextvars.ContextVar[int] = contextvars.ContextVar("depth", default=0)
 
 # Tasks that begin within the call that makes them. CPython 3.12 has them, but a TaskGroup there forgets the
-# coroutine that it refuses once a child has failed: python/cpython#115957.
+# coroutine that it refuses once a child has failed: python/cpython#115957, mended in 3.13 only.
 EAGER = getattr(asyncio, "eager_task_factory", None) if sys.version_info >= (3, 13) else None
 
 

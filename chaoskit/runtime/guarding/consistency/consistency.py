@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.guarding.consistency.disagreements import (
     ConsistencyReport,
@@ -33,8 +34,9 @@ class Consistency:
         Raises:
             UsageError: a rule names an unknown source, or would change a source that cannot be changed.
         """
+        kinds.mapping("sources", sources, "a mapping of names to sources")
         self._sources = {name: source_of(name, given) for name, given in sources.items()}
-        self._rules = tuple(rules)
+        self._rules = kinds.listed("rules", rules, object)
         for rule in self._rules:
             if not all(hasattr(rule, name) for name in ("needs", "check", "again")):
                 raise wrong("rule", rule, "a rule, such as FileExists or NotStuck")

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
+from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.durable.files.reading import open_regular
 from chaoskit.runtime.durable.transactions.contents import digest_of
 from chaoskit.runtime.guarding.consistency.disagreements import Disagreement, DisagreementKind
 from chaoskit.runtime.guarding.consistency.sources import RowSource, Table
+from chaoskit.runtime.numbers import is_number
 
 __all__ = [
     "Agree",
@@ -47,7 +50,7 @@ class SetColumns:
     columns: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        if not self.columns:
+        if not kinds.mapping("columns", self.columns, "a mapping of columns to their values"):
             raise wrong("columns", self.columns, "at least one column with its value")
 
     def __str__(self) -> str:
@@ -129,6 +132,13 @@ class FileExists(RowByRow):
     when: Callable[[Table], bool] | None = None
     remedy: Remedy = None
 
+    def __post_init__(self) -> None:
+        _check_texts(source=self.source, path=self.path)
+        kinds.instance("base", self.base, str, Path)
+        for name in ("size", "checksum"):
+            kinds.text(name, getattr(self, name), optional=True)
+        synchronous("when", self.when)
+
     def _rows(self, source: RowSource) -> Iterable[Table]:
         # An unmounted disk must not make every file on it count as missing.
         if not Path(self.base).is_dir():
@@ -182,8 +192,12 @@ class NoOrphans:
     clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
-        if not self.of:
+        kinds.clock(self.clock)
+        _check_texts(source=self.source, column=self.column, modified=self.modified)
+        if not _pairs("of", self.of):
             raise wrong("of", self.of, "at least one pair of a source and its column")
+        if not (is_number(self.younger) and self.younger >= 0):
+            raise wrong("younger", self.younger, "seconds, at least 0")
 
     def needs(self) -> Sequence[str]:
         return (self.source, *(name for name, _ in self.of))
@@ -231,11 +245,14 @@ class NotStuck(RowByRow):
     clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
-        if not self.longer_than >= 0:
+        kinds.clock(self.clock)
+        if not (is_number(self.longer_than) and self.longer_than >= 0):
             raise wrong("longer_than", self.longer_than, "seconds, at least 0")
         # A string would be searched for substrings: "run" in "running" is true.
         if isinstance(self.statuses, str):
             raise wrong("statuses", self.statuses, f"several in a list, such as [{self.statuses!r}]")
+        kinds.listed("statuses", self.statuses, str)
+        _check_texts(source=self.source, status=self.status, since=self.since)
 
     def _rows(self, source: RowSource) -> Iterable[Table]:
         return _having(source.rows(), self.status, self.since)
@@ -266,6 +283,14 @@ class Agree:
     required: bool = True
     when: Callable[[Table], bool] | None = None
     remedy: Remedy = None
+
+    def __post_init__(self) -> None:
+        _check_texts(source=self.source, other=self.other)
+        _pairs("columns", self.columns)
+        if self.on is not None:
+            _pairs("on", (self.on,))
+        kinds.switch("required", self.required)
+        synchronous("when", self.when)
 
     def needs(self) -> Sequence[str]:
         return (self.source, self.other)
@@ -306,6 +331,18 @@ class Agree:
                     text = f"{mine} is {row.get(mine)!r}, but {self.other}.{its} is {other.get(its)!r}"
                     return disagreement(self, "mismatched", row, sources, text, others)
         return None
+
+
+def _check_texts(**texts: object) -> None:
+    for name, value in texts.items():
+        kinds.text(name, value)
+
+
+def _pairs(what: str, given: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    for pair in (pairs := kinds.listed(what, given, tuple, list)):
+        if len(pair) != 2 or not all(isinstance(one, str) for one in pair):
+            raise wrong(f"one of {what}", pair, "a pair of two names")
+    return pairs
 
 
 def _having(rows: Iterable[Table], *columns: str) -> Iterator[Table]:

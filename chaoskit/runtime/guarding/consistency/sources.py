@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime import kinds
+from chaoskit.runtime.calling.callables import CallableKind, kind_of
 from chaoskit.runtime.durable.files.directories import make_directories, paths_below
 from chaoskit.runtime.durable.files.names import LONGEST
 from chaoskit.runtime.durable.files.renaming import Unsupported, rename, rename_to_free_name
 from chaoskit.runtime.durable.files.syncing import sync_directory
+from chaoskit.runtime.numbers import is_number
 
 __all__ = ["ChangeableRows", "FileRows", "FunctionRows", "RowSource", "SqliteRows", "Table"]
 
@@ -74,8 +77,12 @@ class SqliteRows:
         self, database: str | os.PathLike[str], table: str, *, key: str = "id", timeout: float = 10.0
     ) -> None:
         """``timeout`` limits the wait for other writers, in seconds."""
-        self.key = key
-        self._database, self._timeout = Path(database), timeout
+        if not (is_number(timeout) and timeout >= 0):
+            raise wrong("timeout", timeout, "seconds, zero or more")
+        self.key = kinds.text("key", key)
+        kinds.text("table", table)
+        self._database = Path(kinds.instance("database", database, str, os.PathLike))
+        self._timeout = float(timeout)
         self._table, self._column = _quoted(table), _quoted(key)
 
     def rows(self) -> Iterator[Table]:
@@ -147,7 +154,9 @@ class FileRows:
         pattern: str = EVERYTHING,
         quarantine: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._directory, self._pattern = Path(directory), pattern
+        self._directory = Path(kinds.instance("directory", directory, str, os.PathLike))
+        self._pattern = kinds.text("pattern", pattern)
+        kinds.instance("quarantine", quarantine, str, os.PathLike, optional=True)
         self._quarantine = None if quarantine is None else Path(quarantine)
 
     def rows(self) -> Iterator[Table]:
@@ -248,9 +257,12 @@ def source_of(name: str, given: RowSource | Callable[[], Iterable[Table]]) -> Ro
     Raises:
         UsageError: it is neither a source nor a function.
     """
-    if isinstance(given, RowSource):
+    is_class = isinstance(given, type)
+    if isinstance(given, RowSource) and not is_class:
         return given
-    if callable(given):
+    # A generator function is fine here: the rows are iterated over.
+    awaited = kind_of(given) in (CallableKind.ASYNC, CallableKind.ASYNC_GENERATOR)
+    if callable(given) and not awaited and not (is_class and hasattr(given, "rows")):
         return FunctionRows(given)
     raise wrong(f"source {name!r}", given, "a function that returns rows, or a source such as SqliteRows")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import answered, called, synchronous, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.guarding.gates.records import (
@@ -47,8 +48,9 @@ class QualityGate:
         names = [*(one.name for one in self.metrics), *(one.name for one in self.across)]
         if not names or len(set(names)) != len(names):
             raise wrong(f"what the gate {name!r} asks for", names, "at least one metric or check, each once")
-        self.name, self.mandatory = name, mandatory
-        self._clock, self._listeners = clock or SystemClock(), synchronous_all("listener", listeners)
+        self.name, self.mandatory = kinds.text("name", name), kinds.switch("mandatory", mandatory)
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
+        self._listeners = synchronous_all("listener", listeners)
 
     def judge(self, metrics: Metrics, *, earlier: Stages | None = None) -> GateResult:
         """Judge ``metrics``; the checks across stages also get those of the ``earlier`` stages.

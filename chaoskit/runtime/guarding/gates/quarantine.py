@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.files.directories import make_directories
 from chaoskit.runtime.durable.files.flag import Flag, FlagInfo
 from chaoskit.runtime.durable.files.names import LONGEST, parse
@@ -41,7 +42,7 @@ class Quarantine:
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self._directory = Path(os.path.abspath(directory))
+        self._directory = Path(os.path.abspath(kinds.instance("directory", directory, str, os.PathLike)))
 
     def put(self, path: str | os.PathLike[str], why: GateResult | str) -> Path:
         """Move ``path`` here, durably, and return its new path. The reason becomes a flag beside it.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.config import option
 from chaoskit.runtime.failures.base import ValidationError
@@ -40,8 +41,7 @@ class QualityMetric:
     route: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise wrong("the name of a metric", self.name, "a text")
+        _check_outcome(self)
         bounds = [one for one in (self.minimum, self.maximum) if one is not None]
         if not bounds or not all(map(is_number, bounds)):
             raise wrong(
@@ -97,6 +97,12 @@ def _read(value: object) -> float | str:
         return f"a value of {type(value).__name__} is not a number"
 
 
+def _check_outcome(asked: QualityMetric | CrossCheck) -> None:
+    kinds.text("the name of a metric or check", asked.name)
+    kinds.switch("mandatory", asked.mandatory)
+    kinds.text("route", asked.route, optional=True)
+
+
 @dataclass(frozen=True, slots=True)
 class CrossCheck:
     """Compares stages: ``holds`` gets the metrics of all stages by name, including this one.
@@ -113,6 +119,7 @@ class CrossCheck:
     route: str | None = None
 
     def __post_init__(self) -> None:
+        _check_outcome(self)
         synchronous("holds", self.holds, optional=False)
 
 

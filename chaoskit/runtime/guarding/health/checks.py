@@ -13,8 +13,10 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.breaker.breaker import CircuitBreaker
 from chaoskit.runtime.breaker.machine import BreakerState
+from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.durable.checkpoints.inspecting import walk
 from chaoskit.runtime.durable.checkpoints.records import PREFIX, kind_of
@@ -54,6 +56,8 @@ def database_answers(connect: Callable[[], Any], query: str = "SELECT 1") -> Hea
     A kept connection would not do: it may still work when the next start cannot get a new one.
     """
 
+    synchronous("connect", connect, optional=False)
+
     def check() -> HealthFinding | None:
         connection = connect()
         try:
@@ -74,6 +78,7 @@ def disk_left(path: str | os.PathLike[str], *, least: int, warn: int = 0) -> Hea
         UsageError: ``least`` or ``warn`` is not a number of bytes.
     """
     _check_bytes(least, warn)
+    kinds.instance("path", path, str, os.PathLike)
     return lambda: _left(readings.disk(path), least, warn)
 
 
@@ -114,7 +119,8 @@ def queue_age(
     """
     if not (is_number(warn) and is_number(most) and 0 <= warn <= most):
         raise wrong("warn, most", (warn, most), "seconds, and warn at most as many as most")
-    time = (clock or SystemClock()).time
+    synchronous("oldest", oldest, optional=False)
+    time = (kinds.clock(clock, optional=True) or SystemClock()).time
 
     def check() -> HealthFinding | None:
         since = oldest()

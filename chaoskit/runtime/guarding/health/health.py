@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.guarding.health.checks import HealthCheck
@@ -55,7 +56,8 @@ class Health:
         for check in checks.values():
             synchronous("a check", check, optional=False)
         self._checks = dict(checks)
-        self._timeout, self._keep, self._clock = timeout, keep, clock or SystemClock()
+        self._timeout, self._keep = timeout, keep
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         self._begin()
 
     def _begin(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from chaoskit.runtime import kinds
 from chaoskit.runtime.breaker.breaker import CircuitBreaker
 from chaoskit.runtime.durable.store.protocol import Kind, Storage, checked
 from chaoskit.runtime.observing.metrics import ErrorMetrics
@@ -47,8 +48,9 @@ class StatePublisher(Repeating):
         every: float = 10.0,
     ) -> None:
         super().__init__(f"publisher of {name!r}", every)
-        self._store, self._name = checked(store), name
-        self._breakers, self._metrics = tuple(breakers), metrics
+        self._store, self._name = checked(store), kinds.text("name", name)
+        self._breakers = kinds.listed("breakers", breakers, CircuitBreaker)
+        self._metrics = kinds.instance("metrics", metrics, ErrorMetrics, optional=True)
 
     def publish(self) -> None:
         """Write the state now.

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
+from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.closing import ClosedOnExit
 from chaoskit.runtime.guarding.health.records import HealthReport, HealthStatus
 from chaoskit.runtime.numbers import is_whole
@@ -40,6 +42,9 @@ class HealthServer(ClosedOnExit):
         host: str = "127.0.0.1",
         beyond_loopback: bool = False,
     ) -> None:
+        synchronous("report", report, optional=False)
+        kinds.switch("beyond_loopback", beyond_loopback)
+        kinds.text("host", host)
         # Names are refused: a file or a name server decides what "localhost" means.
         if not beyond_loopback and not _is_loopback(host):
             raise wrong("host", host, "an address of loopback", "The report tells strangers what is weak.")

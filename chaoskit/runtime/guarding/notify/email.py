@@ -6,7 +6,7 @@ import math
 import smtplib
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from typing import Literal
@@ -43,13 +43,13 @@ class EmailChannel:
         least: Severity = Severity.WARNING,
         timeout: float = 10.0,
     ) -> None:
-        if isinstance(recipients, str) or not recipients:
+        if isinstance(recipients, str) or not isinstance(recipients, Iterable) or not recipients:
             raise wrong("recipients", recipients, "a list of at least one address")
         for name, text in (("sender", sender), *(("recipients", one) for one in recipients)):
             # If it were found when the first message is made, that message and all that follow would be lost.
             if not isinstance(text, str) or not text.strip() or not text.isprintable():
                 raise wrong(name, text, "an address, on one line")
-        if security not in _PORTS:
+        if security not in tuple(_PORTS):
             raise wrong("security", security, f"one of {', '.join(_PORTS)}")
         if password is not None and security == "plain":
             raise wrong("security", security, "'starttls' or 'tls'", "A password would be read on the way.")

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.closing import ClosedOnExit
@@ -58,14 +59,16 @@ class Notifier(ClosedOnExit):
         attempts: int = 3,
         clock: Clock | None = None,
     ) -> None:
-        counts = all(is_whole(one) and one >= 1 for one in (rate, room))
+        counts = all(is_whole(one) and one >= 1 for one in (rate, room, attempts))
         if not (counts and is_number(per) and per > 0 and is_number(dedupe) and dedupe >= 0):
             raise wrong(
-                "rate, per, dedupe, room", (rate, per, dedupe, room), "at least 1, and seconds of a window"
+                "rate, per, dedupe, room, attempts",
+                (rate, per, dedupe, room, attempts),
+                "at least 1, and seconds of a window",
             )
         self.channels = _checked_channels(channels)
         self._rate, self._per, self._dedupe, self._room = rate, per, dedupe, room
-        self._attempts, self._clock = attempts, clock or SystemClock()
+        self._attempts, self._clock = attempts, kinds.clock(clock, optional=True) or SystemClock()
         self._counts: dict[str, int] = {}
         self._begin()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
@@ -144,7 +145,7 @@ class ResourceMonitor(Repeating):
             raise wrong("thresholds", thresholds, "ResourceThresholds in a list")
         super().__init__(f"monitor of {len(thresholds)} thresholds", every)
         self.thresholds = tuple(thresholds)
-        self._clock = clock or SystemClock()
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         self._listeners = synchronous_all("listener", listeners)
         self._raised: dict[ResourceThreshold, float] = {}
         self._silent: set[ResourceThreshold] = set()

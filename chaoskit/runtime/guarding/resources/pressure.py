@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called, finished, synchronous, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import OutOfMemory
@@ -83,7 +84,8 @@ class MemoryPressure:
         synchronous("emergency", emergency)
         self._most, self._least, self._shrink, self._grow_after = batch, least, shrink, grow_after
         self._emergency, self._keep_free, self._size = emergency, keep_free, reserve
-        self._clock, self._listeners = clock or SystemClock(), synchronous_all("listener", listeners)
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
+        self._listeners = synchronous_all("listener", listeners)
         self._batch, self._good = batch, 0
         self._reserve: bytearray | None = bytearray(reserve)
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.deadlines import remaining
@@ -89,8 +90,8 @@ class Quota(Lasting):
         _check_stages("priorities", priorities, is_number, "a number, the higher goes first")
         self.concurrency = concurrency
         self._budgets, self._priorities = dict(budgets or {}), dict(priorities or {})
-        self._max_wait, self._wake = max_wait, wake
-        self._clock = clock or SystemClock()
+        self._max_wait, self._wake = max_wait, kinds.event("wake", wake)
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         # Reentrant: a signal handler may run an operation while its own thread holds the lock.
         self._lock = threading.RLock()
         self._arrived = 0
