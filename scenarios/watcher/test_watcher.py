@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from budgets import bounded, planted
-from planting import missed
+from planting import Planted, Shown, missed
 
 from chaoskit import Chaos, faults, scenario
 from scenarios.watcher import program, world
@@ -153,16 +153,27 @@ def test_trouble_in_the_recovery(chaos: Chaos) -> None:
     ends_well(chaos, hopeless=True)
 
 
-PLANTED = {
-    "test_uploads_have_no_key": "reset[0]",
-    "test_recorded_before_it_is_uploaded": "kill",
-    "test_a_directory_counts_as_a_result": "kill",
-    "test_the_spool_is_never_cleaned": "kill",
-    "test_what_a_dead_watcher_had_is_never_taken_over": "kill",
-    "test_results_are_not_durable": "power_loss",
-    "test_no_time_out": "silent",
+PLANTED: Planted = {
+    "test_uploads_have_no_key": Shown("http(qa.example,POST,/samples)#2=reset[0]", "uploaded twice"),
+    "test_recorded_before_it_is_uploaded": Shown(
+        "http(qa.example,POST,/samples)#2=kill[request]", "run1/good is called uploaded"
+    ),
+    "test_a_directory_counts_as_a_result": Shown(
+        "t4:open(state/results/run1/good/summary.csv)#1=kill", "run1/good is dead"
+    ),
+    "test_the_spool_is_never_cleaned": Shown(
+        "t4:rename(state/spool/.run1.good.tar.gz.ck-*-2 -> state/spool/run1.good.tar.gz)#1=kill",
+        "temporary files",
+    ),
+    "test_what_a_dead_watcher_had_is_never_taken_over": Shown(
+        "http(pipeline.example,GET,/runs/r1)#1=kill[answer]", "run1/good is running"
+    ),
+    "test_results_are_not_durable": Shown(
+        "fdatasync(state/watcher.db-wal)#7=power_loss[only-synced strict]", "it has no result"
+    ),
+    "test_no_time_out": Shown("connect(pipeline.example:80)#1=silent", "the workload of run 1 hung"),
 }
-"""What each twin does otherwise, and a part of the schedule that shows it."""
+"""What each twin does otherwise, and the case that shows it."""
 
 
 @planted

@@ -152,6 +152,7 @@ def test_the_page_is_valid(server: DashboardServer, allowed: bool) -> None:
         assert ('class="told"' in answer.text) == ("told" in path)
         valid(answer.text)
         assert ("/redrive" in answer.text) == allowed
+        assert TOKEN not in answer.text, "a page that is saved or shared would hold it"
 
 
 def test_a_planted_fault_of_html_is_found() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from template import chaoskit
 
-from chaoskit.cli.group import NO, run
+from chaoskit.cli.group import NO
 from chaoskit.inject.kernel import KernelBackend
 
 pytestmark = pytest.mark.skipif(
@@ -48,7 +49,7 @@ def workspace(tmp_path: Path) -> Path:
 
 def explored(capsys: pytest.CaptureFixture[str], workspace: Path, program: str, *options: str) -> Any:
     """The exit code and the report on a Python program."""
-    code = run(["explore", "--json", *options, *asked(workspace, program)])
+    code = chaoskit(["explore", "--json", *options, *asked(workspace, program)])
     return code, json.loads(capsys.readouterr().out)["scenarios"][0]
 
 
@@ -72,7 +73,7 @@ def test_a_program_that_resets_what_it_cannot_read_is_caught(
     after = (workspace / "in.json").stat()
     assert (workspace / "in.json").read_text() == GIVEN
     assert (before.st_mtime_ns, before.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns)
-    assert run(["replay", finding["schedule"], *asked(workspace, RESETS)]) == NO
+    assert chaoskit(["replay", finding["schedule"], *asked(workspace, RESETS)]) == NO
     assert receipt["effect"] in capsys.readouterr().out
 
 

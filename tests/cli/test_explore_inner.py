@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from template import chaoskit
 
-from chaoskit.cli.group import NO, run
+from chaoskit.cli.group import NO
 from chaoskit.inject.kernel import KernelBackend
 
 pytestmark = pytest.mark.skipif(
@@ -58,7 +59,7 @@ def test_a_bug_is_found_and_its_twin_is_clean(
 
     def explored(program: str) -> tuple[int, dict[str, Any]]:
         options = ("--faults", family, "--workspace", str(tmp_path), "--check", check)
-        code = run(["explore", "--json", *options, "--", sys.executable, "-S", "-c", program])
+        code = chaoskit(["explore", "--json", *options, "--", sys.executable, "-S", "-c", program])
         return code, json.loads(capsys.readouterr().out)["scenarios"][0]
 
     code, found = explored(bug)

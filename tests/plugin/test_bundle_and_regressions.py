@@ -27,6 +27,15 @@ SOURCE = """
 ON = "--chaoskit-failed-first=on"
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, inner.Inner]:
+    """A run of all cases, and the directory that has its report."""
+    project = tmp_path_factory.mktemp("whole") / "project"
+    project.mkdir()
+    inner.write(project, SOURCE)
+    return project, inner.run(project)
+
+
 def kept(place: Path) -> list[dict[str, object]]:
     return [json.loads(file.read_text()) for file in sorted(place.glob(".chaoskit/broke/*.json"))]
 
@@ -55,16 +64,27 @@ def test_what_broke_is_run_first_and_within_any_budget(tmp_path: Path) -> None:
     assert kept(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    "left", ["[]", "{", '{"scenario": 1, "schedules": [1]}', "", "[" * 100_000, "<<<<<<< HEAD"]
-)
-def test_a_store_that_was_tampered_with_does_no_harm(tmp_path: Path, left: str) -> None:
+TAMPERED = ["[]", "{", '{"scenario": 1, "schedules": [1]}', "", "[" * 100_000, "<<<<<<< HEAD"]
+
+
+@pytest.fixture(scope="module")
+def tampered(tmp_path_factory: pytest.TempPathFactory) -> inner.Inner:
+    """A run after one whose store was tampered with: for each scenario in another way."""
+    place = tmp_path_factory.mktemp("tampered")
+    each = f'    @pytest.mark.parametrize("_", range({len(TAMPERED)}))\n    @scenario'
+    source = SOURCE.replace("    @scenario", each).replace("(chaos):", "(chaos, _):")
+    inner.write(place, "    import pytest" + source)
+    inner.run(place, ON, "--chaoskit-budget=1")
+    files = {json.loads(file.read_text())["scenario"]: file for file in place.glob(".chaoskit/broke/*.json")}
+    for number, left in enumerate(TAMPERED):
+        files[f"test_inner.py::test_wrong[{number}]"].write_text(left)
+    return inner.run(place, ON, "--chaoskit-budget=1")
+
+
+@pytest.mark.parametrize("number", range(len(TAMPERED)))
+def test_a_store_that_was_tampered_with_does_no_harm(tampered: inner.Inner, number: int) -> None:
     """What is not as it was written counts as nothing."""
-    inner.write(tmp_path, SOURCE)
-    inner.run(tmp_path, ON, "--chaoskit-budget=1")
-    for file in tmp_path.glob(".chaoskit/broke/*.json"):
-        file.write_text(left)
-    assert inner.run(tmp_path, ON, "--chaoskit-budget=1").scenario("test_wrong")["budget"]["run"] == 1
+    assert tampered.scenario(f"test_wrong[{number}]")["budget"]["run"] == 1
 
 
 def test_off_keeps_nothing_and_other_words_are_refused(tmp_path: Path) -> None:
@@ -76,30 +96,27 @@ def test_off_keeps_nothing_and_other_words_are_refused(tmp_path: Path) -> None:
     assert "--chaoskit-failed-first is 'never' (str); expected on or off" in seen.texts["test_wrong"]
 
 
-def test_one_finding_is_enough_where_that_is_asked(tmp_path: Path) -> None:
+def test_one_finding_is_enough_where_that_is_asked(tmp_path: Path, whole: tuple[Path, inner.Inner]) -> None:
     """--chaoskit-exitfirst keeps no case behind the first that breaks; the summary counts those."""
     inner.write(tmp_path, SOURCE)
-    whole, ran = inner.run(tmp_path), inner.run(tmp_path, "--chaoskit-exitfirst", "--chaoskit-workers=2")
+    ran = inner.run(tmp_path, "--chaoskit-exitfirst", "--chaoskit-workers=2")
     verdicts = list(ran.verdicts("test_wrong").values())
     assert verdicts.count("violated") == 1
-    spared = len(whole.verdicts("test_wrong")) - len(verdicts)
+    spared = len(whole[1].verdicts("test_wrong")) - len(verdicts)
     assert spared > 0
     assert f"left out: {spared} cases (a case before them has broken, and one was enough)" in ran.output
 
 
 def test_a_bundle_shows_the_finding_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    whole: tuple[Path, inner.Inner], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """repro.py runs in an empty directory, with the program in it, and fails as the scenario did."""
-    project = tmp_path / "project"
-    project.mkdir()
-    inner.write(project, SOURCE)
-    seen = inner.run(project)
+    project, seen = whole
     (finding,) = seen.scenario("test_wrong")["findings"]
     monkeypatch.chdir(project)
     assert chaoskit(["bundle", finding["id"][:4], "--report", "report", "--into", "../sent"]) == 0
     assert capsys.readouterr().out == "../sent/repro.py\n../sent/issue.md\n"
-    sent, elsewhere = tmp_path / "sent", tmp_path / "elsewhere"
+    sent, elsewhere = project.parent / "sent", project.parent / "elsewhere"
     elsewhere.mkdir()
     issue = (sent / "issue.md").read_text()
     assert finding["schedule"] in issue
@@ -145,12 +162,11 @@ def test_a_bundle_takes_any_parameter_encoding_and_directory(
 
 
 def test_a_bundle_of_what_is_not_there_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    whole: tuple[Path, inner.Inner], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The error lists the ids that the report has."""
-    inner.write(tmp_path, SOURCE)
-    seen = inner.run(tmp_path)
-    monkeypatch.chdir(tmp_path)
+    project, seen = whole
+    monkeypatch.chdir(project)
     assert chaoskit(["bundle", "ffffff", "-r", "report"]) == 2
     (finding,) = seen.scenario("test_wrong")["findings"]
     assert f"It has: {finding['id']}." in capsys.readouterr().err

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 
+import inner
 import pytest
 
 from chaoskit.report import Report, read
@@ -116,18 +119,18 @@ def test_short(chaos):
 """
 
 
-def explored(pytester: pytest.Pytester, *options: str) -> Report:
+def explored(directory: Path, source: str, *options: str) -> Report:
     """The report of a run with these options."""
-    (pytester.path / "program.py").write_text(PROGRAM)
-    (pytester.path / "test_program.py").write_text(TEST)
-    result = pytester.runpytest_subprocess("-p", "no:randomly", "--chaoskit-report", "out", *options)
-    assert result.ret == 0, result.stdout.str()
-    return read(pytester.path / "out")
+    inner.write(directory, source)
+    (directory / "program.py").write_text(PROGRAM)
+    ran = inner.run(directory, *options)
+    assert ran.status == 0, ran.output
+    return read(directory / "report")
 
 
-def test_exactly_the_handlers_that_never_ran_are_told(pytester: pytest.Pytester) -> None:
+def test_exactly_the_handlers_that_never_ran_are_told(tmp_path: Path) -> None:
     """Of fourteen handlers four; none of the test's own, which stands around the run and not within it."""
-    found = never_ran(explored(pytester, "--chaoskit-handlers", "on").entries)
+    found = never_ran(explored(tmp_path, TEST, "--chaoskit-handlers", "on").entries)
     lines = PROGRAM.splitlines()
     assert sorted((one.site.file, one.site.line) for one in found) == [
         ("program.py", number) for number, text in enumerate(lines, 1) if ": never" in text
@@ -136,21 +139,19 @@ def test_exactly_the_handlers_that_never_ran_are_told(pytester: pytest.Pytester)
     assert len(found) == 4
 
 
-def test_the_default_is_what_costs_nothing(pytester: pytest.Pytester) -> None:
+def test_the_default_is_what_costs_nothing(tmp_path: Path) -> None:
     """On with ``sys.monitoring``; off where a trace function would be needed."""
-    (pytester.path / "test_short.py").write_text(SHORT)
-    pytester.runpytest_subprocess("-p", "no:randomly", "--chaoskit-report", "out")
-    made = read(pytester.path / "out")
+    made = explored(tmp_path, SHORT)
     assert (made.entries[0].result.handlers is not None) is hasattr(sys, "monitoring")
     # Of handlers that were not watched it is not said that they never ran.
     assert bool(never_ran(made.entries)) is hasattr(sys, "monitoring")
 
 
-def test_a_wrong_word_is_refused(pytester: pytest.Pytester) -> None:
+def test_a_wrong_word_is_refused(tmp_path: Path) -> None:
     """The message has the option, the value and what it may be."""
-    (pytester.path / "test_short.py").write_text(SHORT)
-    result = pytester.runpytest_subprocess("--chaoskit-handlers", "maybe")
-    result.stdout.fnmatch_lines(["*--chaoskit-handlers*maybe*on or off*"])
+    inner.write(tmp_path, SHORT)
+    output = inner.run(tmp_path, "--chaoskit-handlers", "maybe").output
+    assert re.search("--chaoskit-handlers.*maybe.*on or off", output), output
 
 
 @pytest.mark.parametrize("branches", [False, True])

@@ -63,10 +63,12 @@ def private_network() -> list[str]:
     return words if tried.returncode == 0 else []
 
 
-def run(place: Path, source: str = SOURCE, then: tuple[str, ...] = (), other: str = "") -> Ran:
+def run(
+    place: Path, source: str = SOURCE, then: tuple[str, ...] = (), other: str = "", only: str = ""
+) -> Ran:
     """Run the tests with one host for each of ``then``, which is what it does when it answers.
 
-    On hosts the tests are ``other``, if that is given.
+    On hosts the tests are ``other``, if that is given. ``only`` chooses tests, as -k does.
     """
     here = place / "here"
     here.mkdir(parents=True)
@@ -81,7 +83,7 @@ def run(place: Path, source: str = SOURCE, then: tuple[str, ...] = (), other: st
         python = shlex.join([*(private_network() if number else []), sys.executable])
         specs.append(f"popen//python={python}//chdir={there}")
     options = [f"--chaoskit-hosts={','.join(specs)}"] if specs else []
-    ran = inner.run(here, "--chaoskit-workers=1", *options)
+    ran = inner.run(here, "--chaoskit-workers=1", "-k", only, *options)
     counts = [place / f"host{number}" / "answered" for number in range(len(then))]
     results = {one.result.nodeid: one.result for one in read(here / "report").entries}
     return Ran(
@@ -162,12 +164,12 @@ def test_without_any_host_left_cases_run_here(tmp_path: Path) -> None:
 
 def test_a_host_with_another_plan_is_refused(tmp_path: Path) -> None:
     """Other code there makes other cases: an error names the host and both digests."""
-    spread = run(tmp_path, then=("pass",), other=SOURCE.replace('"b", "c"', '"b"'))
+    spread = run(tmp_path, then=("pass",), other=SOURCE.replace('"b", "c"', '"b"'), only="stretch or clean")
     state, *_, error = spread.told["test_inner.py::test_stretch"]
     assert state == "error"
     assert "on the host popen" in error
     assert "Bring the same commit and the same versions there" in error
-    # The others are the same on both sides.
+    # The other is the same on both sides.
     assert spread.told["test_inner.py::test_clean"][0] == "passed"
 
 
@@ -175,7 +177,7 @@ def test_hosts_and_xdist_are_refused_together(tmp_path: Path) -> None:
     """Each process of xdist would have hosts to itself."""
     inner.write(tmp_path, SOURCE)
     options = ["-k", "clean", "-n1", "--chaoskit-hosts=popen"]
-    ran = inner.run(tmp_path, *options, plugins=("xdist",), stdin=subprocess.DEVNULL)
+    ran = inner.run(tmp_path, *options, plugins=("xdist.plugin",))
     assert "none together with -n of xdist" in ran.output
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+import inner
 import pytest
 
 from chaoskit.inject.kernel import KernelBackend
@@ -131,13 +130,11 @@ def test_no_state_is_made_up_without_what_was_stored(tmp_path: Path) -> None:
     """msync of its range and fsync cover what came by a mapping or a splice; without them it is at stake."""
     file = tmp_path / "test_it.py"
     file.write_text(SCENARIOS)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p"]
-    command += ["no:randomly", str(file)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "3 failed, 6 passed" in done.stdout, done.stdout
-    assert "test_appended[wrong]" in done.stdout
-    assert "test_wrong_in_parts - 1 of" in done.stdout
-    assert "wrote a part of `f`, and not what was stored at byte 4096" in done.stdout
-    assert "violated: promise()#1=power_loss[" in done.stdout
-    assert "=power_loss[all]" not in done.stdout
-    assert "`f` was acknowledged" in done.stdout
+    _, printed = inner.plain(tmp_path, "-q", "-p", "no:cacheprovider", str(file))
+    assert "3 failed, 6 passed" in printed, printed
+    assert "test_appended[wrong]" in printed
+    assert "test_wrong_in_parts - 1 of" in printed
+    assert "wrote a part of `f`, and not what was stored at byte 4096" in printed
+    assert "violated: promise()#1=power_loss[" in printed
+    assert "=power_loss[all]" not in printed
+    assert "`f` was acknowledged" in printed

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+import inner
 import pytest
 
 from chaoskit.inject.kernel import KernelBackend
@@ -41,10 +40,9 @@ def test_the_lost_data_is_found(tmp_path: Path) -> None:
     """In one run the same program is blamed; it does not become right by being two."""
     file = tmp_path / "test_it.py"
     file.write_text(SCENARIO)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(file)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stdout
-    assert "run2:promise()#1=power_loss" in done.stdout
+    status, printed = inner.plain(tmp_path, "-q", "-p", "no:cacheprovider", str(file))
+    assert status == 1, printed
+    assert "run2:promise()#1=power_loss" in printed
 
 
 KILLED = """
@@ -114,12 +112,11 @@ def test_what_a_fault_left_unsynced_is_lost_in_a_later_run(tmp_path: Path, text:
     """A recovery that reads it from memory, and an fsync of pages that count as clean; both replay."""
     file = tmp_path / "test_it.py"
     file.write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(file)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stdout
-    assert f"violated: {schedule}" in done.stdout, done.stdout
-    printed = done.stdout.split("violated: ", 1)[1].splitlines()[0]
-    command += ["--chaoskit-replay", printed]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stdout
-    assert f"violated: {printed}" in done.stdout
+    words = ("-q", "-p", "no:cacheprovider", str(file))
+    status, printed = inner.plain(tmp_path, *words)
+    assert status == 1, printed
+    assert f"violated: {schedule}" in printed, printed
+    found = printed.split("violated: ", 1)[1].splitlines()[0]
+    status, printed = inner.plain(tmp_path, *words, "--chaoskit-replay", found)
+    assert status == 1, printed
+    assert f"violated: {found}" in printed

@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import inner
 import jsonschema
 import pytest
 
 from chaoskit.report import Report, read, schema
 
-pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel backend is for Linux")
 
 SCENARIOS = """
@@ -45,21 +44,21 @@ SCENARIOS = """
 """
 
 
-def explore(pytester: pytest.Pytester, *options: str) -> tuple[pytest.RunResult, Report]:
-    pytester.makepyfile(test_it=SCENARIOS)
-    result = pytester.runpytest_subprocess("-p", "no:randomly", "--chaoskit-report", "out", *options)
-    return result, read(pytester.path / "out")
+def explore(
+    place: Path, *options: str, plugins: tuple[str, ...] = (), source: str = SCENARIOS
+) -> tuple[int, str, Report]:
+    """The exit status of a run, what it printed, and its report."""
+    (place / "test_it.py").write_text(textwrap.dedent(source))
+    (place / "pytest.ini").touch()
+    status, printed = inner.plain(place, "--chaoskit-report", "out", *options, plugins=plugins)
+    return status, printed, read(place / "out")
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """One run of all of them, for the tests that read it: its directory, and the lines that it printed."""
     place = tmp_path_factory.mktemp("alone")
-    (place / "test_it.py").write_text(textwrap.dedent(SCENARIOS))
-    (place / "pytest.ini").touch()
-    words = [sys.executable, "-m", "pytest", "-p", "no:randomly", "--chaoskit-report", "out"]
-    ran = subprocess.run(words, cwd=place, capture_output=True, text=True, check=False)
-    return place, ran.stdout.splitlines()
+    return place, explore(place)[1].splitlines()
 
 
 def shape(report: Report) -> list[tuple[object, ...]]:
@@ -93,10 +92,10 @@ def test_every_scenario_is_in_the_report(alone):
     assert report.totals.findings == 1
 
 
-def test_workers_do_not_show(pytester, alone):
+def test_workers_do_not_show(tmp_path, alone):
     """Alone, on chaoskit's workers, under xdist and in reverse order the report has the same content."""
-    _, workers = explore(pytester, "--chaoskit-workers", "2")
-    _, distributed = explore(pytester, "-p", "xdist", "-n", "2")
+    *_, workers = explore(tmp_path, "--chaoskit-workers", "2")
+    *_, distributed = explore(tmp_path, "-n", "2", plugins=("xdist.plugin",))
     assert shape(read(alone[0] / "out")) == shape(workers) == shape(distributed)
 
 
@@ -140,23 +139,22 @@ POWER = """
 """
 
 
-def test_every_view_says_how_many_crash_states_there_were(pytester):
+def test_every_view_says_how_many_crash_states_there_were(tmp_path):
     """Possible, distinct, checked and left out: in the JSON, the Markdown and the terminal of a real run."""
-    pytester.makepyfile(test_power=POWER)
-    ran = pytester.runpytest_subprocess("-p", "no:randomly", "--chaoskit-report", "out", "test_power.py")
-    (entry,) = read(pytester.path / "out").entries
+    _, printed, report = explore(tmp_path, source=POWER)
+    (entry,) = report.entries
     counts = entry.result.crash_states
     assert counts.checked == 3 == entry.result.tried
     assert counts.possible > counts.distinct > counts.left_out == counts.distinct - 3
     numbers = f"{counts.possible} possible, {counts.distinct} distinct, 3 checked, {counts.left_out} left out"
-    ran.stdout.fnmatch_lines([f"crash states: {numbers}"])
-    assert numbers in (pytester.path / "out" / "summary.md").read_text()
+    assert f"crash states: {numbers}" in printed.splitlines()
+    assert numbers in (tmp_path / "out" / "summary.md").read_text()
 
 
-def test_interrupted_run_says_so(pytester):
+def test_interrupted_run_says_so(tmp_path):
     """After Ctrl-C the report holds what had ended, marked as incomplete."""
-    pytester.makepyfile(test_stop="def test_stop():\n    raise KeyboardInterrupt\n")
-    result, report = explore(pytester, "test_it.py::test_good", "test_stop.py", "test_it.py::test_bad")
-    assert result.ret == pytest.ExitCode.INTERRUPTED
+    (tmp_path / "test_stop.py").write_text("def test_stop():\n    raise KeyboardInterrupt\n")
+    status, _, report = explore(tmp_path, "test_it.py::test_good", "test_stop.py", "test_it.py::test_bad")
+    assert status == pytest.ExitCode.INTERRUPTED
     assert [entry.result.nodeid for entry in report.entries] == ["test_it.py::test_good"]
     assert report.interrupted

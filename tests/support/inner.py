@@ -103,14 +103,16 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "120"}
 
 
-def run(directory: Path, *arguments: str, plugins: tuple[str, ...] = (), **kwargs: Any) -> Inner:
-    """Run the module that :func:`write` has put there.
+def run(
+    directory: Path, *arguments: str, plugins: tuple[str, ...] = (), given: str = "", **kwargs: Any
+) -> Inner:
+    """Run the module that :func:`write` has put there, with ``given`` as its standard input.
 
     With options of ``subprocess.run`` it is a process that has just been started.
     """
     words = command(*arguments, plugins=plugins)
     if not kwargs:
-        return result(directory, *template.run(words[3:], directory, environment(), timeout=300))
+        return result(directory, *template.run(words[3:], directory, environment(), 300, given))
     done = subprocess.run(
         words,
         cwd=directory,
@@ -123,6 +125,12 @@ def run(directory: Path, *arguments: str, plugins: tuple[str, ...] = (), **kwarg
         **kwargs,
     )
     return result(directory, done.returncode, done.stdout)
+
+
+def plain(directory: Path, *arguments: str, plugins: tuple[str, ...] = ()) -> tuple[int, str]:
+    """``pytest`` with the plugin and these arguments alone: its exit status, and what it printed."""
+    loaded = [part for name in ("chaoskit.plugin", *plugins) for part in ("-p", name)]
+    return template.run([*loaded, *arguments], directory, environment(), timeout=300)
 
 
 def result(directory: Path, status: int, output: str) -> Inner:

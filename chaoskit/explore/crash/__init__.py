@@ -2,16 +2,19 @@
 
 One noun for each thing, on the way from a trace to a directory:
 
-==============  ==================================================================================== trace
-what runs did, as operations (:mod:`chaoskit.core.operation`) snapshot        a directory at one moment; where
-a trace begins step            the smallest change that may persist without its neighbours: a page, an entry,
-a size effect          what one operation did: its steps, then perhaps a sync script          a trace as
-effects on a snapshot (:func:`script`) model           the rules that one file system keeps (:data:`MODELS`)
-order           which steps need which, and which are durable so far, under one model moment          right
-after one operation, when the power fails crash state     the steps that persisted at a moment; torn and
-garbage ones marked as such tables, image   what each file holds after a set of steps, and the hash of the
-whole tree aftermath       the crash states near a given one, to make it smaller or to check a name
-============== ====================================================================================
+==============  ====================================================================================
+trace           what runs did, as operations (:mod:`chaoskit.core.operation`)
+snapshot        a directory at one moment; where a trace begins
+step            the smallest change that may persist without its neighbours: a page, an entry, a size
+effect          what one operation did: its steps, then perhaps a sync
+script          a trace as effects on a snapshot (:func:`script`)
+model           the rules that one file system keeps (:data:`MODELS`)
+order           which steps need which, and which are durable so far, under one model
+moment          right after one operation, when the power fails
+crash state     the steps that persisted at a moment; torn and garbage ones marked as such
+tables, image   what each file holds after a set of steps, and the hash of the whole tree
+aftermath       the crash states near a given one, to make it smaller or to check a name
+==============  ====================================================================================
 
 :func:`crash_states` enumerates what the models allow, :class:`Materialiser` writes one state into a
 directory, :func:`name_of` and :func:`state_named` turn states into schedule arguments and back,

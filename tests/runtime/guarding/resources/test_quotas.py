@@ -82,6 +82,16 @@ def test_amounts_add_up_to_the_budget_and_no_further():
     assert quota.use() == {"load": QuotaUse()}
 
 
+def test_what_one_gives_back_another_may_take_while_a_third_works():
+    """The stage never comes to rest, and its budget is not used up for good."""
+    quota = Quota(3, budgets={"image": StageBudget(amount=8)}, max_wait=0.0)
+    with quota.hold("image", amount=3):
+        for _ in range(5):
+            with quota.hold("image", amount=5):
+                assert quota.use()["image"].amount == 8
+            assert quota.use()["image"].amount == 3
+
+
 def test_what_can_never_fit_is_refused_at_once():
     """Waiting for it would be a hang."""
     quota = Quota(1, budgets={"load": StageBudget(amount=5)})
