@@ -14,7 +14,16 @@ from chaoskit.runtime.calling.callables import asked, synchronous
 from chaoskit.runtime.failures import taxonomy as t
 from chaoskit.runtime.failures.symptoms import Symptoms
 
-__all__ = ["Rule"]
+__all__ = ["Proven", "Rule"]
+
+
+class Proven(str):
+    """A pattern that is known to compile, and so is compiled when a text is first searched for it.
+
+    The words of programs are a hundred patterns, which most processes never need.
+    """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,11 +149,16 @@ def _by_errno(names: tuple[str, ...]) -> Callable[[Symptoms], bool]:
 
 
 def _by_text(where: str, pattern: str) -> Callable[[Symptoms], bool]:
-    try:
-        search = re.compile(pattern, re.IGNORECASE).search
-    except re.error as error:
-        raise wrong(where, pattern, "a regular expression", f"It does not compile: {error}.") from None
-    return lambda e: bool(text) and search(text) is not None if (text := getattr(e, where)) else False
+    # re keeps some hundred compiled patterns, but forgets them when there are more.
+    compiled = functools.cache(functools.partial(re.compile, pattern, re.IGNORECASE))
+    if not isinstance(pattern, Proven):
+        try:
+            compiled()
+        except re.error as error:
+            raise wrong(where, pattern, "a regular expression", f"It does not compile: {error}.") from None
+    return lambda e: (
+        bool(text) and compiled().search(text) is not None if (text := getattr(e, where)) else False
+    )
 
 
 def _by_code(codes: tuple[str, ...]) -> Callable[[Symptoms], bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import pickle
+import re
 import socket
 import sqlite3
 import ssl
@@ -21,6 +22,7 @@ from chaoskit.runtime import Classifier, Decision, Rule, classify
 from chaoskit.runtime.failures import taxonomy as t
 from chaoskit.runtime.failures.built_in import BUILT_IN, INTERRUPTS
 from chaoskit.runtime.failures.index import HOMES, load
+from chaoskit.runtime.failures.rules import Proven
 from chaoskit.runtime.failures.symptoms import Symptoms, leaves, links, parse_retry_after
 
 
@@ -264,6 +266,16 @@ def test_every_condition_of_a_rule(conditions, error, more, matches):
     """All that are given must hold."""
     classifier = Classifier([Rule(name="mine", verdict=t.RecoverableError, **conditions)])
     assert (classifier.classify(error, **more).rule == "mine") is matches
+
+
+def test_patterns_that_are_compiled_late_do_compile():
+    """The words of programs are compiled at the first text; a slip there would be seen by users only."""
+    late = [rule.stderr for rule in BUILT_IN if isinstance(rule.stderr, Proven)]
+    assert len(late) > 30
+    assert all(re.compile(pattern, re.IGNORECASE) for pattern in late)
+    rule = Rule(name="x", verdict=t.DiskFull, stderr=Proven("("))
+    with pytest.raises(re.error):
+        Classifier([rule]).classify(subprocess.CalledProcessError(1, "x", stderr="some"))
 
 
 def test_windows_errors():
