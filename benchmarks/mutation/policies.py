@@ -58,9 +58,10 @@ GROUPS: Mapping[str, Group] = {
         "observing/test_default_lines.py",
     ),
     "calling": Group(
-        "calling/*.py timers.py stop.py numbers.py locks.py",
-        "calling test_numbers.py test_interrupted_anywhere.py test_deadline.py test_forked.py "
-        "running/test_stopping.py observing/test_default_lines.py test_nothing_is_ignored.py",
+        "calling/*.py timers.py stop.py numbers.py kinds.py locks.py",
+        "calling test_numbers.py test_kinds.py test_wrong_kinds.py test_interrupted_anywhere.py "
+        "test_deadline.py test_forked.py running/test_stopping.py observing/test_default_lines.py "
+        "test_nothing_is_ignored.py",
     ),
     "running": Group("running/*.py", "running calling/test_loops.py"),
     "failures": Group("failures/*.py", "failures"),

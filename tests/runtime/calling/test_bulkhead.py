@@ -399,3 +399,32 @@ def test_an_async_block_that_is_cancelled_as_its_place_comes_gives_it_back() -> 
     bulkhead = Bulkhead(1, queue=1)
     asyncio.run(main())
     assert (bulkhead.in_use, bulkhead.waiting) == (0, 0)
+
+
+def test_a_place_that_was_handed_over_is_told_though_a_signal_comes_in_between() -> None:
+    """Ctrl-C in the midst of waking the next one does not leave it asleep with a place that it holds."""
+    bulkhead = Bulkhead(1, queue=1)
+    entered = threading.Event()
+
+    def second() -> None:
+        with bulkhead:
+            entered.set()
+
+    thread = threading.Thread(target=second, daemon=True)
+    bulkhead.__enter__()
+    thread.start()
+    until_waiting(bulkhead, 1)
+    [waiter] = bulkhead._waiters
+    wake, struck = waiter.wake, iter([True])
+
+    def interrupted() -> object:
+        if next(struck, False):
+            raise KeyboardInterrupt
+        return wake()
+
+    waiter.wake = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        bulkhead.__exit__()
+    assert entered.wait(10)
+    thread.join(10)
+    assert bulkhead.in_use == 0

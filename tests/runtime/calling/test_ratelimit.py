@@ -291,3 +291,32 @@ def test_a_task_that_need_not_wait_goes_on_at_once() -> None:
     """It does not give its turn to other tasks: the first step of the coroutine is its end."""
     with pytest.raises(StopIteration):
         RateLimiter(10.0).aacquire().send(None)
+
+
+def test_a_call_that_need_not_wait_goes_although_the_signal_is_set() -> None:
+    """The signal ends waits; a task whose turn has come has none, as a thread has none."""
+    stop = Stop()
+    stop.set()
+    limiter = RateLimiter(1, burst=2, wake=stop, clock=VirtualClock())
+    limiter.acquire()
+    asyncio.run(limiter.aacquire())
+
+
+def test_a_signal_while_a_turn_is_given_back_leaves_the_lock_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second Ctrl-C: the others still get their turns."""
+    limiter = RateLimiter(1, max_wait=60, clock=VirtualClock())
+    limiter.acquire()
+
+    def struck(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(limiter._clock, "sleep", struck)
+    with monkeypatch.context() as patch:
+        patch.setattr(Bucket, "give_back", struck)
+        with pytest.raises(KeyboardInterrupt):
+            limiter.acquire()
+    taken: list[bool] = []
+    thread = threading.Thread(target=lambda: taken.append(limiter._lock.acquire(timeout=10)))
+    thread.start()
+    thread.join(20)
+    assert taken == [True]
