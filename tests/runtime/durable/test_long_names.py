@@ -10,6 +10,7 @@ import pytest
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import AppendLog, Checkpoints, Quarantine, Snapshots, Store, Transaction, write_file
+from chaoskit.runtime.durable.files.names import unfinished_name
 
 
 def commit(target: Path, layout: str) -> None:
@@ -71,6 +72,14 @@ def test_an_item_of_any_name_can_be_put_in_quarantine(tmp_path: Path, length: in
     for name in names:
         quarantine.release(name, tmp_path / name)
     assert os.listdir(tmp_path / "quarantine") == []
+
+
+@pytest.mark.parametrize("length", range(120, 128))
+def test_a_name_is_cut_between_its_characters(length: int) -> None:
+    """Half of one is a name that macOS and Windows refuse."""
+    name = unfinished_name(Path("x" * (length % 2) + "é" * length)).name
+    assert len(os.fsencode(name)) <= 255
+    assert os.fsencode(name).decode() == name
 
 
 def test_files_and_folders_of_any_name(tmp_path: Path) -> None:

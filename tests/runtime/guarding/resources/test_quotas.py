@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from decimal import Decimal
 from fractions import Fraction
 
@@ -92,6 +92,14 @@ def test_what_one_gives_back_another_may_take_while_a_third_works():
             assert quota.use()["image"].amount == 3
 
 
+def test_nothing_is_left_of_sums_that_no_float_holds():
+    """Otherwise a budget would shrink a little with each stage of work."""
+    quota = Quota(3, budgets={"load": StageBudget(amount=1.0)}, max_wait=0)
+    with quota.hold("load", amount=0.1), quota.hold("load", amount=0.2), quota.hold("load", amount=0.3):
+        pass
+    assert quota.use() == {"load": QuotaUse()}
+
+
 def test_what_can_never_fit_is_refused_at_once():
     """Waiting for it would be a hang."""
     quota = Quota(1, budgets={"load": StageBudget(amount=5)})
@@ -119,6 +127,26 @@ def test_a_large_one_is_not_kept_out_by_small_ones():
     large.join(30)
     small.join(30)
     assert got == [10, 1]
+
+
+def test_a_large_one_that_gives_up_stands_in_no_way():
+    """Those that fit and stood behind it have their turn at once, not when the next one ends."""
+    quota = Quota(9, budgets={"load": StageBudget(amount=10)})
+    got = []
+
+    def work(amount, seconds):
+        with suppress(BulkheadFull), deadline(seconds), quota.hold("load", amount=amount):
+            got.append(amount)
+
+    with quota.hold("load", amount=5):
+        large = threading.Thread(target=work, args=(10, 0.3))
+        large.start()
+        queued(quota, 1)
+        small = threading.Thread(target=work, args=(5, 60))
+        small.start()
+        small.join(30)
+        large.join(30)
+        assert got == [5]
 
 
 def test_never_more_at_once_than_allowed():
