@@ -57,7 +57,8 @@ test: lint
 		part="$(PART)"; \
 		if grep -qxF "$$python" .venv/complete; then part=; fi; \
 		echo "== $$($$python --version): pytest -n $(WORKERS) $$part"; \
-		BUDGET=$$budget $$python .ci/suite.py --first -n --first $(WORKERS) $(PYTEST) $$part || \
+		BUDGET=$$budget $$python .ci/suite.py --first -n --first $(WORKERS) \
+			--first --dist --first worksteal $(PYTEST) $$part || \
 			failed="$$failed $$python"; \
 		budget=$${budget:-few}; \
 	done; \
