@@ -85,6 +85,23 @@ def test_it_opens_rejects_and_comes_back(clock: VirtualClock) -> None:
     assert breaker.state is BreakerState.CLOSED
 
 
+class _Row:
+    """A result of the program's own class, which the breaker has never seen."""
+
+
+@pytest.mark.parametrize("value", ["data", _Row(), functools.partial(ok)], ids=["text", "object", "partial"])
+def test_a_probe_counts_whatever_class_it_returns(clock: VirtualClock, value: object) -> None:
+    """A class that is new to the breaker is looked at once; the permit of the call stays its permit."""
+    breaker = CircuitBreaker(failures=1, open_for=60.0, probes=2, clock=clock)
+    trip(breaker)
+    clock.advance(60.0)
+    assert breaker.call(ok, value) is value
+    assert breaker.state is BreakerState.HALF_OPEN
+    assert breaker.call(ok, value) is value
+    assert breaker.state is BreakerState.CLOSED
+
+
+
 def test_the_states_compare_with_text() -> None:
     """States are text as well, so that they go into logs, metrics and JSON as they are."""
     breaker = CircuitBreaker()
