@@ -29,6 +29,7 @@ from chaoskit.runtime import (
     RetryPolicy,
     Severity,
     Stop,
+    Store,
     SystemClock,
     UsageError,
     VirtualClock,
@@ -202,7 +203,7 @@ WITH_A_STORE = {
     "LetterWatch",
     "store_healthy",
 }
-"""Tested below, or with the store."""
+"""Made with a store: see below."""
 
 BAD: dict[str, tuple[object, ...]] = {
     # by the beginning of the annotation
@@ -388,6 +389,24 @@ def test_everything_that_users_make_is_in_the_table() -> None:
             if callable(value) and not record and not getattr(value, "_is_protocol", False):
                 untold.append(name)
     assert untold == []
+
+
+@pytest.mark.parametrize("name", sorted(WITH_A_STORE))
+def test_what_is_made_with_a_store_refuses_what_can_never_work(name: str, tmp_path: Path) -> None:
+    """As above, for the parameters of those whose least arguments are a store."""
+    with Store.open(tmp_path / "s.db") as store:
+        least: dict[str, dict[str, Any]] = {
+            "CheckpointRows": {"store": store, "pipeline": "default"},
+            "CheckpointsHold": {"source": "a", "store": store, "base": tmp_path, "read": True},
+            "RemoteRuns": {"store": store, "service": Serves(), "name": "n"},
+            "StatePublisher": {"store": store, "name": "n"},
+            "LetterWatch": {"store": store, "notifier": runtime.Notifier([])},
+            "store_healthy": {"store": store},
+        }
+        for parameter in least[name]:
+            for bad in (None, object(), 3, later):
+                with pytest.raises(UsageError):
+                    getattr(runtime, name)(**{**least[name], parameter: bad})
 
 
 def test_a_log_that_is_refused_is_not_attached() -> None:

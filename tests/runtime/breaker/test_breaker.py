@@ -101,7 +101,6 @@ def test_a_probe_counts_whatever_class_it_returns(clock: VirtualClock, value: ob
     assert breaker.state is BreakerState.CLOSED
 
 
-
 def test_the_states_compare_with_text() -> None:
     """States are text as well, so that they go into logs, metrics and JSON as they are."""
     breaker = CircuitBreaker()

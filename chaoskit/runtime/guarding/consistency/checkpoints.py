@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.checkpoints.records import CheckpointContent, kind_of
 from chaoskit.runtime.durable.checkpoints.sources import Outputs
 from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
@@ -40,7 +41,7 @@ class CheckpointRows:
     key = "id"
 
     def __init__(self, store: Storage, pipeline: str = "default") -> None:
-        self._store, self._kind = checked(store), kind_of(pipeline)
+        self._store, self._kind = checked(store), kind_of(kinds.text("pipeline", pipeline))
 
     def rows(self) -> Iterator[Table]:
         """Yield all checkpoints, reading one page at a time.
@@ -129,6 +130,13 @@ class CheckpointsHold(RowByRow):
     database: Path | None = None
     read: bool = True
     remedy: Remedy = AGAIN
+
+    def __post_init__(self) -> None:
+        kinds.text("source", self.source)
+        checked(self.store)
+        kinds.instance("base", self.base, str, Path)
+        kinds.instance("database", self.database, str, Path, optional=True)
+        kinds.switch("read", self.read)
 
     def _judge(self, row: Table, sources: Sources) -> Disagreement | None:
         if row["status"] == RUNNING and row["owner_alive"] is False:
