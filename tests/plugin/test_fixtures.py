@@ -135,5 +135,5 @@ LEAVING = """
 def test_a_case_that_breaks_is_torn_down(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """Also where a debugger has stopped in it: the next test begins where all tests do."""
     inner.write(tmp_path, LEAVING)
-    ran = inner.run(tmp_path, *arguments, input="c\n")
+    ran = inner.run(tmp_path, *arguments, given="c\n")
     assert ran.outcomes == {"test_breaks": "failed", "test_later": "passed"}, ran.output

@@ -70,7 +70,8 @@ def test_the_replay_line_works_where_pytest_was_started(tmp_path: Path, plugins:
     assert again.status == 1, again.output
     assert again.scenario("test_wrong")["findings"][0]["replay"] == line
     os.rename(below / "test_inner.py", below.parent / "test_inner.py")
-    beside = inner.run(below, "../test_inner.py").scenario("test_wrong")["findings"][0]["replay"]
+    one = ("--chaoskit-replay", scenario["findings"][0]["schedule"])
+    beside = inner.run(below, "../test_inner.py", *one).scenario("test_wrong")["findings"][0]["replay"]
     assert beside.startswith("pytest ../test_inner.py::test_wrong ")
 
 
@@ -166,11 +167,11 @@ def test_ini_keys_fill_in_what_the_command_line_leaves(project: Path) -> None:
 def test_b2_b3_cases_use_all_processors_and_memory_unless_told_otherwise(project: Path) -> None:
     """The head of the run says how many and where; a process of xdist and a given --basetemp count."""
     workers, place = machine.usable_processors(), machine.memory()
-    seen = inner.run(project)
+    seen = inner.run(project, "--chaoskit-list")
     assert f"workers {workers}, cases in {place or ''}" in seen.output
-    base = inner.run(project, f"--basetemp={project / 'base'}", "--chaoskit-workers=3")
+    base = inner.run(project, f"--basetemp={project / 'base'}", "--chaoskit-workers=3", "--chaoskit-list")
     assert f"workers 3, cases in {project / 'base'}" in base.output
-    spread = inner.run(project, "-n1", plugins=("xdist.plugin",))
+    spread = inner.run(project, "-n1", "--chaoskit-budget=1", plugins=("xdist.plugin",))
     assert spread.scenario("test_wrong")["options"]["workers"] == 1
 
 

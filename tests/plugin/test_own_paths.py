@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import inner
 import pytest
 
 from chaoskit.core.case import CaseFailure
@@ -23,8 +24,6 @@ from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.inject.kernel import KernelBackend
 from chaoskit.report import read
-
-pytest_plugins = ["pytester"]
 
 needs_the_kernel = pytest.mark.skipif(
     KernelBackend().unavailable() is not None, reason="the kernel backend does not work here"
@@ -77,14 +76,12 @@ def test_recovery(chaos):
 
 
 @needs_the_kernel
-def test_a_program_that_keeps_its_path_is_clean_and_its_broken_twin_is_not(
-    pytester: pytest.Pytester,
-) -> None:
+def test_a_program_that_keeps_its_path_is_clean_and_its_broken_twin_is_not(tmp_path: Path) -> None:
     """In the open, compressed, and under a checksum alone; with several workers, one of which waits."""
-    shutil.copy(Path(__file__).with_name("own_paths.py"), pytester.path)
-    (pytester.path / "test_stores.py").write_text(SCENARIOS)
-    pytester.runpytest_subprocess("-p", "no:randomly", "--chaoskit-workers=3", "--chaoskit-report=out")
-    results = [one.result for one in read(pytester.path / "out").entries]
+    inner.write(tmp_path, SCENARIOS)
+    shutil.copy(Path(__file__).with_name("own_paths.py"), tmp_path)
+    inner.run(tmp_path, "--chaoskit-workers=3")
+    results = [one.result for one in read(tmp_path / "report").entries]
     forms = ("seen", "packed", "hashed")
     right = {f"test_right[{form}]": "passed" for form in forms} | {"test_recovery": "passed"}
     wrong = {f"test_wrong[{form}]": "failed" for form in forms}

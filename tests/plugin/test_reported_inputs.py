@@ -282,7 +282,7 @@ TWELVE = """
 
     @scenario(faults.disk().only("ENOSPC"))
     def test_command(chaos):
-        chaos.run_command([sys.executable, "-c", CODE])
+        chaos.run_command([sys.executable, "-S", "-c", CODE])
         assert (chaos.path / "done").exists()
 
     @scenario(faults.disk().only("ENOSPC"))

@@ -126,7 +126,7 @@ def test_pdb_stops_in_the_case_that_broke(tmp_path: Path) -> None:
     """The debugger opens in the test, with its variables, in this very process, the case's disk there."""
     inner.write(tmp_path, BREAKING)
     commands = "p 'found is', found\np 'files', [f.name for f in chaos.path.iterdir()]\nc\n"
-    seen = inner.run(tmp_path, "--pdb", input=commands)
+    seen = inner.run(tmp_path, "--pdb", given=commands)
     print(seen.output)
     assert "entering PDB" in seen.output
     assert "('found is', '')" in seen.output
@@ -143,7 +143,7 @@ def test_a_replay_under_pdb_counts_its_case(tmp_path: Path) -> None:
     """The one case that was run and shown is in the summary and in the report."""
     inner.write(tmp_path, BREAKING)
     schedule = "write(job.json)#1=kill"
-    seen = inner.run(tmp_path, "--pdb", "--chaoskit-replay", schedule, input="c\n")
+    seen = inner.run(tmp_path, "--pdb", "--chaoskit-replay", schedule, given="c\n")
     assert "1 case: 1 finding" in seen.output
     finding = seen.scenario("test_breaks")["findings"][0]
     assert finding["replay"] == f"pytest test_inner.py::test_breaks --chaoskit-replay '{schedule}'"

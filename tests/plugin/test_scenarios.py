@@ -16,7 +16,7 @@ MODULE = """
 
     OLD, NEW = {"n": 1}, {"n": 2}
 
-    @scenario(faults.disk() | faults.kill())
+    @scenario(faults.disk().only("EIO", "ENOSPC") | faults.kill())
     def test_correct(chaos):
         save(chaos.path, OLD)
         chaos.run(save, chaos.path, NEW)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 
+import inner
 import pytest
 
 from chaoskit.report import Report, read
 from chaoskit.report.auditing import audit_lines
 
-pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel backend is for Linux")
 
 TEST = """
@@ -44,17 +46,16 @@ def test_killed(chaos):
 """
 
 
-def explored(pytester: pytest.Pytester, *options: str) -> tuple[pytest.RunResult, Report]:
+def explored(directory: Path, *options: str) -> tuple[inner.Inner, Report]:
     """The run, and its report."""
-    pytester.makepyfile(test_it=TEST)
-    result = pytester.runpytest_subprocess("-p", "no:randomly", "--chaoskit-report", "out", *options)
-    return result, read(pytester.path / "out")
+    inner.write(directory, TEST)
+    return inner.run(directory, *options), read(directory / "report")
 
 
-def test_each_sync_gets_its_word(pytester: pytest.Pytester) -> None:
+def test_each_sync_gets_its_word(tmp_path: Path) -> None:
     """Needed, doubled, and of a file that the check does not look at; without power loss there is none."""
-    result, made = explored(pytester, "--chaoskit-sync-audit")
-    result.assert_outcomes(passed=2)
+    ran, made = explored(tmp_path, "--chaoskit-sync-audit")
+    assert ran.outcomes == {"test_save": "passed", "test_killed": "passed"}
     by_name = {entry.result.nodeid.partition("::")[2]: entry.result for entry in made.entries}
     saved = by_name["test_save"]
     found = [(saved.points[one.point].name, one.word) for one in saved.syncs or ()]
@@ -66,11 +67,12 @@ def test_each_sync_gets_its_word(pytester: pytest.Pytester) -> None:
         ("fsync(state.new)#2", "superfluous"),
     ]
     assert by_name["test_killed"].syncs == ()
-    result.stdout.fnmatch_lines(["*sync audit of test_it.py::test_save:", "*needed*fsync(state.new)*"])
+    told = ran.output.partition("sync audit of test_inner.py::test_save:\n")[2]
+    assert re.search(r"needed.*fsync\(state\.new\)", told), ran.output
 
 
-def test_without_the_option_nothing_is_audited(pytester: pytest.Pytester) -> None:
+def test_without_the_option_nothing_is_audited(tmp_path: Path) -> None:
     """Neither in the result nor on the terminal."""
-    _, made = explored(pytester)
+    _, made = explored(tmp_path)
     assert [entry.result.syncs for entry in made.entries] == [None, None]
     assert not list(audit_lines(made.entries))
