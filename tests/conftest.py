@@ -1,4 +1,4 @@
-"""How much Hypothesis tries, what a pytest inside a test loads, and that no thread outlives its test.
+"""How much Hypothesis tries, what a pytest inside a test loads, what a fork costs, and that threads end.
 
 Hypothesis: a little and always the same by default, much with --hypothesis-profile=slow.
 """
@@ -13,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from stores import new_store_on, postgres, target
 
-__all__ = ["ended_threads", "few_plugins", "new_store_on", "postgres", "target"]
+from chaoskit.inject import hugepages
+
+__all__ = ["cheap_forks", "ended_threads", "few_plugins", "new_store_on", "postgres", "target"]
 
 # Tests that ask what happens in CI set it: all others are about what users see at their desks.
 os.environ.pop("CI", None)
@@ -36,6 +38,16 @@ def few_plugins() -> None:
     ``-p``. Set when the tests run: the workers of pytest-xdist have been started, with all of theirs.
     """
     os.environ |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "chaoskit.plugin"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cheap_forks() -> None:
+    """Keep the memory of this process in huge pages, as the harness does in its workers.
+
+    A worker that has collected the whole suite has hundreds of megabytes. Copying the table of their pages
+    took two thirds of each test that forks it.
+    """
+    hugepages.collapse(patience=1.0)
 
 
 @pytest.fixture(autouse=True)

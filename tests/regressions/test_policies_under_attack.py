@@ -330,7 +330,7 @@ def test_one_error_for_many_items_is_noted_once() -> None:
     def fails(item: int) -> None:
         raise error
 
-    PartialFailureCollector(OSError).run(fails, range(50))
+    PartialFailureCollector(on=OSError).run(fails, range(50))
     assert len(getattr(error, "__notes__", ())) <= 1
 
 
