@@ -2,7 +2,8 @@
 # make test       lint, types, and the suite on every CPython from 3.11 on, the latest fetched if need be
 # make scenarios  the scenarios on real programs, with a report in reports/latest/; ten minutes on two processors
 
-WORKERS ?= 2
+# One more than the processors of a small machine: now and then a test waits, for a disk or for a time-out.
+WORKERS ?= 3
 # More arguments for pytest, for example: make test PYTEST="-k report -x"
 PYTEST ?=
 REPORT ?= reports/latest
