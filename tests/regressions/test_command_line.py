@@ -77,8 +77,9 @@ def test_ctrl_c_tells_what_was_found_so_far(tmp_path: Path) -> None:
     assert not place.exists()
     assert "the check ended with status 7" in told
     # On a busy machine a case may have been tried twice, and be the only one by then.
-    assert re.search("interrupted: [12] of", told)
+    run = re.search("interrupted: ([12]) of", told)
+    assert run
     report = json.loads((tmp_path / "r" / "report.json").read_text())
     assert report["runs"][0]["interrupted"]
-    assert report["totals"]["verdicts"]["violated"] == 2
+    assert report["totals"]["verdicts"]["violated"] == int(run[1])
     assert "interrupted" in (tmp_path / "r" / "summary.md").read_text()
