@@ -24,7 +24,7 @@ def test_what_has_outlived_all_guards_ends_with_the_next_start(tmp_path: Path) -
     place.mkdir()
     outlived = 0
     # Between two cases there is no workload, and then nothing is shown.
-    for _ in range(5):
+    for _ in range(20):
         outlived = kill_all_but_workloads(place)
         if outlived:
             break

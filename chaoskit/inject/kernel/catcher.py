@@ -18,7 +18,7 @@ import socket
 import struct
 from typing import NoReturn
 
-from chaoskit.inject import processes
+from chaoskit.inject import private, processes
 from chaoskit.inject.kernel.seccomp import abi
 
 _PATIENCE = 0.5
@@ -45,6 +45,9 @@ class Catcher:
         theirs.close()
         # A process id may be reused.
         self._pidfd = os.pidfd_open(self._pid)
+        # Workloads of later runs do not have them: a number that they get again is theirs, and may be a leak.
+        for fd in (self._ours.fileno(), self._pidfd):
+            private.withhold(fd)
 
     def begin(self, listener: int) -> int:
         """Begin to receive from ``listener``; return the pipe from which its calls can be read.
@@ -73,18 +76,25 @@ class Catcher:
             return False
 
     def leave(self) -> None:
-        """Close what a fork inherited."""
+        """In a workload, whose copies are closed with all that is withheld: own nothing any more."""
+        self._ours.detach()
+        self._pidfd = -1
+
+    def forget(self) -> None:
+        """Close the descriptors; in a fork of the process that it serves, the copies."""
+        for fd in (self._ours.fileno(), self._pidfd):
+            private.give_back(fd)
         self._ours.close()
-        os.close(self._pidfd)
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
 
     def dismiss(self) -> None:
         """End the process."""
-        self._ours.close()
         # A block that collects all children may have collected this one.
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             os.waitpid(self._pid, 0)
-        os.close(self._pidfd)
+        self.forget()
 
 
 _hired: tuple[int, Catcher] | None = None
@@ -101,6 +111,7 @@ def receiving(listener: int, guard: processes.Guard) -> int:
     for _ in range(2):
         try:
             if _hired is None or _hired[0] != os.getpid():
+                let_go()
                 _hired = (os.getpid(), Catcher())
                 guard.at_dismissal(let_go)
             return _hired[1].begin(listener)
@@ -119,8 +130,9 @@ def over() -> None:
 def let_go() -> None:
     """End this process's catcher, if it has one."""
     global _hired
-    if _hired is not None and _hired[0] == os.getpid():
-        _hired[1].dismiss()
+    if _hired is not None:
+        catcher = _hired[1]
+        (catcher.dismiss if _hired[0] == os.getpid() else catcher.forget)()
     _hired = None
 
 

@@ -26,7 +26,7 @@ from budgets import tried
 from chaoskit.core.errors import UsageError
 from chaoskit.inject import channel, processes
 from chaoskit.inject.base import Plan, Ran, WorkloadError
-from chaoskit.inject.kernel import KernelBackend, domains
+from chaoskit.inject.kernel import KernelBackend, catcher, domains
 from chaoskit.inject.kernel.ending import Ending
 from chaoskit.inject.kernel.seccomp import abi, syscalls
 from chaoskit.inject.kernel.supervisor import CallSupervisor
@@ -1152,6 +1152,26 @@ def test_leaks_are_named_and_garbage_is_none(root: str, run: Run) -> None:
 
     ran = run(leak)
     assert (ran.leaks.descriptors, ran.leaks.threads) == (("held",), ("sleeper",))
+
+
+def test_a_leak_is_named_whatever_number_it_has(root: str, run: Run) -> None:
+    """The workload of a later run does not have what the supervisor opened in an earlier one."""
+    kept = []
+
+    def in_company() -> None:
+        threading.Thread(target=os.mkdir, args=(f"{root}/d",)).start()
+
+    def leak() -> None:
+        kept.extend(os.open(f"{root}/held{number}", os.O_CREAT) for number in range(4))
+
+    guard = processes.stand_guard()
+    try:
+        assert run(in_company).ok
+        assert catcher._hired is not None
+        assert run(leak).leaks.descriptors == ("held0", "held1", "held2", "held3")
+    finally:
+        guard.dismiss()
+    assert catcher._hired is None
 
 
 # Numbers that are used again.
