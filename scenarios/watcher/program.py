@@ -86,7 +86,12 @@ class Watcher:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._closing.close()
+        try:
+            self._closing.close()
+        except MemoryError:
+            # It may not have come to all of them, and each that is closed frees some memory.
+            self._closing.close()
+            raise
 
     @property
     def settings(self) -> Settings:
