@@ -86,12 +86,7 @@ class Watcher:
         return self
 
     def __exit__(self, *error: object) -> None:
-        try:
-            self._closing.close()
-        except MemoryError:
-            # It may not have come to all of them, and each that is closed frees some memory.
-            self._closing.close()
-            raise
+        self._closing.close()
 
     @property
     def settings(self) -> Settings:
