@@ -236,8 +236,9 @@ class Shutdown(Lasting):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._leave(kind)
+        # Memory may run short at any of these lines; the handlers and the mailbox must not stay for that.
         try:
+            self._leave(kind)
             self._drain()
             for name, callback in self._due():
                 with self._step(name):
@@ -252,8 +253,8 @@ class Shutdown(Lasting):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._leave(kind)
         try:
+            self._leave(kind)
             await self._drain_async()
             for name, callback in self._due():
                 with self._step(name):
@@ -275,11 +276,13 @@ class Shutdown(Lasting):
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._replaced.clear()
         if self._mail is not None and self._watcher is not None:
-            self._mail.uninstall()
-            self._mail.post(END)
-            # It may be calling a listener; a second is enough, since it is a daemon.
-            self._watcher.join(1.0)
-            self._mail.close()
+            try:
+                self._mail.uninstall()
+                self._mail.post(END)
+                # It may be calling a listener; a second is enough, since it is a daemon.
+                self._watcher.join(1.0)
+            finally:
+                self._mail.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:

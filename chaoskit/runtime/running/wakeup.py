@@ -75,8 +75,10 @@ class SignalMailbox:
 
     def close(self) -> None:
         """Close both ends; a reader that still waits gets END."""
-        self._writer.close()
-        self._reader.close()
+        try:
+            self._writer.close()
+        finally:
+            self._reader.close()
 
     def _pass_on(self, numbers: bytes) -> None:
         """Forward the signals to the descriptor that was set before ours."""

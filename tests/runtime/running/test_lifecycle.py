@@ -503,3 +503,21 @@ def test_signals_in_a_storm_do_not_deadlock(tmp_path: Path) -> None:
     process = start(tmp_path, body)
     out, err = process.communicate(timeout=60)
     assert (out, process.returncode) == ("survived\n", 0), err
+
+
+@pytest.mark.parametrize("broken", ["_request", "_tell_end", "post"])
+def test_memory_that_runs_short_at_the_end_leaves_no_mailbox(
+    monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Wherever leaving fails, the sockets of the mailbox are closed and the error is the caller's."""
+    shutdown = Shutdown(signals=()).__enter__()
+    mail = shutdown._mail
+    assert mail is not None
+    monkeypatch.setattr(mail if broken == "post" else shutdown, broken, _no_memory)
+    with pytest.raises(MemoryError):
+        shutdown.__exit__(None, None, None)
+    assert (mail._reader.fileno(), mail._writer.fileno()) == (-1, -1)
+
+
+def _no_memory(*_: object) -> None:
+    raise MemoryError
