@@ -128,11 +128,14 @@ def over() -> None:
 
 
 def let_go() -> None:
-    """End this process's catcher, if it has one."""
+    """End this process's catcher, if it has one; of another's, close the copies that a fork inherited."""
     global _hired
     if _hired is not None:
-        catcher = _hired[1]
-        (catcher.dismiss if _hired[0] == os.getpid() else catcher.forget)()
+        owner, catcher = _hired
+        if owner == os.getpid():
+            catcher.dismiss()
+        else:
+            catcher.forget()
     _hired = None
 
 

@@ -20,7 +20,7 @@ __all__ = ["Proven", "Rule"]
 class Proven(str):
     """A pattern that is known to compile, and so is compiled when a text is first searched for it.
 
-    The words of programs are a hundred patterns, which most processes never need.
+    The words of programs are dozens of long patterns, which most processes never need.
     """
 
     __slots__ = ()
