@@ -92,9 +92,12 @@ def write(directory: Path, source: str) -> None:
 
 def command(*arguments: str, plugins: tuple[str, ...] = ()) -> list[str]:
     """The command line: only the plugins named are loaded, which makes the start twice as fast."""
-    loaded = [part for name in ("chaoskit.plugin", *plugins) for part in ("-p", name)]
-    words = [sys.executable, "-m", "pytest", *loaded, "-q", "--tb=short", "-Werror"]
+    words = [sys.executable, "-m", "pytest", *_loaded(plugins), "-q", "--tb=short", "-Werror"]
     return [*words, "--chaoskit-report=report", "--chaoskit-failed-first=off", *arguments]
+
+
+def _loaded(plugins: tuple[str, ...]) -> list[str]:
+    return [part for name in ("chaoskit.plugin", *plugins) for part in ("-p", name)]
 
 
 def environment() -> dict[str, str]:
@@ -129,8 +132,7 @@ def run(
 
 def plain(directory: Path, *arguments: str, plugins: tuple[str, ...] = ()) -> tuple[int, str]:
     """``pytest`` with the plugin and these arguments alone: its exit status, and what it printed."""
-    loaded = [part for name in ("chaoskit.plugin", *plugins) for part in ("-p", name)]
-    return template.run([*loaded, *arguments], directory, environment(), timeout=300)
+    return template.run([*_loaded(plugins), *arguments], directory, environment(), timeout=300)
 
 
 def result(directory: Path, status: int, output: str) -> Inner:
