@@ -16,6 +16,7 @@ from chaoskit.runtime.config.layers import (
 )
 from chaoskit.runtime.config.live import Drift, Live, SettingChange
 from chaoskit.runtime.config.load import Loaded, load
+from chaoskit.runtime.config.made import check
 from chaoskit.runtime.config.options import option
 from chaoskit.runtime.config.problems import ConfigurationProblems, Problem
 
@@ -27,6 +28,7 @@ __all__ = [
     "Live",
     "Loaded",
     "Problem",
+    "check",
     "from_environment",
     "from_file",
     "from_mapping",
