@@ -204,27 +204,31 @@ def test_each_item_of_a_generator_is_given_to_the_function() -> None:
     assert [one.value for one in batch.run(lambda n: n * n, iter([1, 2, 3]))] == [1, 4, 9]
 
 
-def test_an_error_of_a_worker_that_is_being_cancelled_does_not_replace_what_ended_the_batch() -> None:
-    """The batch was given up; what another item's clean-up raises comes later, and says less."""
+def test_a_batch_that_was_given_up_has_no_worker_left() -> None:
+    """Their clean-up is waited for, and an error of it does not replace the one that ended the batch."""
+    cleaned: list[int] = []
 
     async def main() -> None:
         batch: PartialFailureCollector[int, int] = PartialFailureCollector(
             "b", on=OSError, abort_above=0, abort_after=1
         )
-        cleaning = asyncio.Event()
+        begun = asyncio.Event()
 
         async def work(n: int) -> int:
             if n == 0:
-                await cleaning.wait()
+                await begun.wait()
                 raise OSError
+            begun.set()
             try:
-                cleaning.set()
                 await asyncio.sleep(60)
             finally:
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                cleaned.append(n)
                 raise KeyError("clean-up")
-            return n
 
         with pytest.raises(PartialFailure):
             await batch.arun(work, [0, 1], concurrency=2)
+        assert cleaned == [1]
 
     asyncio.run(main())
