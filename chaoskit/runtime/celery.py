@@ -64,9 +64,7 @@ _POLICIES = PolicyRegistry({}, default=DEFAULT_POLICY)
 LEASE = GRACE = 60.0  # Seconds, for an app that is not configured.
 
 _opened: dict[tuple[int, str], Store] = {}
-"""The open stores, by process and place. A forked child keeps its parent's, but neither uses nor closes them:
-closing would drop locks.
-"""
+"""Open stores by process and place. A child neither uses nor closes its parent's: closing would drop locks."""
 
 
 class DurableRequest(Request):  # type: ignore[misc]
@@ -244,8 +242,7 @@ class DurableTask(Task):  # type: ignore[misc]
                 "the run %s is %s; its message is dropped", id, "gone" if found is None else "dead"
             )
             raise Ignore
-        # Another worker has the run, or it is not due yet. Have the message come again when it is due, which
-        # for a claimed run is the end of that worker's lease.
+        # Another worker has it until its lease ends, or it is not due yet. The message comes again then.
         rest = (found.due or 0.0) - steps.store.now()
         raise self.retry(countdown=min(max(rest, 0.2), self._lease()))
 
@@ -312,10 +309,7 @@ class DurableTask(Task):  # type: ignore[misc]
         return float(self.lease or self.app.conf.get("durable_lease", LEASE))
 
     def _content(self, args: Any, kwargs: Any) -> Encoded:
-        """The recorded content of a run, encoded now, while the caller's context is in force.
-
-        A transaction may run elsewhere, without it.
-        """
+        """The recorded content of a run, encoded here: a transaction may run without the caller's context."""
         given = dict(kwargs or {})
         told = {name: given[name] for name in self.describe if name in given}
         value = {"args": list(args or ()), "kwargs": given}
@@ -369,8 +363,7 @@ def _reconcile(task: DurableTask, grace: float) -> int:
     kind, now = kind_of(task._pipeline()), store.now()
     waiting = [one for one in steps.pending() if one.due is not None and one.due + grace <= now]
     for one in waiting:
-        # Make it due now, so that other reconcilers wait for the grace again, even one that has listed the
-        # run already.
+        # Make it due now: other reconcilers, even one that has listed it already, then wait for the grace.
         with store.transaction() as tx:
             same = getattr(tx.get(kind, one.key), "due", None) == one.due
             waits = same and tx.change(kind, one.key, status="pending", due=now, was="pending")
@@ -381,9 +374,8 @@ def _reconcile(task: DurableTask, grace: float) -> int:
         if one.owner is None or one.updated + grace > now:
             continue
         lives = store.owner_alive(one.owner)
-        # False: the kernel says that the worker is gone, but the broker may not have noticed, or may have
-        # lost the message. None: of a worker on another machine we only know that it has stopped renewing its
-        # lease.
+        # False: the kernel says that the worker is gone; the broker may not know, or may have lost the
+        # message. None: it ran on another machine, and we only know that it has stopped renewing its lease.
         if lives is False or (lives is None and one.due is not None and one.due + grace <= now):
             task.resend(one)
             sent += 1
