@@ -64,7 +64,7 @@ _POLICIES = PolicyRegistry({}, default=DEFAULT_POLICY)
 LEASE = GRACE = 60.0  # Seconds, for an app that is not configured.
 
 _opened: dict[tuple[int, str], Store] = {}
-"""Open stores by process and place. A child neither uses nor closes its parent's: closing would drop locks."""
+"""Open stores by process and place. A child neither uses nor closes its parent's: that would drop locks."""
 
 
 class DurableRequest(Request):  # type: ignore[misc]
