@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.numbers import is_whole
+from chaoskit.runtime.numbers import whole
 from chaoskit.runtime.secret_names import is_count_name, is_secret_name, is_sure_secret_name
 
 __all__ = ["DEFAULT", "REDACTED", "RedactionLimits", "Redactor", "is_secret_name", "redact_text"]
@@ -46,9 +46,7 @@ class RedactionLimits:
 
     def __post_init__(self) -> None:
         for one in dataclasses.fields(self):
-            limit = getattr(self, one.name)
-            if not (is_whole(limit) and limit >= 0):
-                raise wrong(one.name, limit, "a whole number, 0 or more")
+            whole(one.name, getattr(self, one.name), 0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
