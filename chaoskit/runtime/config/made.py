@@ -29,7 +29,8 @@ def check(record: Any) -> None:
     Raises:
         UsageError: the type or the bounds of an option exclude its value.
     """
-    hints = hints_of(type(record))
+    kind: Any = type(record)
+    hints = hints_of(kind)
     for spec in dataclasses.fields(record):
         value = getattr(record, spec.name)
         found = _checked(spec.name, value, hints[spec.name], info_of(spec.metadata))
@@ -41,16 +42,17 @@ def _checked(what: str, value: Any, kind: Any, info: OptionInfo) -> Any:
     values = mapping_values(kind)
     if values is not None:
         return _table(what, value, values, info)
-    if is_whole(value):
+    if isinstance(value, float) and math.isinf(value):
+        if float in members_of(kind) and not info.refuses(value):
+            return value
+    elif is_whole(value):
         value = int(value)
-    elif is_number(value) and not isinstance(value, float):
+    elif type(value) is not float and is_number(value):
         value = float(value)
-    elif value in (math.inf, -math.inf) and float in members_of(kind) and not info.refuses(value):
-        return value
     try:
         return convert(value, kind, info)
     except Unfit as unfit:
-        records = [one.__name__ for one in members_of(kind) if dataclasses.is_dataclass(one)]
+        records = [getattr(one, "__name__", "") for one in members_of(kind) if dataclasses.is_dataclass(one)]
         hint = f" Make one: {records[0]}(...)." if records else ""
         raise UsageError(f"{what} {unfit.what}; {unfit.allowed}.{hint}") from None
 
