@@ -162,7 +162,7 @@ TRIALS = (
 
 
 def trials(backend: Backend) -> Iterator[Item]:
-    """Try all of them, the recording first, from which crash states are built."""
+    """Run every trial, after a check of the recording, from which crash states are built."""
     yield recording(backend)
     for trial in TRIALS:
         yield attempt(backend, trial)

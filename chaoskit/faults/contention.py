@@ -66,7 +66,7 @@ def _names(row: ErrnoRow, operation: Operation) -> Iterator[str]:
     if row.name == "ENOTEMPTY":
         yield _inside(operation.target)
     elif row.name == "EBUSY":
-        # A mount or the like, which a recording does not show.
+        # This takes a mount or the like, which a recording does not show.
         return
     elif row.name == "ENOENT":
         # Moving a parent directory away removes the name. An open that creates makes the name.

@@ -75,8 +75,8 @@ class CorruptionFaults(FaultSet):
     def detectable(self) -> CorruptionFaults:
         """Only damage that the rules of the file's format reveal: what a strict reader refuses.
 
-        Not a changed number or a missing row: those take a checksum of the program's. Not hostile members
-        either, which are well-formed.
+        A changed number or a missing row is not among them: only a checksum in the program's own data would
+        reveal it. Nor are hostile members, which are well-formed.
         """
         return self._with("detectable")
 

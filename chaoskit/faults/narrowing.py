@@ -44,7 +44,7 @@ class On:
         # It would let everything pass: it looks like a filter, but filters nothing.
         if narrowing == cls():
             raise UsageError(
-                "on() was given nothing; expected one of call=, path=, site= and host= at least."
+                "on() was given nothing; expected at least one of call=, path=, site= and host=."
             )
         return narrowing
 

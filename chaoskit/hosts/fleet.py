@@ -40,8 +40,8 @@ class Host:
 class Fleet:
     """All hosts, from the first scenario of a session to its end.
 
-    Python runs ``words`` on each of them, with ``settings`` added to its environment. The project is in
-    ``root``, and the words are meant for its ``directory``; both matter only to hosts that receive code.
+    Python runs ``words`` on each of them, with ``settings`` added to its environment. A host that receives
+    code gets the project in ``root``, and runs the words in its ``directory``.
     Messages of a lost host are ignored.
     """
 

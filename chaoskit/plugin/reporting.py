@@ -96,7 +96,7 @@ class Reporting:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _join(self, session: pytest.Session, exitstatus: int) -> None:
-        """Join the items of each scenario into one result; fail the run for what only all of them show."""
+        """Join the items of each scenario; fail the run for a failure that only the whole shows."""
         assert self._report is not None
         told = {entry.result.nodeid for entry in self._report.entries if entry.outcome == "failed"}
         self._report, self._apart = joined(self._report)

@@ -178,10 +178,10 @@ class Chaos:
         return outcome.value
 
     def _told_unrepeatable(self, text: str) -> bool:
-        """Note ``text`` in a baseline, as a finding beside those of cases; True if nothing need be raised.
+        """Note ``text`` as a finding, if this is a baseline. Return True unless the caller has to raise it.
 
-        A recovery that is not idempotent without any fault is not in any case either: reported once, it does
-        not hide what else the cases show.
+        A recovery that is not idempotent without any fault is not in any case either. It is reported once, so
+        that it does not hide what else the cases show.
         """
         if not self._job.schedule.strikes:
             self._unrepeatable = CaseFailure("invariant", _REPEATED, text, text)
@@ -225,7 +225,7 @@ class Chaos:
             self._promised.append(plain.copied(value))
         except plain.NotPlain as error:
             raise UsageError(
-                f"promise() was given what cannot leave a process ({error}); expected plain data, a "
+                f"promise() was given a value that cannot leave a process ({error}); expected plain data, a "
                 "dataclass or an exception. Promise plain data."
             ) from None
         self._outside.append(OutsidePromise(len(self._runs), _cut(repr(value))))

@@ -16,7 +16,7 @@ from chaoskit.core.operation import NetworkDetail
 _PATIENCE = 2.0
 """Seconds within which an answer must begin."""
 _SILENCE = 0.05
-"""Seconds of silence after which an answer counts as complete: few are as long as before."""
+"""Seconds of silence after which an answer counts as complete: it may be shorter than the recorded one."""
 
 
 class Untold(Exception):

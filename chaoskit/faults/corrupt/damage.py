@@ -98,8 +98,8 @@ def unpacked(data: bytes, engine: Callable[[], Any], most: int, after: bytes = b
     ``engine`` makes a decompressor as those of :mod:`zlib`, :mod:`bz2` and :mod:`lzma` are.
 
     Raises:
-        EOFError: if the last stream has no end. ValueError: if it is more than ``most`` bytes. OSError: and
-        what else the decompressor raises for what is not of its format.
+        EOFError: if the last stream has no end. ValueError: if it is more than ``most`` bytes. OSError, or
+        another error of the decompressor: if the data has another format.
     """
     found = bytearray()
     while data:

@@ -21,7 +21,7 @@ def is_sound(data: bytes) -> bool:
     try:
         for _, _, _ in pickletools.genops(data):
             pass
-    # It raises whatever its argument readers raise.
+    # pickletools passes on whatever its argument readers raise.
     except Exception:
         return False
     return True

@@ -44,7 +44,7 @@ def damages(data: bytes) -> Damages:
     yield made("", "not-utf8", data + b"\n# \xff\n")
     yield made("", "nul", data + b"\nx: \0\n")
     yield made("", "list", b"- a\n- b\n")
-    # Deeper than the recursion of a loader in Python goes.
+    # Nested more deeply than a loader written in Python can recurse.
     yield made("", "deep", b"[" * 10_000)
     # A loader that obeys it would call any function of any module.
     yield made("hostile", "tag", data.rstrip(b"\n") + b"\nx: !!python/object/apply:os.getcwd []\n")

@@ -54,7 +54,7 @@ def is_sound(data: bytes) -> bool:
             # By the directory: no member yields more than that.
             small = sum(info.file_size for info in archive.infolist()) <= MOST
             return small and archive.testzip() is None
-    # An unknown method, an encrypted member, an impossible offset: each raises another class.
+    # An unknown method, an encrypted member, an impossible offset: each raises a different class.
     except Exception:
         return False
 
