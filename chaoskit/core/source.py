@@ -39,7 +39,7 @@ def excerpt(stack: Iterable[Frame]) -> Excerpt | None:
 
 
 def of_a_library(file: str) -> bool:
-    """True if a file belongs to Python or to an installed package, as its name shows."""
+    """Return True if a file belongs to Python or to an installed package, as its name shows."""
     return (
         file.startswith("<")
         or "/site-packages/" in file

@@ -45,7 +45,7 @@ def _exclusive(op: Operation) -> bool:
 
 
 def _across(op: Operation) -> bool:
-    """True if the two names could be on different file systems; within one directory they never are.
+    """Return True if the two names could be on different file systems; within one directory they never are.
 
     Renaming a directory is different: overlayfs answers it with EXDEV anywhere when
     ``redirect_dir`` is off (Documentation/filesystems/overlayfs.rst).
@@ -62,13 +62,13 @@ def _is_directory(op: Operation) -> bool:
 
 
 def _by_name(op: Operation) -> bool:
-    """True if a call that has two forms was given a path, False for a descriptor."""
+    """Return True if a call that has two forms was given a path, False for a descriptor."""
     # fchmod, fchmod2, ftruncate take a descriptor; fchmodat, fchownat take a path.
     return not op.syscall.startswith("f") or op.syscall.removesuffix("2").endswith("at")
 
 
 def _lengthens(op: Operation) -> bool:
-    """True unless a truncate is known not to make its file longer."""
+    """Return True unless a truncate is known not to make its file longer."""
     detail = op.file
     return detail.length is None or detail.size_before is None or detail.length > detail.size_before
 
@@ -102,7 +102,7 @@ def _takes_lock(op: Operation) -> bool:
 
 
 def _makes_nothing(op: Operation) -> bool:
-    """True if an open does not create a missing file."""
+    """Return True if an open does not create a missing file."""
     return not op.file.flags & os.O_CREAT
 
 

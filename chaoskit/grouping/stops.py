@@ -104,7 +104,7 @@ class Stops:
         return replace(self._named[i], cause=replace(cause, kind="answered"), id=self._named[i].answered)
 
     def _is_safe_within(self, low: int, high: int) -> bool:
-        """True if a kill at one of these moments, both included, was harmless."""
+        """Return True if a kill at one of these moments, both included, was harmless."""
         return bisect.bisect_right(self._safe, high) > bisect.bisect_left(self._safe, low)
 
     def _like(self, stretch: Sequence[int], i: int) -> Named:

@@ -19,6 +19,7 @@ BATCH = 16
 _TWICE = 2
 """A job that was running on so many lost hosts runs here, where its process is watched."""
 _TICK = 0.5
+"""Seconds between two looks at which hosts are silent, if no message comes."""
 
 
 class Spread:
@@ -158,5 +159,5 @@ class _Spreading:
 
 
 def _is_bound(job: Job) -> bool:
-    """True if the job names a directory of this machine, or its notes would name one of another machine."""
+    """Return True if the job names a directory here, or its notes would name one of another machine."""
     return job.note is not None or (job.world is not None and job.world.tells_of_home)

@@ -60,7 +60,7 @@ def tear_down(item: pytest.Item) -> None:
 
 
 def _needs_chaos_alone(item: pytest.Function) -> bool:
-    """True if pytest would make only the plugin's own fixture ``chaos`` for the test.
+    """Return True if pytest would make only the plugin's own fixture ``chaos`` for the test.
 
     A test with ``request`` may ask for others while it runs.
     """

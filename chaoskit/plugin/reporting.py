@@ -121,7 +121,7 @@ class Reporting:
         return Line(f"report: {place}" + (f" (no page: {missing})" if missing else "") + wrong_rules)
 
     def _replayed_nowhere(self) -> bool:
-        """True if a schedule was to be replayed but no scenario has it."""
+        """Return True if a schedule was to be replayed but no scenario has it."""
         entries = () if self._report is None else self._report.entries
         asked = self._config.getoption("chaoskit_replay") is not None
         return asked and bool(entries) and all(entry.reason.startswith(NOT_HERE) for entry in entries)

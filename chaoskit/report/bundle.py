@@ -146,6 +146,7 @@ def _folders(test: Path, root: Path) -> list[Path]:
 def _imported(file: Path, root: Path) -> Iterator[str]:
     try:
         tree = ast.parse(file.read_bytes())
+    # Not Python that this interpreter parses. The file is included; what it imports is unknown.
     except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):

@@ -74,6 +74,7 @@ class Conversation:
             try:
                 data = self._socket.recv(65536)
             except OSError:
+                # A reset ends the answer just as the server's close does.
                 break
             if not data:
                 break

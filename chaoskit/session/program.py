@@ -41,6 +41,7 @@ from chaoskit.session.declared import declared, told_of
 from chaoskit.session.outcomes import Outcome, signal_name
 
 _SHOWN = 4000
+"""Bytes kept of a step's output, from its end, where the error is."""
 _GRACE = 10.0
 """Seconds that a step has to report its own timeout, before the watchdog kills the case without details."""
 

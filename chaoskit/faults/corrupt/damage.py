@@ -115,7 +115,7 @@ def unpacked(data: bytes, engine: Callable[[], Any], most: int, after: bytes = b
 
 
 def is_within(stream: Any, most: int = MOST) -> bool:
-    """True if a file object has no more than ``most`` bytes; it is read to its end or to that limit."""
+    """Return True if a file object has at most ``most`` bytes; read it to its end or to that limit."""
     left = most
     while left >= 0:
         got = len(stream.read(1 << 20))

@@ -24,11 +24,13 @@ from chaoskit.faults.corrupt.damage import (
 MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 _BOMB = MOST
 _SHOWN = 4
+"""The most members damaged one by one; the last member is always among them."""
 _LINK = 0o120777
+"""The mode of a symbolic link (inode(7))."""
 
 
 def damages(data: bytes) -> Damages:
-    """Enumerate."""
+    """Enumerate: members, the directory and its end record, then members that an attacker would add."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members, start = archive.infolist(), archive.start_dir
     # From the end, as readers search it: a member may contain an archive.
@@ -47,7 +49,7 @@ def damages(data: bytes) -> Damages:
 
 
 def is_sound(data: bytes) -> bool:
-    """True if directory and members agree and every checksum is right."""
+    """Return True if the directory and the members agree, and every checksum is right."""
     try:
         with warnings.catch_warnings(), zipfile.ZipFile(io.BytesIO(data)) as archive:
             warnings.simplefilter("ignore")
