@@ -66,7 +66,7 @@ class On:
         )
 
     def misses(self, operations: Sequence[Operation]) -> Iterator[str]:
-        """A sentence for each path here that no operation has, with what was perhaps meant."""
+        """A sentence for each path here that no operation has, with the path that was perhaps meant."""
         names = sorted({n for one in operations for n in (one.target, one.second) if n})
         for pattern in self.path:
             if any(_fits_path(pattern, one) for one in operations):

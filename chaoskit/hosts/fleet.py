@@ -18,7 +18,7 @@ from chaoskit.hosts.wire import Frames, Packer, framed, write_all
 from chaoskit.inject import private
 
 PATIENCE = 60.0
-"""A host counts as lost if it is silent for so many seconds more than its cases may take."""
+"""A host counts as lost if it is silent for this many seconds longer than its cases may take."""
 
 State = Literal["connecting", "open", "ready", "lost"]
 

@@ -17,7 +17,7 @@ BATCH = 16
 """Jobs in one message. A host has up to two messages, so that it need not wait for the next."""
 
 _TWICE = 2
-"""A job that was running on so many lost hosts runs here, where its process is watched."""
+"""A job that was running on this many lost hosts runs here, where its process is watched."""
 _TICK = 0.5
 """Seconds between two looks at which hosts are silent, if no message comes."""
 

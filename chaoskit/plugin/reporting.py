@@ -177,7 +177,7 @@ def _listing(result: ScenarioResult) -> Iterator[str]:
         site = f"  {own.file}:{own.line}" if own else ""
         unstable = "" if point.stable else "  (not in both recordings)"
         yield f"{point.name}{site}{unstable}"
-        # By name, as .only() and --chaoskit-replay take it.
+        # Named as .only() and --chaoskit-replay take them.
         yield from _wrapped(point.faults or ("none",))
     faults = sum(len(point.faults) for point in result.points)
     yield f"{len(result.points)} points, {faults} cases"

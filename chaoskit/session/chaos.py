@@ -163,7 +163,7 @@ class Chaos:
             raise_failure(outcome, "the recovery", self._words)
         course = promised if self._job.expected is None else self._job.expected.promised
         self._resumed.append(resumed(outcome.value, promised, course))
-        # After the first recovery: only what a second one changes is compared.
+        # Taken after the first recovery, so that only the changes of a second one show.
         before = take(self._root)
         again = outcome_of(self._without_faults(work))
         if not again.ok:

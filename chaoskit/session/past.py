@@ -59,7 +59,7 @@ class Conversation:
             self._socket.sendall(raw)
         except OSError as why:
             raise Untold(f"{self._name} has ended the connection ({why.strerror or why})") from None
-        # If there was no answer then, none is needed now.
+        # A request that had no answer before the power loss needs none now.
         if detail.received and not self._answer(detail.received):
             raise Untold(f"{self._name} did not answer {raw[:40]!r}, which was answered then")
         return raw

@@ -322,7 +322,7 @@ def _shell(
             try:
                 output = _until_ended(process, time.monotonic() + timeout)
             except BaseException as error:
-                # Everything that the shell has started, too.
+                # The shell may have started others, and a hung one outlives it.
                 kill_tree(process.pid)
                 if isinstance(error, TimeoutError):
                     raise CommandBroken(step, f"timed out after {timeout:g} s", "") from None

@@ -76,7 +76,7 @@ def _of_member(name: str, info: zipfile.ZipInfo, data: bytes) -> Damages:
 def _entries(data: bytes, at: int, count: int) -> Iterator[tuple[int, int]]:
     """Number and offset of the entries of the central directory, which begins at ``at``."""
     for number in range(1, count + 1):
-        # Damaged before: use what was found so far.
+        # The directory itself is damaged: use the entries found so far.
         if data[at : at + 4] != b"PK\x01\x02":
             return
         if number < _SHOWN or number == count:
