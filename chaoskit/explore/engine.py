@@ -250,6 +250,10 @@ class Explorer:
             # Where a world begins says little: what matters is the call that made it possible.
             operations = (*operations[:-1], one.world.blamed)
         job = self._job(one, first, patterns_with(recording.patterns, one.schedule))
+        if self._wanted is not None and len(one.schedule) == len(self._wanted):
+            # Recorded as it runs, the recovery included: to run it once more for its timeline, as is done for
+            # one case of many, would take as long again as all that a replay is for.
+            job = replace(job, record=True, strike_recovery=True)
         return Case(one, operations, points, job)
 
     def _shrink(self, cases: Sequence[Case]) -> Sequence[Case]:
