@@ -60,7 +60,7 @@ class Explorer:
         self._followed: Sequence[Followed] = ()
         self._baseline: tuple[Observation, Alignment, float] | None = None
         self.ran: Sequence[Case] = ()
-        """The cases from which the result was made."""
+        """The cases that the result was made from."""
 
     def explore(self, first: Observation) -> ScenarioResult:
         """Return the result, given the observation of the first recording.

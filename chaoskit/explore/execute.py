@@ -12,7 +12,7 @@ from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 
 TURN = ".turn"
-"""Suffix of the file beside a directory, by which cases take turns in that directory."""
+"""Suffix of the file beside a directory whose lock lets cases take turns there."""
 
 
 class Watch(Protocol):

@@ -37,7 +37,7 @@ class Sequel:
         """What followed each fault after which a second one was tried; only a shard needs it."""
 
     def brought_to_light(self, cases: Sequence[Case]) -> Sequence[Case]:
-        """Execute the cases in which a fault shows only later, and return them."""
+        """Execute the cases that show a fault only later, and return them."""
         origins = [c for c in cases if _passed(c) and any(s.follows(c.planned) for s in self._sources)]
         behind: list[list[Case]] = [[] for _ in origins]
         with contextlib.closing(self._sweep.observe([self._job(case) for case in origins])) as stream:

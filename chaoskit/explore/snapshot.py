@@ -23,6 +23,7 @@ _KEPT_OF_ONE, _KEPT_IN_ALL = 1 << 20, 8 << 20
 """Bytes of binary files kept from a baseline, per file and in all. Small databases are kept whole."""
 
 _BLOCK = 1 << 16
+"""Bytes that are hashed at once, or skipped if all of them are zeroes."""
 _ZEROES = bytes(_BLOCK)
 
 

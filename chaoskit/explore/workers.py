@@ -72,7 +72,7 @@ class Workers:
         self._forked = 0
 
     def run(self, jobs: Sequence[Job], wanted: Wanted = always) -> Observations:
-        """See :class:`~chaoskit.explore.execute.Executor`; in the order in which the workers answer."""
+        """See :class:`~chaoskit.explore.execute.Executor`; in the order of the workers' answers."""
         if not jobs:
             return
         # Before the workers are forked, which share this memory with all their cases.
@@ -181,7 +181,7 @@ _MANY = 50
 _AHEAD = 2
 """Job numbers per worker that are handed out in advance."""
 _RETIRED = 75
-"""The exit status of a worker in which a case left threads: another one replaces it."""
+"""The exit status of a worker that a case left with extra threads: another one replaces it."""
 
 
 class _Batch:

@@ -1,6 +1,6 @@
 """Names and connections of a workload that talks to declared peers, in Python's ``socket`` module.
 
-The name of a peer resolves to the address at which that peer really listens; no other name exists, and no
+The name of a peer resolves to the address where that peer really listens; no other name exists, and no
 other machine is reached, as with the kernel backend. C libraries resolve and connect on their own.
 """
 

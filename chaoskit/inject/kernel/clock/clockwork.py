@@ -256,7 +256,7 @@ class Clockwork:
             case "option":
                 self.census.timed_sockets = True
                 name = tree.comm(task.tid)
-                text = f"{name} has set a time-out of a socket, which runs in real time"
+                text = f"{name} set a time-out on a socket, which runs in real time"
                 self._log.caveat("socket-options", name, text)
         return None
 
@@ -321,7 +321,10 @@ class Clockwork:
     def close(self) -> None:
         """Let everything go; the run is over."""
         if self.keeper.flowed:
-            text = "something ran for long while others waited: their waits ran out as fast as it did"
+            text = (
+                "something computed for a long time while others waited: their waits passed as fast as it "
+                "computed"
+            )
             self._log.caveat("time-flowed", "", text)
         self.keeper.close()
         self._files.give_back()

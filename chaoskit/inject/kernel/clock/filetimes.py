@@ -35,7 +35,7 @@ class FileTimes:
             self.settle()
 
     def look(self, path: str) -> None:
-        """Correct the time of one file for which the workload asks. ``path`` is resolved."""
+        """Correct the time of one file that the workload asks about. ``path`` is resolved."""
         if path.startswith(self._root):
             with contextlib.suppress(OSError):
                 now, ahead = self._dial.real(), self._dial.now(0) - self._dial.real()

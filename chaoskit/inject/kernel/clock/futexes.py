@@ -10,6 +10,7 @@ from chaoskit.inject.kernel.workload.tree import Process
 
 _PRIVATE = 128
 _WAKE, _WAKE_BITSET = 1, 10
+"""Bits and operations of futex(2), from linux/futex.h."""
 _ALL = 0xFFFFFFFF
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) (\S+) (\d+)")
 

@@ -161,7 +161,7 @@ class Reach:
     def _members(self, pid: int | str, fd: int) -> list[tuple[int | str, int]]:
         """The members of an epoll descriptor."""
         members = _MEMBER.findall(processes.read(f"/proc/{pid}/fdinfo/{fd}"))
-        # A member has the number by which some process added it, whichever that was.
+        # A member is listed by its number in the process that added it, which may be any of them.
         owners = self._pids if pid == "self" else (pid,)
         return [(one, int(member)) for one in owners for member in members]
 

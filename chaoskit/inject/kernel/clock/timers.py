@@ -33,7 +33,7 @@ _LISTED = re.compile(
 _PIDFD_SEND_SIGNAL, _RT_TGSIGQUEUEINFO = 424, {"x86_64": 297, "aarch64": 240}
 _INFORMATION = struct.Struct("=iiiiiiQ96x")
 _FROM_TIMER = -2
-"""The ``si_code`` of a timer's signal (sigaction(2)), by which glibc recognizes it."""
+"""The ``si_code`` of a timer's signal (sigaction(2)), which tells glibc what it is."""
 
 
 @dataclass(slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""The vDSO, from which programs read clocks without a system call, and our code for it.
+"""The vDSO, where programs read clocks without a system call, and our code for it.
 
 C libraries read clocks by functions of this page, which the kernel maps into each process at exec (vdso(7)).
 We replace its code in the workload's processes alone: a write through ``/proc/PID/mem`` gives the process its

@@ -10,7 +10,7 @@ from chaoskit.inject.base import PeerAddress
 from chaoskit.inject.kernel.network.addresses import Address
 
 _NETWORK = "127.77.0."
-"""Peers get loopback addresses, to which the kernel has a route."""
+"""Peers get loopback addresses, since the kernel has a route to those."""
 
 
 @dataclass(frozen=True, slots=True)

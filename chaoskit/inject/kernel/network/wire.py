@@ -170,7 +170,7 @@ class Wire:
             # A full buffer means that more may have come.
             self._at_once = _MUCH if len(data) >= _LITTLE else _LITTLE
             # Acknowledge at once: the sender's kernel may hold its next small message back for that (RFC
-            # 896), for 40 ms in which all seems to sleep and time would be skipped.
+            # 896), for 40 ms while all seems to sleep and time would be skipped.
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             self.got(data)
             return

@@ -88,7 +88,7 @@ def enter(
 
 
 def boundary() -> int:
-    """The address of the code object at which the workload's stacks end."""
+    """The address of the code object where the workload's stacks end."""
     return id(_call.__code__)
 
 
