@@ -44,7 +44,7 @@ class World(Protocol):
 
     @property
     def content(self) -> Hashable:
-        """Equal for worlds whose runs are the same and leave the same content after the same promises."""
+        """Equal for worlds of the same run with the same content after the same promises."""
 
     @property
     def promised(self) -> tuple[Any, ...]:

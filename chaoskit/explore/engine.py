@@ -79,7 +79,8 @@ class Explorer:
         if self._question.listing:
             return self._result(cases, [], Timing())
         exit_first = self._question.exit_first
-        # A check that noticed a case needs no trial: if one broken case is enough, wait until none broke.
+        # A check that noticed a case needs no trial. If one broken case is enough, the trial comes only when
+        # none broke.
         self._oracle = None if exit_first else self._try_the_check(first, alignment.recording)
         cases = self._sweep.execute(cases)
         if exit_first and not _broke(cases):

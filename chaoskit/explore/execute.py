@@ -44,8 +44,8 @@ def always(number: int) -> bool:
 class Executor(Protocol):
     """Runs jobs and yields the number and observation of each once, in any order.
 
-    A job that is no longer ``wanted`` when its turn comes is left out, since what others showed may have
-    decided that; some were handed out before.
+    A job that is no longer ``wanted`` when its turn comes is left out: what other jobs showed may decide
+    that. Jobs that were handed out already are run all the same.
     """
 
     def run(self, jobs: Sequence[Job], wanted: Wanted = always) -> Observations: ...

@@ -34,7 +34,7 @@ class Sequel:
         self._wanted = sweep.question.options.replay
         self._patterns = patterns
         self.followed: list[Followed] = []
-        """What followed each fault after which a second one was tried; only a shard needs it."""
+        """What followed each fault that was tried with a second one; only a shard needs it."""
 
     def brought_to_light(self, cases: Sequence[Case]) -> Sequence[Case]:
         """Execute the cases that show a fault only later, and return them."""

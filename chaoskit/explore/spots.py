@@ -161,7 +161,7 @@ def _is_own(frame: Frame) -> bool:
 
 
 def function_of(frame: Frame) -> str:
-    """The function of a frame; for a comprehension the one around it, where later Pythons than 3.11 run it.
+    """The function of a frame; for a comprehension the one around it, which runs it from Python 3.12 on.
 
     PEP 709 made comprehensions part of that function, and an id must be the same on every Python.
     """

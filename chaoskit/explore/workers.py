@@ -177,7 +177,7 @@ _EARNED = 0.003
 """Seconds that huge pages save in each case of a large process. Half of what was measured at 240 MB, so that
 the time for making them is earned back."""
 _MANY = 50
-"""The number of cases after which not counting references to the harness's own functions pays."""
+"""From this many cases on it pays not to count references to the harness's own functions."""
 _AHEAD = 2
 """Job numbers per worker that are handed out in advance."""
 _RETIRED = 75

@@ -84,8 +84,8 @@ class Census:
     ) -> bool:
         """True if something outside the workload could end one of these waits.
 
-        ``descriptors`` are duplicates of ours, for which held threads wait. With ``patient``, data in transit
-        on a socket counts as well: it arrives in a moment, or its reader does not read.
+        ``descriptors`` are our duplicates of those that held threads wait for. With ``patient``, data in
+        transit on a socket counts as well: it arrives in a moment, unless its reader does not read.
         """
         links = tuple(reach.link("self", fd) for fd in descriptors)
         relayed = self.relayed()

@@ -56,7 +56,7 @@ def of(plan: Plan, workload: Tree, poller: Poller, log: Log, ending: Ending) -> 
 def ask(made: Clockwork | None, poller: Poller, domains: Iterable[Domain[Any]]) -> None:
     """Make a clockwork ask the other domains before it skips time."""
     if made is not None:
-        # What is put off by the poller is put off in real time: an answer of a peer, for example.
+        # What the poller puts off, such as an answer of a peer, is put off in real time.
         made.keeper.outstanding = lambda: (
             poller.holding or made.census.is_owed({inode for one in domains for inode in one.outstanding})
         )

@@ -42,7 +42,7 @@ class FileTimes:
                 self._settled(path, os.lstat(path), now, ahead)
 
     def settle(self) -> None:
-        """Do the same even if there is no difference yet, since the clocks are about to be set."""
+        """As :meth:`follow`, even if there is no difference yet, since the clocks are about to be set."""
         now, ahead = self._dial.real(), self._dial.now(0) - self._dial.real()
         try:
             for path, entry in _below(self._root):

@@ -39,7 +39,7 @@ def key(process: Process, address: int, operation: int) -> tuple[object, ...]:
 def wake(held: Iterable[Wait], process: Process, args: tuple[int, ...]) -> tuple[list[Wait], bool]:
     """The held waits that a call wakes, and whether it does nothing else.
 
-    Waits that the call would move to another futex are woken too, beyond the number that it counts: like
+    Waits that the call would move to another futex are woken too, beyond the number that it counts: as
     after any wake-up they look again, and then wait at the right futex.
     """
     operation = args[1] & 0x7F

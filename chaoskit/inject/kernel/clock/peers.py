@@ -171,7 +171,7 @@ def _rows(pid: int) -> Iterator[tuple[bool, _Row]]:
     """All sockets that matter, each with True if it is one of UDP.
 
     Kinds that are not in use are skipped: an empty table takes the kernel as long to walk as a full one, some
-    hundred thousand places, while the number of sockets is there to be read.
+    hundred thousand places, while counting the sockets costs nothing.
     """
     ours = _namespace("self") is not None and _namespace("self") == _namespace(str(pid))
     for counted in ("sockstat", "sockstat6"):

@@ -168,7 +168,7 @@ class Timers:
                 continue
             if int(clock) not in READABLE:
                 raise Refused("it counts what a processor does")
-            # A timer that starts a thread signals a thread of the C library, which does so.
+            # For a timer that starts a thread, a helper of the C library gets the signal and starts it.
             tid = int(whose) if target == b"tid" else process.pid
             told = _INFORMATION.pack(int(signo), 0, _FROM_TIMER, 0, ident, 0, int(value, 16))
             go_off = partial(_tells, process, tid if how != b"none" else 0, int(signo), told)

@@ -128,7 +128,7 @@ class FileDecoder:
                 self._elsewhere.called(call.row, link, call.task.tid, fd)
             return False
         call.fd, call.target = fd, target
-        # Only such a name can have the mark " (deleted)", and checking costs a system call.
+        # Only a name that ends so can have the mark " (deleted)", and checking costs a system call.
         if target.endswith(")"):
             name = paths.without_mark(link, f"/proc/{call.task.tid}/fd/{fd}")
             call.target = paths.below(self.root, name) or target

@@ -18,7 +18,7 @@ from chaoskit.inject.kernel.seccomp import abi
 LINGER_ZERO = struct.pack("ii", 1, 0)
 """With this a close sends a reset (socket(7), SO_LINGER)."""
 _FULL = 4
-"""Connections that fill the queue of a listener with a backlog of 0, and more."""
+"""More connections than the queue of a listener with a backlog of 0 holds."""
 
 
 def connect(fd: int, raw: bytes) -> int:

@@ -13,7 +13,7 @@ from chaoskit.inject.kernel.poller import Poller
 MOST = 1 << 20
 """Bytes that may wait for one side; beyond that the other side is not read, as real back-pressure."""
 _LITTLE, _MUCH = 1 << 14, 1 << 18
-"""Bytes that are read at once. For much, memory comes from the kernel and goes back to it, which takes eight
+"""Bytes that are read at once. A large buffer comes from the kernel and goes back to it, which takes eight
 times as long as reading a small message."""
 _SOON = 0.0005
 """Seconds between two checks whether everything sent was acknowledged."""

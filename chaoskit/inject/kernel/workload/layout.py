@@ -110,7 +110,7 @@ def find() -> Layout:
 
 
 class _Calibration:
-    """Examines this process through ``/proc/self/mem``, in the same way as later others."""
+    """Examines this process through ``/proc/self/mem``, in the way that others are read later."""
 
     def __init__(self) -> None:
         self.memory = Memory(os.getpid())
