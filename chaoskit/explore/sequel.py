@@ -105,7 +105,7 @@ class Sequel:
         listed = [p for s in self._sources for p in s.second(origin.planned, again, behind)]
         for place, planned in enumerate(self._asked_for(listed, again, origin.planned)):
             new = planned.world is not None and planned.world is not origin.planned.world
-            # Where a world begins says little: what matters is which call let it come about.
+            # Where a world begins says little: what matters is the call that made it possible.
             second = (
                 planned.world.blamed
                 if new and planned.world is not None

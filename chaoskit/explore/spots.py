@@ -163,7 +163,7 @@ def _is_own(frame: Frame) -> bool:
 def function_of(frame: Frame) -> str:
     """The function of a frame; for a comprehension the one around it, where later Pythons than 3.11 run it.
 
-    See PEP 709. An id is to be the same on each Python that runs the scenario.
+    PEP 709 made comprehensions part of that function, and an id must be the same on every Python.
     """
     return _COMPREHENSION.sub("", frame.function) or "<module>"
 

@@ -109,7 +109,7 @@ class Sweep:
         self.left_out[AFTER_FIRST] += len(behind)
         self.left_out[HANGS_THERE] += len(spared)
         again = self._run_before([case for case in cases if id(case) not in spared | behind])
-        # The point that they were to strike does not exist, so they were not cases.
+        # The point at which they were aimed does not exist, so they were not cases.
         self._possible -= len(again)
         return [case for case in cases if id(case) not in spared | behind | again]
 

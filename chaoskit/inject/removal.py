@@ -158,7 +158,7 @@ def _clear(way: tuple[int, ...], device: int, held: frozenset[_Identity]) -> boo
     for name in names:
         if name == MARK and os.listdir(fd) != [MARK]:
             continue
-        # The rest is removed in any case.
+        # Whatever fails here, the rest is still removed.
         with contextlib.suppress(OSError):
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if not stat.S_ISDIR(found.st_mode):

@@ -39,7 +39,7 @@ class Aftermath:
         Steps that need one of these under a model that allows ``state`` are missing, too. All of those models
         allow the result, and perhaps others; None if there is no such state.
         """
-        # A model that allows the same tree only by other steps says nothing about these.
+        # A model that reaches the same tree only by other steps says nothing about these.
         known = self._allowing(state)
         missing = self._closed(wanted, known)
         if missing & ~_missing(state):
@@ -56,7 +56,7 @@ class Aftermath:
         return CrashState(state.moment, persisted, garbage, digest, models)
 
     def implied(self, state: CrashState) -> int:
-        """The missing steps that cannot persist as long as another missing step is missing.
+        """The missing steps that cannot persist while another missing step is missing.
 
         They are not to blame, since the other step prevents them. Of steps that only persist together, the
         first counts as the one to blame.

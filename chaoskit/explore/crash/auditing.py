@@ -40,7 +40,7 @@ def without_syncs(recorded: CrashHistory, places: Sequence[int], broken: Sequenc
 
 
 def _from(places: Sequence[int], operation: int) -> Container[int]:
-    # Before the sync nothing is different.
+    # A sync changes nothing at the operations before it.
     return {place for place in places if place >= operation}
 
 

@@ -107,7 +107,7 @@ class Image:
                 if directory not in marked:
                     marked.add(directory)
                     waiting.append(directory)
-        # Recursively downwards: a marked child is finished before its directory needs it.
+        # Depth first: a marked child is finished before its directory needs the child's hash.
         for inode in marked:
             self._rehash(inode, change, marked, set())
         return change.hashes.get(TOP, self.hash if TOP not in marked else 0), change

@@ -59,7 +59,7 @@ class CrashSource(CaseSource):
         self._remarks += [told(a, split.trace[a.operation]) for a in warnings(split)]
         self._caveats += split.caveats
         for state in recorded.states:
-            # Equal states after several operations are one state, and its place may not be offered.
+            # Equal states after several operations are listed once, at one of them, which may not be offered.
             if not set(state.models).isdisjoint(offered[state.moment.operation]):
                 yield recorded.planned(state)
 

@@ -76,7 +76,7 @@ class Splitter:
         tree.begin(operation)
         begin = len(tree.steps)
         sync = closed = flushed = None
-        # Unknown counts as success: its steps are optional.
+        # An unknown result counts as success: the steps are then optional.
         if operation.result is None or operation.result >= 0:
             if operation.call == "close":
                 closed = self._early(tree.file(operation)) if operation.file.released else None

@@ -58,7 +58,7 @@ class _Suspicions:
         before = self.order.free
         for order in self.orders:
             play(order, effect)
-        # A sync of everything does not show what the program had in mind.
+        # A sync of everything does not show which file the program cared about.
         if effect.sync is not None and effect.sync.inode is not None and not effect.sync.failed:
             self.synced.add(effect.sync.inode)
         if operation.call in ("rename", "link"):
@@ -150,7 +150,7 @@ class _Suspicions:
         missed = [s for s in self._pending(before, kinds) if not directory or s.owner != inode]
         if not missed:
             return
-        # The latest change is most likely the one that the program had in mind.
+        # The latest change is most likely the one that the program meant to sync.
         other = self.script.trace[missed[-1].operation]
         name = directory_of(other, missed[-1]) if directory else other.target
         kind = "directory" if directory else "file"

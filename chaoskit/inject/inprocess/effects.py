@@ -51,7 +51,7 @@ _IGNORED = frozenset(
 
 
 def fits(shape: Shape, family: str) -> bool:
-    """True unless an operation of ``family`` could never meet it, whatever the program does."""
+    """True if an operation of ``family`` can meet the fault at all."""
     row = FAMILIES[family]
     if isinstance(shape, timing.OfTime):
         return family in ("clock", "sleep")
@@ -217,7 +217,7 @@ def _damaged(run: Struck, label: str, call: PythonCall, receipt: Any) -> Answere
 
 def _failing(run: Struck, error: Errno, call: PythonCall, receipt: Any) -> Answered:
     if error.name == "EINTR" and call.retried:
-        # Python repeats the call before its caller could know (PEP 475).
+        # Python repeats the call before its caller can notice (PEP 475).
         receipt("interrupted, and made again by Python", None)
         return False, None
     if call.family == "close":

@@ -30,7 +30,7 @@ class PeerStreams:
 
     def of(self, sock: Any) -> Stream | None:
         """The stream of a socket, if its messages concern the run."""
-        # What a client does for a request that is already an operation is not another one.
+        # A request that is an operation already counts once: what its client sends for it is not another one.
         if self._run.passes() or getattr(self._run.requesting, "now", False):
             return None
         return self._streams.get(sock)

@@ -1,8 +1,8 @@
 """Interceptions in the file system that pyfakefs keeps in memory.
 
-Its modules replace ``os`` and ``io`` in the program's modules, and so do its functions; this module replaces
-those. Its own ``open`` is not used for files below the root: they are built on its descriptors, so that
-faults strike where buffers are written, as with real files.
+Its modules and functions replace ``os`` and ``io`` in the program's modules; this module replaces those in
+turn. Its own ``open`` is not used for files below the root: they are built on its descriptors, so that faults
+strike where buffers are written, as with real files.
 """
 
 from __future__ import annotations

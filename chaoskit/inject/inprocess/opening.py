@@ -72,7 +72,7 @@ class RawFile(io.RawIOBase):
     def __del__(self) -> None:
         if self._fd >= 0 and self._closefd and not self.closed:
             self._run.unclosed.append(f"unclosed file {self!r}")
-            # After its process counts as ended, a file is closed rather than forgotten.
+            # The files of a process that has ended are closed with it: nothing to warn about.
             if not (self._run.over and self._run.dead):
                 warnings.warn(f"unclosed file {self!r}", ResourceWarning, source=self, stacklevel=2)
         self.close()

@@ -191,7 +191,7 @@ class WatchedRun:
         """
         self.refuse_if_dead()
         with self._lock, self.within():
-            # Again: another thread may have died while this one waited.
+            # Checked again: another thread may have ended the workload while this one waited.
             self.refuse_if_dead()
             place = Place(self.plan.run) if FAMILIES[call.family].remote else self._place()
             detail = call.detail() if self._whole or self.lasting or self._armed else Detail()
@@ -208,7 +208,7 @@ class WatchedRun:
                         return value
             if not call.lasts:
                 return self._carried_out(call, operation)
-            # At its beginning, as in the kernel backend: what others do meanwhile comes after it.
+            # Recorded when it begins, as in the kernel backend: what others do meanwhile comes after it.
             self._record(operation, 0)
         with self.within():
             return call.do()

@@ -102,6 +102,7 @@ class Monitoring:
     def start(self) -> None:
         """Begin; leave a tool alone that already uses the same number."""
         monitoring, events = self._monitoring, self._monitoring.events
+        # As in HandlerWatch: the numbers that no kind of tool is reserved for come first.
         self._tool = next(tool for tool in (4, 3, 5, 2, 1, 0) if monitoring.get_tool(tool) is None)
         monitoring.use_tool_id(self._tool, "chaoskit")
         wanted: dict[int, tuple[bool, Callable[..., Any]]] = {

@@ -186,7 +186,7 @@ class Strikes:
         if effect.answer is not None and not stopped.answer(effect.answer):
             # An answer that comes too late changes nothing.
             return False  # Its thread was gone before: nothing was struck.
-        # Made now: the operation is as it stands, and what follows may change it.
+        # Made now, since what follows may change the operation.
         proof = _receipt(armed, operation, effect)
         if effect.standing is not None and effect.answer is None:
             self._unproven.append((effect, proof))  # The disk is nearly full, and nothing has failed yet.

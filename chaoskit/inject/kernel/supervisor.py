@@ -159,7 +159,7 @@ class CallSupervisor:
             self._poller.forget(listener)
 
     def _receive(self) -> None:
-        """Receive a call and handle it; before it let through all that only have to be counted."""
+        """Let through the calls that only have to be counted, then receive one and handle it."""
         listener, counter = self._listener, self._counter
         if self.ending.dying:
             listener.drop()

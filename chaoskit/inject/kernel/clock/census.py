@@ -39,12 +39,12 @@ class Census:
         self.relayed: Callable[[], dict[int, int | None]] = dict
         """Returns relaying sockets of ours; see the border's ``Domain.relayed``."""
         self.timed_sockets = False
-        """A socket was given a time-out, which runs in real time."""
+        """True once a socket was given a time-out, which runs in real time."""
         self.known_outside = False
-        """The workload has peers, or has waited for something outside that may come to it as well."""
+        """True if the workload has peers, or has waited for something outside that may also contact it."""
         self._judged: tuple[object, bool] = ((), False)
         self._inner: set[int] = set()
-        """Sockets of ours whose other ends are of the workload."""
+        """Sockets of ours whose other ends belong to the workload."""
 
     def threads(self) -> list[tuple[int, int]]:
         """The process and thread id of every thread."""
@@ -100,7 +100,7 @@ class Census:
         return self._judged[1] or (patient and bool(relayed) and self._undelivered(relayed))
 
     def is_owed(self, sockets: set[int]) -> bool:
-        """True if the other end of one of these sockets of ours is not of the workload."""
+        """True if the other end of one of these sockets of ours is outside the workload."""
         unknown = sockets - self._inner
         if unknown:
             self._inner |= self._reach((), {}).leading_inside(unknown)
@@ -115,7 +115,7 @@ class Census:
         return all(known.silent("self", fd) for fd in descriptors)
 
     def _reach(self, descriptors: Collection[int], relayed: dict[int, int | None]) -> reach.Reach:
-        """What the processes of this moment have to themselves."""
+        """What the processes that exist now share with nothing else."""
         pids = {pid for pid, _ in self.threads()}
         return reach.Reach(self._tree.pid, pids, descriptors, relayed, self.timed_sockets, self.known_outside)
 

@@ -128,10 +128,11 @@ class Clockwork:
 
     @property
     def _early(self) -> bool:
-        """Make the workload read our clocks now.
+        """True if the workload must read our clocks from the beginning.
 
-        Until time is skipped they show the real time, and when it is skipped everything sleeps, so the code
-        can be replaced then; but if a fault may set a clock at any moment, that would be too late.
+        Normally that can wait: until time is skipped our clocks show the real time, and when it is skipped
+        everything sleeps, so the code can be replaced then. If a fault may set a clock at any moment, that
+        would be too late.
         """
         return self.operations or self.dial.moved
 

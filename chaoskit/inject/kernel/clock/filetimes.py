@@ -9,7 +9,7 @@ from chaoskit.inject.kernel.clock.dial import Dial
 from chaoskit.inject.kernel.log import Log
 
 _MOST = 5_000
-"""How many files are examined at most: each takes some 3 µs."""
+"""The most files that are examined: each takes some 3 µs."""
 _TICK = 10_000_000
 """Nanoseconds by which file times may lag: they are those of the kernel's last tick (CONFIG_HZ of 100)."""
 
@@ -53,7 +53,7 @@ class FileTimes:
         self._since = now - _TICK
 
     def _settled(self, path: str, entry: os.stat_result, now: int, ahead: int) -> None:
-        # Leave a file alone that has the time given to it.
+        # A file that still has the time given to it is left alone.
         given = self._real.get(path, (0, 0))[0] == entry.st_mtime_ns
         if self._since <= entry.st_mtime_ns <= now + _TICK and not given:
             self._put(path, entry, entry.st_mtime_ns + ahead)

@@ -265,9 +265,9 @@ class Keeper:
     # Something runs.
 
     def _running(self, now: float, threads: list[tuple[int, int]]) -> None:
-        """After long computing, waits pass as fast as it goes on; short waits pass in real time.
+        """After long computing, let waits pass at the pace of the computing; short waits pass in real time.
 
-        Measured in processor time: on a busy machine a thread may wait long for a processor.
+        The pace is in processor time: on a busy machine a thread may wait long for a processor.
         """
         self._seen = None
         worked = self._census.worked(threads)

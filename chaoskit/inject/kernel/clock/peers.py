@@ -1,7 +1,7 @@
-"""The other ends of the sockets of this machine, as the kernel tells them: sock_diag(7).
+"""The other ends of this machine's sockets, as the kernel reports them: sock_diag(7).
 
-It is asked whenever all threads of a workload sleep, and answers four times as fast as it writes the tables
-of proc(5). Those are read where it does not answer, and for a network namespace other than ours.
+The kernel is asked whenever all threads of a workload sleep, and this interface answers four times as fast as
+the tables of proc(5). Those are read only if it does not answer, or for a network namespace other than ours.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _EVERY_STATE = 0xFFFFFFFF
 
 
 class UnixPeers(NamedTuple):
-    """Local sockets by inode: ``connected`` has the other ends, ``open`` those that wait for anyone.
+    """Local sockets by inode: ``connected`` has the other ends, ``open`` those that wait for connections.
 
-    The other end of a connection that has not been accepted is the socket that listens.
+    Until a connection is accepted, its other end is the listening socket.
     """
 
     connected: dict[int, int]
@@ -40,7 +40,7 @@ class UnixPeers(NamedTuple):
 
 
 def unix_peers() -> UnixPeers:
-    """Those of the whole machine."""
+    """The local sockets of the whole machine."""
     found = UnixPeers({}, set())
     show = _SHOW_PEER | _SHOW_WAITING
     asked = _UNIX.pack(socket.AF_UNIX, 0, 0, _EVERY_STATE, 0, show, _EVERY_STATE, _EVERY_STATE)
@@ -94,7 +94,7 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 
 class _Row(NamedTuple):
-    """One socket: its ends, its state, how many bytes of it are not acknowledged, and its inode."""
+    """One socket: its ends, its state, how many of the bytes it sent are not acknowledged, and its inode."""
 
     local: _End
     remote: _End
@@ -104,12 +104,12 @@ class _Row(NamedTuple):
 
 
 class InetPeers(NamedTuple):
-    """The other ends of TCP and UDP sockets of which both are of this machine, by inode.
+    """The other ends of TCP and UDP sockets, by inode, if both ends are on this machine.
 
-    ``connected``: peers of connections, or what listens where none has been accepted. ``reaching``: of a
-    connection that is not there yet the socket that listens, and of a UDP socket the one with the address to
-    which it goes. ``open``: those that wait for anyone. ``abroad``: those whose other end is not here.
-    ``unacknowledged``: those that have sent what has not arrived.
+    ``connected`` has the peers of connections; until one is accepted, that is the listening socket.
+    ``reaching`` has the listening socket of a connection that is being made, and for a UDP socket the one
+    bound to the address that it sends to. ``open`` are the sockets that anything may contact, ``abroad``
+    those whose other end is not here, ``unacknowledged`` those whose data has not all arrived.
     """
 
     connected: dict[int, int]
@@ -120,7 +120,7 @@ class InetPeers(NamedTuple):
 
 
 def inet_peers(pid: int) -> InetPeers:
-    """Those that the process ``pid`` can see."""
+    """The TCP and UDP sockets that the process ``pid`` can see."""
     ends: dict[tuple[_End, _End], int] = {}
     bound: dict[tuple[bool, _End], int] = {}
     reaching: dict[int, tuple[bool, _End]] = {}
@@ -133,7 +133,7 @@ def inet_peers(pid: int) -> InetPeers:
             queued.append(row)
         elif udp or row.state in (_SYN_SENT, _LISTENS):
             bound[udp, row.local] = row.inode
-            # One that is not connected goes nowhere, and has no port there.
+            # A socket that is not connected has no port at the other end.
             if row.remote[1]:
                 reaching[row.inode] = udp, row.remote
             else:
@@ -154,7 +154,7 @@ def inet_peers(pid: int) -> InetPeers:
 
 
 def _at(bound: dict[tuple[bool, _End], int], udp: bool, end: _End) -> int | None:
-    """The socket that has an address, or all addresses with its port: of its family, or of both."""
+    """The socket bound to an address, or to its port at all addresses of this family or of both."""
     address, port = end
     for one in (address, _ANY[len(address)], _ANY[16]):
         if found := bound.get((udp, (one, port))):
@@ -166,10 +166,10 @@ _IN_USE = re.compile(rb"^(TCP|UDP)(6?): inuse [1-9]", re.MULTILINE)
 
 
 def _rows(pid: int) -> Iterator[tuple[bool, _Row]]:
-    """All sockets of which one has to know, and for each whether it is one of UDP.
+    """All sockets that matter, each with True if it is one of UDP.
 
-    Only of kinds that are in use: to go through an empty table takes the kernel as long as a full one, some
-    hundred thousand places, and to count the sockets takes it nothing.
+    Kinds that are not in use are skipped: an empty table takes the kernel as long to walk as a full one, some
+    hundred thousand places, while the number of sockets is there to be read.
     """
     ours = _namespace("self") is not None and _namespace("self") == _namespace(str(pid))
     for counted in ("sockstat", "sockstat6"):
@@ -180,7 +180,7 @@ def _rows(pid: int) -> Iterator[tuple[bool, _Row]]:
             except OSError:
                 found = None
             rows = _written(pid, f"{kind.decode().lower()}{six.decode()}") if found is None else found
-            # What is left of connections that are closed for good is no socket any more, and a busy machine
+            # Closed connections leave entries in the table that are not sockets any more, and a busy machine
             # has thousands of them.
             yield from ((udp, row) for row in rows if row.inode or row.state in _NOT_ACCEPTED)
 
@@ -205,7 +205,7 @@ def _told(udp: bool, six: bytes) -> Iterator[_Row]:
 
 
 def _written(pid: int, table: str) -> Iterator[_Row]:
-    """The same from a table of proc(5)."""
+    """The same rows, from a table of proc(5)."""
     try:
         with open(f"/proc/{pid}/net/{table}") as file:
             lines = file.readlines()[1:]
@@ -224,5 +224,5 @@ def _end(text: str) -> _End:
 
 
 def _plain(address: bytes) -> bytes:
-    """An address of IPv4 in IPv6 as what it is: the other end may be a socket of IPv4."""
+    """Unwrap an IPv4 address that is mapped into IPv6: the other end may be an IPv4 socket."""
     return address[12:] if address.startswith(_MAPPED) else address

@@ -41,12 +41,12 @@ and returns the answer.
 
 
 def nothing(ready: dict[int, int], left: int) -> int | None:
-    """For calls that wait for no descriptor."""
+    """The answer of a call that waits for no descriptor: nothing is ready."""
     return 0
 
 
 def of_poll(memory: Memory, address: int, rows: list[tuple[int, int, int]], mine: list[int]) -> Collect:
-    """``rows`` are the caller's entries, ``mine`` duplicates of their descriptors that are not negative."""
+    """Collect for poll(2): ``rows`` are the caller's entries, ``mine`` has our duplicates of those in use."""
 
     def collect(ready: dict[int, int], left: int) -> int | None:
         duplicates = iter(mine)
@@ -64,7 +64,9 @@ def of_select(
     mine: dict[int, int],
     tell_rest: Callable[[int], object],
 ) -> Collect:
-    """``sets`` has address and bits of each set, ``mine`` the caller's descriptor for each duplicate;
+    """Collect for select(2) and pselect(2).
+
+    ``sets`` has address and bits of each set, ``mine`` the caller's descriptor for each duplicate;
     ``tell_rest`` is called with the remaining time.
     """
 
@@ -84,7 +86,10 @@ def of_select(
 
 
 def of_epoll(memory: Memory, address: int, most: int, mine: int) -> Collect:
-    """Events that are reported once, such as edges, are consumed here as by the caller's own call."""
+    """Collect for epoll_wait(2).
+
+    Events that are reported once, such as edges, are consumed here as by the caller's own call.
+    """
 
     def collect(ready: dict[int, int], left: int) -> int | None:
         machine, count = abi.machine(), min(most, _MOST_EVENTS)

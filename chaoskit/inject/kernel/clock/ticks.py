@@ -1,7 +1,7 @@
 """The processor's time stamp counter, on which the workload's clock reads rely.
 
-Python cannot read it, so a page holds ten bytes of machine code. Where the counter is unfit for a clock, or
-such a page is forbidden, clock reads are answered one by one.
+Python cannot read it, so a page holds ten bytes of machine code. If the counter is unfit for a clock, or such
+a page is forbidden, clock reads are answered one by one.
 """
 
 from __future__ import annotations

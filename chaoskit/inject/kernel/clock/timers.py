@@ -1,7 +1,7 @@
 """Timers on virtual time: setitimer, alarm, timer_settime and timerfd_settime.
 
-The kernel's own timers are not set before their virtual time has come, and then go off at once: so a program
-sees what the kernel does.
+A timer of the kernel is set only when its virtual time has come, and then goes off at once. So what the
+program notices is done by the kernel.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class Timers:
         """Set a timer; return the call's answer, None to leave the call to the kernel.
 
         Raises:
-            Refused: if the call is wrong, which the kernel is to answer. Unreadable: if its arguments cannot
-            be read.
+            Refused: if the call is wrong, so that the kernel must answer it. Unreadable: if its arguments
+            cannot be read.
         """
         if spec.name == "alarm":
             return self._alarm(task, args[0] & 0xFFFFFFFF)
@@ -108,7 +108,7 @@ class Timers:
         """Write a timer's remaining time into the caller's memory; return the call's answer.
 
         Raises:
-            Refused: if the call is wrong, which the kernel is to answer.
+            Refused: if the call is wrong, so that the kernel must answer it.
         """
         if spec.name == "getitimer":
             data = _micros(self._shown(("interval", task.process.pid)))

@@ -23,7 +23,8 @@ _TIME = struct.Struct("=qq")
 _ABSOLUTE = 1
 _MILLISECOND = 1_000_000
 SHORT = 20 * _MILLISECOND
-"""Up to so many nanoseconds, a wait at a futex counts as an interpreter's for its own lock."""
+"""A futex wait of at most this many nanoseconds counts as an interpreter's for its own lock, which it
+tries again every 5 ms (``sys.getswitchinterval``)."""
 FUTEX_WALL = 256
 _WAIT_BITSET = 9
 _ALL_BITS = 0xFFFFFFFF

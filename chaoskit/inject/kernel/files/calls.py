@@ -68,7 +68,7 @@ class FileCall:
     opened: int | None = None
     """Our descriptor of the file that an open has opened, until it is handed over."""
     umask: int | None = None
-    """The caller's umask, once it is known to have the same rights as we."""
+    """The caller's umask, once the caller is known to have the same rights as this process."""
     table: int = 0
     """How many descriptors the caller's table has room for at present."""
 
@@ -217,7 +217,7 @@ class FileDecoder:
         return True
 
     def _transfer(self, call: FileCall) -> bool:
-        """From descriptor ``other`` to ``fd``: a change of one below the root, or a read of one."""
+        """A transfer from descriptor ``other`` to ``fd``: a change of ``fd``, or else a read of ``other``."""
         spec = call.spec
         assert spec.fd is not None
         assert spec.other is not None

@@ -305,15 +305,15 @@ def _has_no_descriptor_left(call: FileCall) -> bool:
 
 def _moving(fd: int, data: bytes | memoryview, offset: int, flags: int) -> int:
     written = os.pwritev(fd, [data], offset, flags)
-    # pwritev2 with flags and no offset has no counterpart in Python that moves the position. Nothing written
-    # moves nothing, also where it would have been appended.
+    # pwritev2 with flags and no offset has no counterpart in Python that moves the position. If nothing was
+    # written the position stays, even for an append.
     if written:
         os.lseek(fd, offset + written, os.SEEK_SET)
     return written
 
 
 def _aligned(data: bytes, shift: int) -> memoryview:
-    """The data in memory that begins ``shift`` bytes behind a page border."""
+    """The data in memory that begins ``shift`` bytes after a page border."""
     buffer = mmap.mmap(-1, shift + max(len(data), 1))
     buffer[shift : shift + len(data)] = data
     return memoryview(buffer)[shift : shift + len(data)]

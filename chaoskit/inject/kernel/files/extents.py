@@ -29,7 +29,7 @@ def data(fd: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     """Offsets with their data, in order, from ``start`` to ``end``; everything left out is zero.
 
     The pieces depend on the content alone, and not on how the file system stores it. The position of ``fd``,
-    which it may share, is as before. Raises OSError where it cannot be read.
+    which may be shared, is the same afterwards. Raises OSError if the file cannot be read.
     """
     zeros = bytes(CHUNK)
     offset = start

@@ -118,7 +118,7 @@ class Recorder:
         if expected is not None or result is None:
             return True
         if call.opened is None:  # A descriptor that was handed over is the answer already.
-            # Not held open any longer than the thread waits: a lock of flock(2) lasts as long as it is.
+            # Close our duplicate first: a lock of flock(2) is held until every duplicate is closed.
             _let_go(call)
             stopped.answer(result)
         return False
@@ -307,7 +307,7 @@ def _copied(call: FileCall, store: PayloadStore) -> Payload:
     with translate.source_of(call) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CannotExecute("not a regular file")
-        # A length of 0 is all that there is from the offset on: ioctl_ficlonerange(2).
+        # A length of 0 means everything from the offset on: ioctl_ficlonerange(2).
         length = call.length or WHOLE if call.spec.count is None else call.args[call.spec.count]
         # First, since it raises if it cannot be read, and an open file would stay open.
         start = execute.source_position(call, fd)

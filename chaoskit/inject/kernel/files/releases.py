@@ -49,7 +49,7 @@ class Releases:
                     found.add(inode)
         return found
 
-    # The real one: in a test with pyfakefs the garbage collector may find this while ``os`` is another.
+    # The real os.close: with pyfakefs the garbage collector may find this while ``os`` is replaced.
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if self._fd >= 0:
             close(self._fd)

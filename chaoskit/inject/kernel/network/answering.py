@@ -11,7 +11,7 @@ from chaoskit.inject.kernel.network import sockets
 from chaoskit.inject.kernel.network.connection import Connection
 
 _SLICES = 64
-"""So many pieces show whether a program reassembles an answer; the rest comes at once."""
+"""This many pieces show whether a program reassembles an answer; the rest comes at once."""
 _PAUSE = 0.001
 """Seconds between two checks whether a piece was read, for which the next one waits."""
 _PATIENCE = 1000

@@ -165,7 +165,7 @@ class Relay:
 
     @property
     def outstanding(self) -> list[int]:
-        """Our ends towards those that were asked something and have not answered; 0 for one that is gone."""
+        """Our ends of connections whose peers owe an answer; 0 for an end that is gone."""
         return [_inode(one.server) for one in self._connections if one.outstanding]
 
     @property

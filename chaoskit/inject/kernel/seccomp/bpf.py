@@ -45,7 +45,7 @@ _TOLD = Spec("write", "", 1, 64, ((0, "any", (CONTROL,)),))
 def program(machine: str, specs: Iterable[Spec], families: Families = None) -> bytes:
     """Assemble the filter for ``machine`` as an array of ``struct sock_filter``.
 
-    Of ``specs`` the calls of ``families`` stop and those that always do. Writes to :data:`CONTROL` and
+    Of ``specs``, the calls of ``families`` stop, and those that always do. Writes to :data:`CONTROL` and
     watched calls stop in any case.
     """
     # The architecture first: without it a number means nothing.

@@ -1,8 +1,8 @@
 """Turns the name given to a call into a path below the scenario's directory.
 
-Names are looked up as by the observed thread: from its working directory or descriptor, and with its
-``/proc/self``. In the result the directory part has its symbolic links resolved, and is spelled as by the
-kernel.
+Names are looked up as the observed thread would: from its working directory or descriptor, and with its
+``/proc/self``. In the result the directory part has its symbolic links resolved, and is spelled as the kernel
+spells it.
 """
 
 from __future__ import annotations

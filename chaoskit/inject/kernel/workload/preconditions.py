@@ -21,7 +21,7 @@ def check(plan: Plan) -> frozenset[int]:
         UsageError: naming the obstacle and the remedy. BackendUnavailable: if no call of a workload could be
         seen from this process.
     """
-    # It replaces the module ``os``, here as everywhere.
+    # pyfakefs replaces the module ``os`` here as everywhere.
     if type(os).__module__.startswith("pyfakefs"):
         raise UsageError(
             "pyfakefs is active while run() is called; expected the real file system: pyfakefs keeps files "

@@ -229,7 +229,7 @@ class Tree:
         caller, before = process.replacing
         if _image(process.pid) != before:
             process.replacing = None
-            # It belongs to the address space that the exec has discarded.
+            # This descriptor belongs to the address space that the exec has discarded.
             process.memory.close()
             process.runs_our_python = process.looked_at = False
             process.reader, process.interpreter = None, 0
