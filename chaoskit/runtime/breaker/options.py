@@ -9,7 +9,7 @@ from typing import TypedDict
 from chaoskit.core.errors import wrong
 from chaoskit.runtime import kinds
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow, Window
-from chaoskit.runtime.numbers import is_number
+from chaoskit.runtime.numbers import is_number, whole
 
 # One byte for each call, so a mistake costs at most a megabyte per breaker.
 _LARGEST_WINDOW = 1_000_000
@@ -99,10 +99,9 @@ class BreakerOptions:
 
     def _check_counts(self) -> None:
         for name in ("failures", "window_calls"):
-            if getattr(self, name) is not None:
-                _whole(name, getattr(self, name))
-        _whole("minimum_calls", self.minimum_calls)
-        _whole("probes", self.probes)
+            whole(name, getattr(self, name), 1, none="no such rule")
+        whole("minimum_calls", self.minimum_calls, 1)
+        whole("probes", self.probes, 1)
         kinds.switch("observe_only", self.observe_only)
         if self.window_calls is not None and self.window_calls > _LARGEST_WINDOW:
             raise wrong(
@@ -154,11 +153,6 @@ class BreakerOptions:
             )
         if self.open_cap is not None and self.open_cap < self.open_for:
             raise wrong("open_cap", self.open_cap, f"at least open_for, {self.open_for}")
-
-
-def _whole(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise wrong(name, value, "a whole number of 1 or more")
 
 
 def _seconds(name: str, value: object, *, zero: bool = False) -> None:

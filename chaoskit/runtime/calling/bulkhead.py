@@ -18,7 +18,7 @@ from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import BulkheadFull
 from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.locks import let_go
-from chaoskit.runtime.numbers import is_number
+from chaoskit.runtime.numbers import is_number, whole
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 from chaoskit.runtime.running.shutdown_records import ShuttingDown
@@ -82,8 +82,8 @@ class Bulkhead(Lasting):
         listeners: Sequence[Listener] = (),
         wake: threading.Event | None = None,
     ) -> None:
-        _whole("limit", limit, 1)
-        _whole("queue", queue, 0)
+        whole("limit", limit, 1)
+        whole("queue", queue, 0)
         if not (is_number(max_wait) and max_wait >= 0):
             raise wrong("max_wait", max_wait, "zero or more seconds, or infinity")
         self.name = kinds.text("name", name)
@@ -350,8 +350,3 @@ class Bulkhead(Lasting):
         # many when it leaves, hence the limit there.
         self._free = self.limit
         self._waiters.clear()
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise wrong(name, value, f"a whole number of {least} or more")

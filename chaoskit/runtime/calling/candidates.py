@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 from chaoskit.core.errors import wrong
 from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import protectable, synchronous
-from chaoskit.runtime.numbers import is_number, is_whole
+from chaoskit.runtime.numbers import is_number, whole
 from chaoskit.runtime.observing.events import Event
 
 __all__ = ["Candidate", "CandidateRejected", "Choice", "ChoiceMade", "LastGood", "Rejection", "Why"]
@@ -88,8 +88,7 @@ class LastGood:
     def __post_init__(self) -> None:
         if not (is_number(self.max_age) and self.max_age > 0):
             raise wrong("max_age", self.max_age, "seconds, more than zero")
-        if not (is_whole(self.size) and self.size >= 1):
-            raise wrong("size", self.size, "a whole number of 1 or more")
+        whole("size", self.size, 1)
         synchronous("key", self.key)
 
 

@@ -12,6 +12,7 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.blocks import NoBlock
 from chaoskit.runtime.calling.callables import called, decorated, is_async, synchronous
 from chaoskit.runtime.forks import Lasting, survive_fork
+from chaoskit.runtime.numbers import whole
 
 __all__ = ["CallsThrough", "PerKey"]
 
@@ -49,11 +50,9 @@ class PerKey(Lasting, NoBlock, Generic[S]):
     def __init__(
         self, make: Callable[[Any], S], *, key: Callable[..., Hashable] | None = None, size: int = 10_000
     ) -> None:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise wrong("size", size, "a whole number from 1")
         synchronous("make", make, optional=False)
         synchronous("key", key)
-        self._make, self._key, self._size = make, key, size
+        self._make, self._key, self._size = make, key, whole("size", size, 1)
         self._strategies: OrderedDict[Hashable, S] = OrderedDict()
         self._lock = threading.RLock()
         survive_fork(self)

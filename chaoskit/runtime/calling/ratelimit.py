@@ -16,7 +16,7 @@ from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import Throttled
 from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.locks import let_go
-from chaoskit.runtime.numbers import is_number
+from chaoskit.runtime.numbers import is_number, is_whole
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 from chaoskit.runtime.running.shutdown_records import ShuttingDown
@@ -56,7 +56,8 @@ class RateLimit:
     def __post_init__(self) -> None:
         _positive("calls", self.calls)
         _positive("per", self.per)
-        if not isinstance(self.burst, int) or not is_number(self.burst) or self.burst < 1:
+        # The slack of a burst is kept as a float, hence is_number: 10**400 would overflow later.
+        if not (is_whole(self.burst) and is_number(self.burst) and self.burst >= 1):
             raise wrong("burst", self.burst, "a whole number of 1 or more")
 
     def __str__(self) -> str:

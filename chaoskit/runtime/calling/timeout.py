@@ -22,7 +22,7 @@ from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, BulkheadFull, DeadlineExceeded
 from chaoskit.runtime.forks import Lasting, survive_fork
-from chaoskit.runtime.numbers import is_number
+from chaoskit.runtime.numbers import is_number, whole
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 
@@ -73,10 +73,8 @@ class Timeout(Lasting):
         clock: Clock = SystemClock(),  # noqa: B008 - has no state
     ) -> None:
         _check_seconds(seconds)
-        if not isinstance(abandon, int) or isinstance(abandon, bool) or abandon < 0:
-            raise wrong("abandon", abandon, "a whole number of threads, zero or more")
         self.seconds = seconds
-        self.abandon = abandon
+        self.abandon = whole("abandon", abandon, 0)
         self.listeners = synchronous_all("listener", listeners)
         self._clock = kinds.clock(clock)
         self._lock = threading.RLock()

@@ -20,7 +20,7 @@ from chaoskit.runtime.durable.recorded import record_error
 from chaoskit.runtime.failures.base import Category
 from chaoskit.runtime.failures.classifier import DEFAULT, Classifier
 from chaoskit.runtime.forks import survive_fork
-from chaoskit.runtime.numbers import is_whole
+from chaoskit.runtime.numbers import whole
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit
 
@@ -120,8 +120,7 @@ class RecoveryManager:
         clock: Clock | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        if not (is_whole(history) and history >= 1):
-            raise wrong("history", history, "a whole number of at least 1")
+        whole("history", history, 1)
         kinds.mapping("strategies", strategies, "a mapping of kinds of failures to functions")
         for kind, strategy in strategies.items():
             synchronous("a strategy", strategy, optional=False)

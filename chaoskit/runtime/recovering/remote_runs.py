@@ -21,7 +21,7 @@ from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.recorded import record_error
 from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Record, Storage, Tx, checked
 from chaoskit.runtime.failures.classifier import DEFAULT
-from chaoskit.runtime.numbers import is_whole
+from chaoskit.runtime.numbers import whole
 
 __all__ = ["ReconcileReport", "RemoteRun", "RemoteRuns", "RemoteService", "RemoteStatus"]
 
@@ -91,11 +91,9 @@ class RemoteRuns:
     """
 
     def __init__(self, store: Storage, service: RemoteService, *, name: str, relaunches: int = 3) -> None:
-        if not is_whole(relaunches) or relaunches < 0:
-            raise wrong("relaunches", relaunches, "at least 0")
         self._store = checked(store)
         self._service = kinds.able("service", service, "a RemoteService", "launch", "runs", "remove")
-        self._name, self._relaunches = kinds.text("name", name), relaunches
+        self._name, self._relaunches = kinds.text("name", name), whole("relaunches", relaunches, 0)
 
     def add(self, key: str, payload: Any, *, tx: Tx | None = None) -> bool:
         """Add a run for the next :meth:`reconcile` to launch; return False if the key is known already.

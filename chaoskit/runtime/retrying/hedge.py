@@ -18,7 +18,7 @@ from chaoskit.runtime.calling.callables import is_async
 from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import Category
-from chaoskit.runtime.numbers import is_number
+from chaoskit.runtime.numbers import is_number, whole
 from chaoskit.runtime.retrying.backoff import LONGEST_WAIT
 from chaoskit.runtime.retrying.budget import RetryBudget
 from chaoskit.runtime.retrying.rules import Matcher, On
@@ -50,8 +50,7 @@ def hedge(
     """
     if not (is_number(after) and 0 < after <= LONGEST_WAIT):
         raise wrong("after", after, "more than 0 seconds, best what 95 % of the calls take")
-    if isinstance(extra, bool) or not isinstance(extra, int) or extra < 1:
-        raise wrong("extra", extra, "a whole number from 1")
+    whole("extra", extra, 1)
     kinds.able("budget", budget, "a RetryBudget", "request", "take", optional=True)
     kinds.clock(clock)
     matcher = Matcher(on)

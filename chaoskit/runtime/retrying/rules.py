@@ -20,7 +20,7 @@ from chaoskit.runtime.failures.classifier import DEFAULT, Classifier, Decision
 from chaoskit.runtime.failures.symptoms import leaves
 from chaoskit.runtime.failures.taxonomy import Category, ResilienceError
 from chaoskit.runtime.loading import load_ahead
-from chaoskit.runtime.numbers import is_number
+from chaoskit.runtime.numbers import is_number, whole
 from chaoskit.runtime.observing.observers import Listener
 from chaoskit.runtime.retrying.backoff import EQUAL, LONGEST_WAIT, SYSTEM, Backoff, Chance, Exponential
 from chaoskit.runtime.retrying.budget import RetryBudget
@@ -207,10 +207,10 @@ class RetryRules:
 
     def _check_numbers(self) -> None:
         if self.attempts != "default":
-            _check_count("attempts", self.attempts, least=1, none="no limit")
+            whole("attempts", self.attempts, 1, none="no limit")
         for kind, most in self.attempts_by.items():
-            _check_count(f"attempts_by[{kind}]", most, least=1)
-        _check_count("quiet", self.quiet, least=0)
+            whole(f"attempts_by[{kind}]", most, 1)
+        whole("quiet", self.quiet, 0)
         _check_seconds("deadline", self.deadline)
         _check_seconds("attempt_timeout", self.attempt_timeout)
         if not (is_number(self.retry_after_cap) and 0 <= self.retry_after_cap <= LONGEST_WAIT):
@@ -258,14 +258,6 @@ class RetryOptions(TypedDict, total=False):
     random: Chance
     wake: threading.Event | None
     name: str
-
-
-def _check_count(what: str, value: int | None, least: int, none: str = "") -> None:
-    if value is None and none:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        rest = f", or None for {none}" if none else ""
-        raise wrong(what, value, f"a whole number from {least}{rest}")
 
 
 def _check_by_kind(what: str, value: Mapping[Any, Any], of: str) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.blocks import block
+from chaoskit.runtime.numbers import whole
 
 __all__ = ["Switched", "retries_off", "retries_without_waits", "switched"]
 
@@ -48,9 +48,7 @@ def retries_without_waits(attempts: int | None = None) -> Iterator[None]:
     Raises:
         UsageError: ``attempts`` is not a whole number from 1.
     """
-    if attempts is not None and (isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1):
-        raise wrong("attempts", attempts, "a whole number from 1, or None for each policy's own")
-    yield from _in_force(Switched(attempts))
+    yield from _in_force(Switched(whole("attempts", attempts, 1, none="each policy's own")))
 
 
 def _in_force(mode: Switched) -> Iterator[Any]:

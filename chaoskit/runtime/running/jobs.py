@@ -12,7 +12,7 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.failures.taxonomy import PermanentError, TransientError
-from chaoskit.runtime.numbers import is_number, is_whole
+from chaoskit.runtime.numbers import is_number, whole
 from chaoskit.runtime.observing.events import Event
 
 __all__ = [
@@ -71,8 +71,7 @@ class JobOptions:
             if not (is_number(value := getattr(self, name)) and 0 < value < math.inf):
                 raise wrong(name, value, "seconds, more than 0 and finite")
         for name, least in (("attempts", 1), ("concurrency", 1), ("requeues", 0), ("remember", 0)):
-            if not (is_whole(value := getattr(self, name)) and value >= least):
-                raise wrong(name, value, f"a whole number, at least {least}")
+            whole(name, getattr(self, name), least)
         for name in ("delay", "delay_cap"):
             if not (is_number(value := getattr(self, name)) and 0 <= value < math.inf):
                 raise wrong(name, value, "seconds, zero or more")

@@ -26,7 +26,7 @@ from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import PartialFailure
 from chaoskit.runtime.forks import Lasting
-from chaoskit.runtime.numbers import is_number
+from chaoskit.runtime.numbers import is_number, whole
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 from chaoskit.runtime.running.batches import BatchProgress, ItemFailed, ItemFailure, ItemSuccess, Summary
 
@@ -72,13 +72,11 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
             raise wrong(
                 "abort_above", abort_above, "a share, 0 or more and less than 1", "None never gives up."
             )
-        if not isinstance(abort_after, int) or isinstance(abort_after, bool) or abort_after < 1:
-            raise wrong("abort_after", abort_after, "a whole number of 1 or more")
         self.name = kinds.text("name", name)
         self.aborted = False
         self._on = kinds.errors("on", on)
         self._above = abort_above
-        self._after = abort_after
+        self._after = whole("abort_after", abort_after, 1)
         self._progress = () if progress is None else synchronous_all("progress", (progress,))
         self._listeners = synchronous_all("listener", listeners)
         self._clock = kinds.clock(clock)
@@ -159,8 +157,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         progress are first cancelled and awaited; they count as skipped. Raises ``UsageError`` for a function
         that returns no awaitable.
         """
-        if not isinstance(concurrency, int) or concurrency < 1:
-            raise wrong("concurrency", concurrency, "a whole number of 1 or more")
+        whole("concurrency", concurrency, 1)
         _check_async(fn)
         needs_asyncio("a batch of coroutines")
         todo = self._begin(items)

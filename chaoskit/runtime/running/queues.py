@@ -15,7 +15,7 @@ from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.failures.taxonomy import PermanentError, ResourceError
 from chaoskit.runtime.forks import Lasting
-from chaoskit.runtime.numbers import is_number, is_whole
+from chaoskit.runtime.numbers import is_number, whole
 from chaoskit.runtime.stop import Stop, watched
 
 __all__ = ["HandoffQueue", "HandoffTimeout", "QueueClosed", "QueueOptions"]
@@ -35,8 +35,7 @@ class QueueOptions:
     timeout: float = option(default=60.0, minimum=0, unit="s")
 
     def __post_init__(self) -> None:
-        if not (is_whole(self.size) and self.size >= 1):
-            raise wrong("size", self.size, "at least 1 item", "An unbounded queue hides a slow consumer.")
+        whole("size", self.size, 1, hint="An unbounded queue hides a slow consumer.")
         if not (is_number(self.timeout) and 0 <= self.timeout < math.inf):
             raise wrong("timeout", self.timeout, "seconds, zero or more")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from chaoskit.core.errors import wrong
 from chaoskit.runtime import kinds
 from chaoskit.runtime.config import option
-from chaoskit.runtime.numbers import is_number, is_whole
+from chaoskit.runtime.numbers import is_number, whole
 
 __all__ = ["Deaths", "Restart", "SupervisionOptions"]
 
@@ -48,8 +48,7 @@ class SupervisionOptions:
     join_timeout: float = option(default=10.0, minimum=0, unit="s")
 
     def __post_init__(self) -> None:
-        if not (is_whole(self.restarts) and self.restarts >= 0):
-            raise wrong("restarts", self.restarts, "a whole number, zero or more")
+        whole("restarts", self.restarts, 0)
         for name in ("delay", "delay_cap", "join_timeout"):
             if not (is_number(value := getattr(self, name)) and 0 <= value < math.inf):
                 raise wrong(name, value, "seconds, zero or more")
