@@ -159,7 +159,8 @@ class RetrySettings:
         if not self.on:
             raise wrong("on", self.on, "at least one category or exception class")
         if self.budget is not None and self.shared_budget is not None:
-            raise wrong("shared_budget", self.shared_budget, "none beside a budget of the policy's own")
+            hint = "Remove one of the two."
+            raise wrong("shared_budget", self.shared_budget, "None, since the policy has a budget", hint)
         self.policy()
 
     def policy(self, name: str = "", **code: Any) -> RetryPolicy:
