@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.config import check, option
+from chaoskit.runtime.config import option
+from chaoskit.runtime.config.made import check
 from chaoskit.runtime.durable.checkpoints.inspecting import statistics
 from chaoskit.runtime.durable.checkpoints.records import kind_of
 from chaoskit.runtime.durable.dead_letters.letters import DeadLetters

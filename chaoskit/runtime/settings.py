@@ -19,13 +19,13 @@ from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import (
     Live,
     Loaded,
-    check,
     from_environment,
     from_file,
     from_mapping,
     from_pyproject,
     load,
 )
+from chaoskit.runtime.config.made import check
 from chaoskit.runtime.observing.anomaly import AnomalyOptions
 from chaoskit.runtime.observing.details import DetailOptions
 from chaoskit.runtime.observing.metrics import MetricsOptions

@@ -20,7 +20,8 @@ from chaoskit.runtime.calling.fallback import FallbackChain
 from chaoskit.runtime.calling.ratelimit import RateLimit, RateLimiter
 from chaoskit.runtime.calling.recovery import Recovery, RecoveryStep
 from chaoskit.runtime.calling.timeout import Deadline, Timeout
-from chaoskit.runtime.config import check, option
+from chaoskit.runtime.config import option
+from chaoskit.runtime.config.made import check
 from chaoskit.runtime.failures import taxonomy
 from chaoskit.runtime.failures.taxonomy import Category, ResilienceError
 from chaoskit.runtime.retrying import backoff, backoffs

@@ -16,7 +16,6 @@ from chaoskit.runtime.config.layers import (
 )
 from chaoskit.runtime.config.live import Drift, Live, SettingChange
 from chaoskit.runtime.config.load import Loaded, load
-from chaoskit.runtime.config.made import check
 from chaoskit.runtime.config.options import option
 from chaoskit.runtime.config.problems import ConfigurationProblems, Problem
 
@@ -28,7 +27,6 @@ __all__ = [
     "Live",
     "Loaded",
     "Problem",
-    "check",
     "from_environment",
     "from_file",
     "from_mapping",
