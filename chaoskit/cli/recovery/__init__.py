@@ -52,7 +52,7 @@ def recovery(ctx: click.Context, store: str | None, wait: float) -> None:
     the time, or its server does not answer; 4 the store or a record is damaged.
 
     \f
-    Raises MissingParameter for a command that needs a store without one.
+    Raises MissingParameter if the command needs a store and none was given.
     """
     if store is not None:
         ctx.obj = Target(store, wait)
