@@ -134,7 +134,8 @@ class _Door:
         self._told: set[str] = set()
 
     def pytest_report_header(self) -> str | None:
-        # Only if nothing is collected in this process: the line belongs to runs that have scenarios.
+        # Only in xdist's controller, which collects nothing. Other runs print the line after the collection,
+        # and only if they have scenarios.
         if not self._config.pluginmanager.has_plugin("dsession"):
             return None
         options = self._config.option

@@ -1,4 +1,4 @@
-"""The settings for the parts beside the work: resources, gates, health, letters, notifications.
+"""The settings of the parts that surround the work: resources, gates, health, letters, notifications.
 
 Each record makes its part; callers add what only code can provide (checks, callbacks, clocks).
 """
@@ -215,7 +215,7 @@ class GateSettings:
     mandatory: bool = True
 
     def __post_init__(self) -> None:
-        # Made once and thrown away: an error of the gate becomes a problem of the file, with its line.
+        # Make the gate once and throw it away: its error becomes a problem of the file, with its line.
         self.gate("gate")
 
     def gate(self, name: str, **code: Any) -> QualityGate:
@@ -271,7 +271,7 @@ class DeadLetterSettings:
     poison_after: int = option(default=3, minimum=1)
 
     def letters(self, store: Storage) -> DeadLetters:
-        """The dead letters of a store."""
+        """Make the dead letters of ``store``."""
         return DeadLetters(
             store, keep=self.keep, max_redrives=self.max_redrives, poison_after=self.poison_after
         )

@@ -72,7 +72,7 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSettings:
-    """All settings. In a group with named entries, the others start from the entry ``default``."""
+    """All settings. In a group of named entries, all others inherit from the entry ``default``."""
 
     retry: dict[str, RetrySettings] = field(default_factory=dict)
     breakers: dict[str, BreakerOptions] = field(default_factory=dict)
@@ -123,7 +123,8 @@ class RuntimeSettings:
     def policies(self, **code: Any) -> dict[str, RetryPolicy]:
         """All retry policies by name; ``code`` is passed to each (``wake``, ``listeners``, ``clock``).
 
-        The policies of one call share their budgets. To share them with pipelines, use :meth:`strategies`.
+        The policies that one call returns share their budgets. To share these with pipelines, use
+        :meth:`strategies`.
         """
         shared = self.strategies()
         return {name: shared.policy(name, **code) for name in self.retry}
@@ -183,8 +184,8 @@ class ConfiguredStrategies:
     def pipeline(self, name: str, *candidates: Candidate[Any]) -> Pipeline:
         """Make a pipeline of the strategies that the groups have under ``name``, each of them new.
 
-        ``candidates`` are those of its fallback. Make it once for whatever it protects: a breaker counts only
-        the calls of this pipeline.
+        ``candidates`` are those of its fallback. Make a pipeline once and keep it: its breaker counts only
+        the calls that go through this pipeline.
 
         Raises:
             UsageError: no group has the name, or there are candidates but no fallback with the name.
@@ -231,10 +232,10 @@ def read_settings(
     environment: Mapping[str, str] | None = None,
     pyproject: str | os.PathLike[str] = "pyproject.toml",
 ) -> Loaded[RuntimeSettings]:
-    """Read the settings from all usual places, the strongest last.
+    """Read the settings from all usual places; later ones override earlier ones.
 
-    They are ``[tool.chaoskit.runtime]`` of ``pyproject.toml``, ``file``, the environment (only variables that
-    begin with ``prefix``), and ``code``.
+    The places are, in this order, ``[tool.chaoskit.runtime]`` of ``pyproject.toml``, ``file``, the
+    environment (only variables that begin with ``prefix``), and ``code``.
 
     A variable without a double underscore that names no option here is ignored, since other programs use such
     prefixes too. Raises ``ConfigurationProblems`` with all problems.
@@ -243,7 +244,7 @@ def read_settings(
     if file is not None:
         layers.append(from_file(Path(file)))
     layers += [
-        # After the files: a variable for a single start is meant to win.
+        # After the files: a variable that is set for a single run is meant to win.
         from_environment(prefix, environment, ignore=_others(prefix, environment)),
         from_mapping(code or {}),
     ]

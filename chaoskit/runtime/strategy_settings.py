@@ -49,7 +49,7 @@ _JITTERS: Mapping[str, Jitter] = {"none": backoff.NONE, "equal": backoff.EQUAL, 
 
 
 def _default(name: str) -> Any:
-    """The default of the policy, which is written there only, so that the two cannot differ."""
+    """The policy's default for the option ``name``: written in one place, so that the two cannot differ."""
     return next(f.default for f in dataclasses.fields(RetryPolicy) if f.name == name)
 
 
@@ -121,10 +121,10 @@ class ThrottleSettings:
 class RetrySettings:
     """The settings of a :class:`~chaoskit.runtime.RetryPolicy`; see there.
 
-    ``on`` has no default: categories (``transient``) and names of exception classes. ``waits`` maps a
-    category, or a class of the taxonomy, to another backoff, and ``attempts_by`` to another limit. ``budget``
-    belongs to this policy alone; ``shared_budget`` and ``throttle`` name entries of the groups that policies
-    share.
+    ``on`` lists categories (``transient``) and names of exception classes, and has no default. ``waits`` maps
+    a category, or a class of the taxonomy, to another backoff, and ``attempts_by`` to another limit.
+    ``budget`` belongs to this policy alone; ``shared_budget`` and ``throttle`` name entries of the groups
+    that policies share.
 
     Raises:
         UsageError: ``on`` is empty, or ``waits`` has an unknown name.
@@ -155,7 +155,8 @@ class RetrySettings:
         if not self.on:
             raise wrong("on", self.on, "at least one category or exception class")
         if self.budget is not None and self.shared_budget is not None:
-            raise wrong("shared_budget", self.shared_budget, "none beside a budget of the policy's own")
+            hint = "Remove one of the two."
+            raise wrong("shared_budget", self.shared_budget, "None, since the policy has a budget", hint)
         self.policy()
 
     def policy(self, name: str = "", **code: Any) -> RetryPolicy:
@@ -312,7 +313,7 @@ def category_named(name: str) -> Category | type[ResilienceError]:
     Raises:
         UsageError: there is neither.
     """
-    # Categories are in lower case and classes are not, so a name cannot mean both.
+    # A category's name is in lower case and a class's is not, so that no name means both.
     if name in set(Category):
         return Category(name)
     found = getattr(taxonomy, name, None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -19,6 +21,7 @@ from chaoskit.runtime import (
     LastGood,
     MemoryPressure,
     Notifier,
+    PartialFailureCollector,
     Preflight,
     QualityMetric,
     Quota,
@@ -31,8 +34,10 @@ from chaoskit.runtime import (
     disk_left,
     memory_left,
     queue_age,
+    read_rows,
+    read_text,
 )
-from chaoskit.runtime.numbers import is_number, is_whole
+from chaoskit.runtime.numbers import is_number, is_whole, whole
 
 NONE: list[Any] = ["5", b"5", None, math.nan, 10**400, True, 1j, [1], Decimal("NaN"), object()]
 MAIL: dict[str, Any] = {"sender": "a@b.c", "recipients": ["d@e.f"]}
@@ -52,6 +57,32 @@ def test_nothing_else_is(value: object) -> None:
     assert is_whole(value) == (value == 10**400)
 
 
+@pytest.mark.parametrize("value", [2, 10**400, np.int64(3)])
+def test_a_whole_number_is_returned_as_it_is(value: object) -> None:
+    """However large, and of whatever library."""
+    assert whole("size", value, 2) is value
+    assert whole("size", None, 2, none="no limit") is None
+
+
+@pytest.mark.parametrize("value", [1, 2.0, True, "2", None, math.nan])
+def test_anything_but_a_whole_number_is_refused_in_one_sentence(value: object) -> None:
+    """It names what was given, what was expected, and the next step."""
+    told = re.escape(
+        f"size is {value!r} ({type(value).__name__}); expected a whole number of 2 or more. Why."
+    )
+    with pytest.raises(UsageError, match=f"^{told}$"):
+        whole("size", value, 2, hint="Why.")
+    with pytest.raises(UsageError, match="of 2 or more, or None for no limit"):
+        whole("size", "2", 2, none="no limit")
+
+
+async def _batch(concurrency: Any) -> None:
+    async def work(item: int) -> int:
+        return item
+
+    await PartialFailureCollector[int, int]().arun(work, [], concurrency=concurrency)
+
+
 LIMITS: list[Callable[[Any], object]] = [
     lambda value: QualityMetric("a", minimum=0 if value is None else value, maximum=value or math.nan),
     lambda value: LastGood(value),
@@ -59,6 +90,9 @@ LIMITS: list[Callable[[Any], object]] = [
     lambda value: Candidate("a", print, valid_until=math.nan if value is None else value),
     lambda value: FallbackChain(minimum_quality=math.nan if value is None else value),
     lambda value: Quota(0 if value == 10**400 else value),
+    lambda value: asyncio.run(_batch(0 if value == 10**400 else value)),
+    lambda value: read_text(__file__, limit=-1 if value == 10**400 else value),
+    lambda value: read_rows(__file__, max_field=0 if value == 10**400 else value),
     lambda value: Quota(1, max_wait=value),
     lambda value: Quota(1, priorities={"a": value}),
     lambda value: StageBudget(concurrent=math.nan if value in (None, 10**400) else value),

@@ -54,7 +54,8 @@ def recovery(ctx: click.Context, store: str | None, wait: float) -> None:
     the time, or its server does not answer; 4 the store or a record is damaged.
 
     \f
-    Raises MissingParameter for a command that needs a store without one, BadParameter for an impossible wait.
+    Raises MissingParameter if the command needs a store and none was given, BadParameter if ``--wait`` is no
+    time.
     """
     if not 0 < wait < math.inf:
         raise click.BadParameter(

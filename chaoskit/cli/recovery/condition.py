@@ -29,8 +29,8 @@ __all__ = ["stats", "verify"]
 
 @click.command()
 @click.option("--deep", is_flag=True, help="Compare the indexes too.")
-@click.option("--base", type=click.Path(path_type=Path), help="Where artefacts lie, if not beside the store.")
-@click.option("--no-artefacts", is_flag=True, help="Look at the store alone.")
+@click.option("--base", type=click.Path(path_type=Path), help="Where artefacts are, if not beside the store.")
+@click.option("--no-artefacts", is_flag=True, help="Check the store alone.")
 @as_json_option
 @click.pass_obj
 def verify(target: Target, deep: bool, base: Path | None, no_artefacts: bool, as_json: bool) -> int:

@@ -9,12 +9,13 @@ from typing import TypedDict
 from chaoskit.core.errors import wrong
 from chaoskit.runtime import kinds
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow, Window
-from chaoskit.runtime.numbers import is_number
+from chaoskit.runtime.numbers import is_number, whole
 
 # One byte for each call, so a mistake costs at most a megabyte per breaker.
 _LARGEST_WINDOW = 1_000_000
 
-# The units in a file: ``5m``, ``20%``. A plain mark, since programs without a configuration load no reader.
+# The units for values in a file: ``5m``, ``20%``. Plain metadata instead of ``config.option``, so that a
+# program without a configuration does not load the reader of files.
 _SECONDS, _SHARE = {"unit": "s"}, {"unit": "ratio"}
 
 
@@ -43,7 +44,7 @@ class BreakerOptions:
     It opens by whichever of these rules applies first; at least one must be given:
 
     ``failures``
-        so many failures in a row, without a success between them;
+        this many failures in a row, with no success between them;
     ``failure_rate``
         this share (over 0, at most 1) of the calls in the window failed;
     ``slow_rate``
@@ -99,10 +100,9 @@ class BreakerOptions:
 
     def _check_counts(self) -> None:
         for name in ("failures", "window_calls"):
-            if getattr(self, name) is not None:
-                _whole(name, getattr(self, name))
-        _whole("minimum_calls", self.minimum_calls)
-        _whole("probes", self.probes)
+            whole(name, getattr(self, name), 1, none="no such rule")
+        whole("minimum_calls", self.minimum_calls, 1)
+        whole("probes", self.probes, 1)
         kinds.switch("observe_only", self.observe_only)
         if self.window_calls is not None and self.window_calls > _LARGEST_WINDOW:
             raise wrong(
@@ -132,7 +132,7 @@ class BreakerOptions:
                 "a number, since no rate is given either",
                 "A breaker without a rule never opens.",
             )
-        # A window without a rate is refused, too: it would look like a rule but never open the breaker.
+        # A window without a rate is refused too: it looks like a rule, but would never open the breaker.
         windows = (self.window_calls is not None) + (self.window_seconds is not None)
         if windows != self.by_rate:
             raise wrong(
@@ -154,11 +154,6 @@ class BreakerOptions:
             )
         if self.open_cap is not None and self.open_cap < self.open_for:
             raise wrong("open_cap", self.open_cap, f"at least open_for, {self.open_for}")
-
-
-def _whole(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise wrong(name, value, "a whole number of 1 or more")
 
 
 def _seconds(name: str, value: object, *, zero: bool = False) -> None:

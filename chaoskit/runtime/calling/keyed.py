@@ -12,6 +12,7 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.blocks import NoBlock
 from chaoskit.runtime.calling.callables import called, decorated, is_async, synchronous
 from chaoskit.runtime.forks import Lasting, survive_fork
+from chaoskit.runtime.numbers import whole
 
 __all__ = ["CallsThrough", "PerKey"]
 
@@ -28,11 +29,11 @@ S = TypeVar("S", bound=CallsThrough)
 
 
 class PerKey(Lasting, NoBlock, Generic[S]):
-    """Separate limits for each key: ``of(key)`` is that of the key, made by ``make(key)`` on first use.
+    """Separate limits for each key: ``of(key)`` returns its strategy, made by ``make(key)`` on first use.
 
-    As a decorator, for sync and async functions, it gets the key from the arguments by ``key``. At most
+    As a decorator, for sync and async functions, it computes the key from the arguments with ``key``. At most
     ``size`` strategies are kept. Beyond that, the least recently used one is dropped, and starts afresh when
-    its key comes back; a bulkhead with calls in progress stays.
+    its key comes back; a bulkhead with calls in progress is kept.
 
     Threads and tasks may share it. ``make`` may ask for other keys; if two calls ask for a new key at the
     same time, it may be called twice, and one result is kept.
@@ -49,11 +50,9 @@ class PerKey(Lasting, NoBlock, Generic[S]):
     def __init__(
         self, make: Callable[[Any], S], *, key: Callable[..., Hashable] | None = None, size: int = 10_000
     ) -> None:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise wrong("size", size, "a whole number from 1")
         synchronous("make", make, optional=False)
         synchronous("key", key)
-        self._make, self._key, self._size = make, key, size
+        self._make, self._key, self._size = make, key, whole("size", size, 1)
         self._strategies: OrderedDict[Hashable, S] = OrderedDict()
         self._lock = threading.RLock()
         survive_fork(self)
@@ -83,7 +82,7 @@ class PerKey(Lasting, NoBlock, Generic[S]):
         return found
 
     def __call__(self, fn: F) -> F:
-        """``fn`` with each call under the strategy of its key.
+        """Return ``fn`` with each call under the strategy of its key.
 
         Raises:
             UsageError: there is no ``key``, or ``fn`` cannot be protected.

@@ -20,12 +20,11 @@ from pathlib import Path
 from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
-from chaoskit.core.errors import wrong
 from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.clock import Clock, SystemClock, utc
 from chaoskit.runtime.context import current
-from chaoskit.runtime.numbers import is_whole
+from chaoskit.runtime.numbers import whole
 from chaoskit.runtime.redact import DEFAULT, Redactor
 
 __all__ = ["FORMAT", "DetailOptions", "ErrorDetails", "describe_error"]
@@ -54,8 +53,7 @@ class DetailOptions:
 
     def __post_init__(self) -> None:
         kinds.instance("directory", self.directory, Path)
-        if not (is_whole(self.keep) and self.keep >= 0):
-            raise wrong("keep", self.keep, "a number of files, or 0 to keep all")
+        whole("keep", self.keep, 0, hint="0 keeps all files.")
 
 
 class ErrorDetails:

@@ -20,7 +20,7 @@ from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.forks import Lasting, survive_fork
-from chaoskit.runtime.numbers import is_number, is_whole
+from chaoskit.runtime.numbers import is_number, is_whole, whole
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit
 
@@ -56,8 +56,7 @@ class AlertRule:
         if not (is_number(self.ratio) and 0 < self.ratio <= 1):
             raise wrong("ratio", self.ratio, "more than 0 and at most 1")
         _check_window(self.window)
-        if not (is_whole(self.minimum) and self.minimum >= 1):
-            raise wrong("minimum", self.minimum, "at least 1 call")
+        whole("minimum", self.minimum, 1)
         below = self.clear_below
         if below is not None and not (is_number(below) and 0 < below <= self.ratio):
             raise wrong("clear_below", below, f"more than 0 and at most ratio, {self.ratio}")

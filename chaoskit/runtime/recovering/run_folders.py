@@ -65,13 +65,14 @@ class RunFolders:
 
         Raises:
             UsageError: there is no such run, or a detail is not JSON or has one of the names ``chain`` and
-                ``traceback``, which are kept for the error.
-            DiskFull, OSError: it has no flag.
+                ``traceback``, which are reserved for the error.
+            DiskFull, OSError: the flag was not set.
         """
         told = record_error(error)
         kept = {"chain": told["chain"], "traceback": told["traceback"]}
         if taken := sorted(kept.keys() & details):
-            raise wrong("the details", taken, "other names", "These two are kept of the error itself.")
+            hint = "The names chain and traceback are reserved for the error itself."
+            raise wrong("the details", taken, "other names", hint)
         Flag(self._of(name) / self._flag).set(f"{told['type']}: {told['message']}", **kept, **details)
 
     def clear(self, name: str) -> bool:
@@ -122,5 +123,5 @@ def _is_run(path: Path) -> bool:
 
 def _is_name(text: str) -> bool:
     """Return True if ``text`` names an entry of a directory, and nothing above it or elsewhere."""
-    # By hand: pathlib takes ".." for a name.
+    # "." and ".." are excluded by hand: pathlib takes ".." for a name.
     return text not in ("", ".", "..") and Path(text).name == text and "\0" not in text

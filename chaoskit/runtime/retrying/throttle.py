@@ -12,11 +12,12 @@ from collections import deque
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.forks import survive_fork
-from chaoskit.runtime.numbers import is_number
+from chaoskit.runtime.numbers import is_number, whole
 from chaoskit.runtime.retrying.backoff import Chance
 
 __all__ = ["AdaptiveThrottle"]
 
+# As in RetryBudget: a twentieth of the window is exact enough.
 _SLOTS = 20
 
 
@@ -33,9 +34,7 @@ class AdaptiveThrottle:
             raise wrong("k", k, "1 or more", "Below 1, calls would be refused while all of them succeed.")
         if not (is_number(window) and 0 < window < math.inf):
             raise wrong("window", window, "more than 0 seconds")
-        if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 1:
-            raise wrong("minimum", minimum, "a whole number from 1")
-        self.k, self.window, self.minimum = k, window, minimum
+        self.k, self.window, self.minimum = k, window, whole("minimum", minimum, 1)
         self._lock = threading.RLock()
         # [slot number, requests, rejections], the newest last
         self._slots: deque[list[int]] = deque()
@@ -58,7 +57,8 @@ class AdaptiveThrottle:
         with self._lock:
             slot = self._slot(now)
             slot[1] += 1
-            # A refusal here counts like one of the service, as the formula wants: requests include it.
+            # In the formula, requests include those that are refused here, so a refusal counts as a
+            # rejection.
             slot[2] += not admitted
         return admitted
 

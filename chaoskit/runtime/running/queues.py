@@ -15,7 +15,7 @@ from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.failures.taxonomy import PermanentError, ResourceError
 from chaoskit.runtime.forks import Lasting
-from chaoskit.runtime.numbers import is_number, is_whole
+from chaoskit.runtime.numbers import is_number, whole
 from chaoskit.runtime.stop import Stop, watched
 
 __all__ = ["HandoffQueue", "HandoffTimeout", "QueueClosed", "QueueOptions"]
@@ -35,8 +35,7 @@ class QueueOptions:
     timeout: float = option(default=60.0, minimum=0, unit="s")
 
     def __post_init__(self) -> None:
-        if not (is_whole(self.size) and self.size >= 1):
-            raise wrong("size", self.size, "at least 1 item", "An unbounded queue hides a slow consumer.")
+        whole("size", self.size, 1, hint="An unbounded queue hides a slow consumer.")
         if not (is_number(self.timeout) and 0 <= self.timeout < math.inf):
             raise wrong("timeout", self.timeout, "seconds, zero or more")
 
@@ -93,7 +92,12 @@ class HandoffQueue(Lasting, Generic[T]):
         return self._closed
 
     def put(self, item: T, timeout: float | None = None) -> None:
-        """Append ``item``. Raises :class:`HandoffTimeout` if the queue stays full, :class:`QueueClosed`."""
+        """Append ``item``.
+
+        Raises:
+            HandoffTimeout: the queue stayed full.
+            QueueClosed: the queue is closed; the item was not taken.
+        """
         limit = self._limit(timeout)
         with self._emptied:
             free = self._emptied.wait_for(lambda: self._closed or len(self._items) < self.options.size, limit)
@@ -105,12 +109,18 @@ class HandoffQueue(Lasting, Generic[T]):
             self._filled.notify()
 
     def get(self, timeout: float | None = None) -> T:
-        """Take the oldest item. Raises :class:`HandoffTimeout` if none comes, :class:`QueueClosed`."""
+        """Take the oldest item.
+
+        Raises:
+            HandoffTimeout: none came in time.
+            QueueClosed: the queue is closed and empty.
+        """
         limit = self._limit(timeout)
         with self._filled:
             some = self._filled.wait_for(lambda: self._closed or bool(self._items), limit)
             if self._items:
-                # Check for items before the end: those put before the close are still handed out.
+                # Look for items first, even in a closed queue: those put before the close are still handed
+                # out.
                 item = self._items.popleft()[1]
                 self._emptied.notify()
                 return item

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from chaoskit.core.errors import wrong
 from chaoskit.runtime import kinds
 from chaoskit.runtime.config import option
-from chaoskit.runtime.numbers import is_number, is_whole
+from chaoskit.runtime.numbers import is_number, whole
 
 __all__ = ["Deaths", "Restart", "SupervisionOptions"]
 
@@ -32,12 +32,11 @@ class SupervisionOptions:
     """The limits of restarts, and when a silent worker counts as stuck (None: never).
 
     ``delay`` is the pause before a restart. It doubles with each death within ``within``, up to
-    ``delay_cap``:
-    otherwise a service that is down for a moment would use up all restarts before it is back. Raises
-    ``UsageError`` for a number out of its bounds.
+    ``delay_cap``: otherwise a service that is down for a moment would use up all restarts before it is back.
+    Raises ``UsageError`` for a number out of its bounds.
     """
 
-    # Erlang/OTP's default is one restart in five seconds; networks fail in bursts: three a minute.
+    # Erlang/OTP's default is one restart in five seconds. Networks fail in bursts: hence three in a minute.
     restarts: int = option(default=3, minimum=0)
     within: float = option(default=60.0, above=0, unit="s")
     delay: float = option(default=0.5, minimum=0, unit="s", help="before the first restart; it doubles")
@@ -48,8 +47,7 @@ class SupervisionOptions:
     join_timeout: float = option(default=10.0, minimum=0, unit="s")
 
     def __post_init__(self) -> None:
-        if not (is_whole(self.restarts) and self.restarts >= 0):
-            raise wrong("restarts", self.restarts, "a whole number, zero or more")
+        whole("restarts", self.restarts, 0)
         for name in ("delay", "delay_cap", "join_timeout"):
             if not (is_number(value := getattr(self, name)) and 0 <= value < math.inf):
                 raise wrong(name, value, "seconds, zero or more")
@@ -60,7 +58,7 @@ class SupervisionOptions:
 
 
 class Deaths:
-    """The deaths of a worker that still count, and the consequence of the next one."""
+    """The deaths of a worker that still count; they decide what follows the next one."""
 
     __slots__ = ("_moments", "_options")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.numbers import is_number
+from chaoskit.runtime.numbers import is_number, whole
 
 __all__ = ["ArchiveLimits"]
 
@@ -31,9 +31,7 @@ class ArchiveLimits:
 
     def __post_init__(self) -> None:
         for name in ("members", "total", "depth"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise wrong(f"ArchiveLimits.{name}", value, "a whole number of at least 1")
+            whole(f"ArchiveLimits.{name}", getattr(self, name), 1)
         if not isinstance(self.ratio, int | float) or not (is_number(self.ratio) and self.ratio >= 1):
             raise wrong("ArchiveLimits.ratio", self.ratio, "a number of at least 1")
 

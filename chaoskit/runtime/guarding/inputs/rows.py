@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.failures.taxonomy import MalformedData
 from chaoskit.runtime.guarding.inputs.decoding import Position, named, pieces
+from chaoskit.runtime.numbers import whole
 
 __all__ = ["Row", "read_rows"]
 
@@ -81,8 +82,7 @@ def read_rows(
     """
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         raise wrong("delimiter", delimiter, "one character, neither a quote nor a line end")
-    if not isinstance(max_field, int) or max_field < 1:
-        raise wrong("max_field", max_field, "a number of characters, at least 1")
+    whole("max_field", max_field, 1)
     wanted = None if columns is None else tuple(columns)
     # The generator is a separate function, so that wrong arguments raise here and not at the first row.
     return _rows(path, wanted, encoding, delimiter, max_field)

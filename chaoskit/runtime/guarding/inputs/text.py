@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from chaoskit.core.errors import wrong
 from chaoskit.runtime.guarding.inputs.decoding import Position, named, pieces
+from chaoskit.runtime.numbers import whole
 
 __all__ = ["read_text"]
 
@@ -21,8 +21,7 @@ def read_text(path: str | os.PathLike[str], *, encoding: str = "utf-8", limit: i
             ``file``, ``line`` and ``column``, counted from 1.
         OSError: the file cannot be read.
     """
-    if not isinstance(limit, int) or limit < 0:
-        raise wrong("limit", limit, "a number of characters")
+    whole("limit", limit, 0)
     found, size = [], 0
     with open(path, "rb") as file:
         for piece in pieces(file, named(path), encoding):

@@ -10,7 +10,7 @@ from chaoskit.runtime.durable.dead_letters.records import DeadLetter
 from chaoskit.runtime.durable.store.protocol import Kind, Storage, Tx, checked
 from chaoskit.runtime.guarding.notify.notifier import Notifier
 from chaoskit.runtime.guarding.notify.records import Notice, Severity
-from chaoskit.runtime.numbers import is_whole
+from chaoskit.runtime.numbers import whole
 from chaoskit.runtime.running.repeating import Repeating
 
 __all__ = ["LetterWatch"]
@@ -34,9 +34,7 @@ class LetterWatch(Repeating):
         self._store = checked(store)
         if not isinstance(notifier, Notifier):
             raise wrong("notifier", notifier, "a Notifier")
-        if not (is_whole(single) and single >= 1):
-            raise wrong("single", single, "a whole number of 1 or more")
-        self._notifier, self._single = notifier, single
+        self._notifier, self._single = notifier, whole("single", single, 1)
         self._letters = DeadLetters(store)
 
     def look(self) -> int:

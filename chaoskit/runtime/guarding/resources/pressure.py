@@ -15,7 +15,7 @@ from chaoskit.runtime.calling.callables import called, finished, synchronous, sy
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import OutOfMemory
 from chaoskit.runtime.guarding.resources import readings
-from chaoskit.runtime.numbers import is_number, is_whole
+from chaoskit.runtime.numbers import is_number, is_whole, whole
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit
 
@@ -68,8 +68,7 @@ class MemoryPressure:
         clock: Clock | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        if not (is_whole(batch) and batch >= 1):
-            raise wrong("batch", batch, "a whole number of at least 1")
+        whole("batch", batch, 1)
         if not (is_whole(least) and 1 <= least <= batch):
             raise wrong("least", least, f"a whole number between 1 and the batch, {batch}")
         if not (is_number(shrink) and 0 < shrink < 1):

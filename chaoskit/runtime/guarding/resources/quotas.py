@@ -15,7 +15,7 @@ from chaoskit.runtime.config import option
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import BulkheadFull
 from chaoskit.runtime.forks import Lasting, survive_fork
-from chaoskit.runtime.numbers import is_number, is_whole
+from chaoskit.runtime.numbers import is_number, whole
 from chaoskit.runtime.running.shutdown_records import ShuttingDown
 from chaoskit.runtime.stop import Stop, watched
 
@@ -36,8 +36,7 @@ class StageBudget:
     amount: float | None = option(default=None, above=0)
 
     def __post_init__(self) -> None:
-        if self.concurrent is not None and not (is_whole(self.concurrent) and self.concurrent >= 1):
-            raise wrong("concurrent", self.concurrent, "a whole number of at least 1, or None for no limit")
+        whole("concurrent", self.concurrent, 1, none="no limit")
         if self.amount is not None and not (is_number(self.amount) and self.amount > 0):
             raise wrong("amount", self.amount, "more than zero, or None for no limit")
 
@@ -82,8 +81,7 @@ class Quota(Lasting):
         clock: Clock | None = None,
         wake: threading.Event | None = None,
     ) -> None:
-        if not (is_whole(concurrency) and concurrency >= 1):
-            raise wrong("concurrency", concurrency, "a whole number of at least 1")
+        whole("concurrency", concurrency, 1)
         if not (is_number(max_wait) and max_wait >= 0):
             raise wrong("max_wait", max_wait, "zero or more seconds, or infinity")
         _check_stages("budgets", budgets, lambda one: isinstance(one, StageBudget), "a StageBudget")
