@@ -27,6 +27,11 @@ _OPTIONS = {
     "report": ("DIR", "write report.json and summary.md into DIR"),
     "budget": ("N", "run at most N cases of each scenario"),
     "depth": ("N", "how many faults strike in one case: 1 or 2"),
+    "oracle": (
+        "warn|strict|off",
+        "what to do if a test accepts states that it should not pass: report them, fail, or do not try "
+        "(default: warn)",
+    ),
     "backend": ("NAME", "fail, instead of skipping, where this backend does not work: kernel"),
     "seed": ("N", "decides which cases a budget takes (default: 0)"),
     "workers": ("N", "run cases on N processes (default: one for each processor)"),

@@ -112,13 +112,13 @@ def backend_asked(config: pytest.Config) -> bool:
 def in_force(config: pytest.Config, spec: ScenarioSpec) -> ScenarioSpec:
     """The scenario's arguments, combined with the command line and the ini file."""
     changes: dict[str, Any] = {}
-    for name in ("budget", "depth"):
+    for name in ("budget", "depth", "oracle"):
         given = config.getoption(f"chaoskit_{name}")
         # The command line wins over the decorator, which wins over an ini file.
         if given is not None or name not in spec.given:
-            number = _integer(config, name, None)
-            if number is not None:
-                changes[name] = number
+            value = _text(config, name) or None if name == "oracle" else _integer(config, name, None)
+            if value is not None:
+                changes[name] = value
     if _backend(config) is not None:
         changes["backend"] = _backend(config)
     # Checked by the same rules as the decorator's arguments.

@@ -292,11 +292,9 @@ def asked(what: str, fn: Callable[..., Any], about: Any, *, if_it_raises: bool) 
 
 
 def _faces(fn: Any) -> tuple[Any, ...]:
-    """``fn`` and, for a callable object, the ``__call__`` of its class."""
+    """``fn``, and the ``__call__`` of its class: of a function Python's own, of an object what is run."""
     # A partial is not a function itself; the function inside decides.
     while isinstance(fn, functools.partial):
         fn = fn.func
-    if inspect.isroutine(fn) or inspect.isclass(fn):
-        return (fn,)
-    # By the class, as the interpreter looks it up.
+    # By the class, as the interpreter looks it up; a class is called by its metaclass.
     return (fn, type(fn).__call__)

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.recorded import record_error
 from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx, checked
 from chaoskit.runtime.failures.base import PermanentError
+from chaoskit.runtime.numbers import is_number, is_whole
 from chaoskit.runtime.retrying.history import KEPT, FailedAttempt, RetryContext
 
 __all__ = ["AttemptsUsedUp", "StoredRetries"]
@@ -39,15 +41,18 @@ class StoredRetries:
     running the same run at once; claims do (:class:`Checkpoints`).
 
     Raises:
-        UsageError: ``attempts`` is less than 1.
+        UsageError: a limit or the name is not valid.
     """
 
     def __init__(
         self, store: Storage, *, pipeline: str = "default", attempts: int = 3, keep: float = KEEP
     ) -> None:
-        if attempts < 1:
+        if not (is_whole(attempts) and attempts >= 1):
             raise wrong("attempts", attempts, "at least 1")
-        self._store, self._pipeline, self._attempts, self._keep = checked(store), pipeline, attempts, keep
+        if not (is_number(keep) and keep >= 0):
+            raise wrong("keep", keep, "seconds, at least 0")
+        self._store, self._pipeline = checked(store), kinds.text("pipeline", pipeline)
+        self._attempts, self._keep = attempts, keep
 
     @contextmanager
     def attempt(self, run_id: str, *, wait: float | None = None) -> Iterator[int]:

@@ -328,3 +328,33 @@ def test_a_list_that_is_none_changes_nothing(runs, remote, given):
         runs.reconcile()
     assert runs.status("a")[0] == "launched"
     assert (remote.launches, list(remote.kept)) == (["a"], ["r1"])
+
+
+def test_a_launch_without_an_answer_counts_as_one(runs, remote):
+    """It is written down before it begins: a process that each launch kills would launch for ever."""
+
+    def killed(key, payload):
+        raise Killed
+
+    remote.launch = killed
+    runs.add("a", None)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            runs.reconcile()
+    assert runs.reconcile().failed == ("a",)
+
+
+def test_a_run_that_is_launched_again_under_its_old_id_stays(runs, remote):
+    """A service may give a cancelled run its id back; it was listed before, and is not an orphan now."""
+    runs.add("a", None)
+    runs.reconcile()
+    remote.says("r1", RemoteStatus.CANCELLED)
+
+    def again(key, payload):
+        remote.says("r1", RemoteStatus.RUNNING)
+        return "r1"
+
+    remote.launch = again
+    report = runs.reconcile()
+    assert (report.launched, report.removed) == (("a",), ())
+    assert set(remote.kept) == {"r1"}

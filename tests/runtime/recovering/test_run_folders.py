@@ -10,7 +10,7 @@ import pytest
 
 from chaoskit.cli.group import run
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import RunFolders
+from chaoskit.runtime import Flag, RunFolders
 
 
 @pytest.fixture
@@ -127,3 +127,15 @@ def test_the_console_lists_and_clears_them(root, capsys):
     assert run(["recovery", "flags", str(root), "--clear", "a"]) == 0
     assert "a is looked at again" in capsys.readouterr().out
     assert names(folders.due()) == ["a", "c"]
+
+
+def test_a_flag_that_cannot_be_looked_at_is_a_damaged_one(root, monkeypatch):
+    """The run is left alone, and its reader is told that the reason is not the run's."""
+
+    def refused(self):
+        raise PermissionError("no")
+
+    monkeypatch.setattr(Flag, "read", refused)
+    found = RunFolders(root).why("a")
+    assert found.damaged
+    assert found.reason == "the flag cannot be looked at: no"

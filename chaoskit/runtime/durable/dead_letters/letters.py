@@ -24,6 +24,7 @@ from chaoskit.runtime.durable.outbox import Outbox, OutboxMessage
 from chaoskit.runtime.durable.recorded import fingerprint, record_error
 from chaoskit.runtime.durable.store.codec import in_utf8
 from chaoskit.runtime.durable.store.protocol import Page, Record, Storage, Tx, checked
+from chaoskit.runtime.numbers import is_number, is_whole
 
 __all__ = ["DeadLetters"]
 
@@ -51,7 +52,8 @@ class DeadLetters:
     def __init__(
         self, store: Storage, *, keep: float = 90 * 86400.0, max_redrives: int = 3, poison_after: int = 3
     ) -> None:
-        if not (keep >= 0 and max_redrives >= 1 and poison_after >= 1):
+        counts = (max_redrives, poison_after)
+        if not (is_number(keep) and keep >= 0 and all(is_whole(one) and one >= 1 for one in counts)):
             raise wrong(
                 "keep, max_redrives, poison_after",
                 (keep, max_redrives, poison_after),
