@@ -26,6 +26,7 @@ from chaoskit.faults.calls import FAMILIES
 # (eight in Python's tempfile, one of _C_LENGTHS in C), or by two at each end if what varies is longer still.
 _RANDOM_LENGTH = 8
 _C_LENGTHS = (6, 8, 10, 12)
+"""Letters of random names made by programs in C: six by mkstemp(3), ten by mktemp(1), others by templates."""
 _MARGIN = 2
 # From nine on, a run of digits is taken for a clock: see _timeless.
 _CLOCK_DIGITS = 9
@@ -245,7 +246,7 @@ def _pattern_of_part(a: str, b: str) -> str:
 
 
 def _digits_at_edge(beside: str, edges: Iterable[str]) -> int:
-    """How many digits beside a varying part continue the number with which it begins or ends."""
+    """How many digits beside a varying part belong to the number that it begins or ends with."""
     return _run_length(beside, _DIGIT) if all(map(_DIGIT.fullmatch, edges)) else 0
 
 

@@ -145,15 +145,23 @@ def _shown_again(
 ) -> tuple[tuple[CaseResult, ...], tuple[Finding, ...]]:
     """Run the case of each finding once more: if it does not break again, it broke by chance.
 
-    That run is recorded and yields the case's timeline. Hung cases are not run again, since each would cost
-    its whole timeout; their timeline is the baseline's up to the fault.
+    That run is recorded and yields the case's timeline. A case that was recorded when it ran, as that of a
+    replay is, has one already. Hung cases are not run again, since each would cost its whole timeout; their
+    timeline is the baseline's up to the fault.
     """
     # By the text of the schedule, as in the records; each schedule is one case.
     index_of = {case.schedule: case.index for case in cases}
     timelines: dict[int, Timeline] = {}
     reproduced: dict[str, bool] = {}
     texts: dict[str, str] = {}
-    tried = [index_of[finding.schedule] for finding in findings if finding.verdict == "violated"]
+    violated = [index_of[finding.schedule] for finding in findings if finding.verdict == "violated"]
+    tried = []
+    for index in violated:
+        case = material.run[index]
+        if case.job.record:
+            timelines[index] = timeline.recorded(case, case.seen)
+        else:
+            tried.append(index)
     for number, (broke, seen) in sweep.again([material.run[index] for index in tried]).items():
         index = tried[number]
         timelines[index] = recorded = timeline.recorded(material.run[index], seen)

@@ -44,7 +44,7 @@ class World(Protocol):
 
     @property
     def content(self) -> Hashable:
-        """Equal for worlds in which the same run leaves the same content after the same promises."""
+        """Equal for worlds of the same run with the same content after the same promises."""
 
     @property
     def promised(self) -> tuple[Any, ...]:
@@ -68,7 +68,7 @@ class World(Protocol):
 
     @property
     def operation(self) -> Operation:
-        """The operation of the recording at which the world begins to differ."""
+        """The operation of the recording where the world begins to differ."""
         return self.blamed
 
     @property
@@ -125,7 +125,7 @@ class World(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The recording of the baseline: two runs of a test in which nothing went wrong.
+    """The recording of the baseline: two runs of a test without faults.
 
     ``trace`` holds the operations of all runs of the first one, in order, numbered from 0, under their real
     names. ``points[i]`` is the name of ``trace[i]`` in schedules, with wildcards, and with ordinals that

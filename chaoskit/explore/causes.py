@@ -106,7 +106,7 @@ def moment_of(case: Case) -> int | None:
 
 
 def _how_it_ended(case: Case) -> str:
-    """How the run in which the last fault struck ended."""
+    """How the run with the last fault ended."""
     # A case that broke without any fault has no strike.
     last = str(next(reversed(case.planned.schedule.strikes), ""))
     for run in reversed(case.seen.runs):

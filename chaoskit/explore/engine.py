@@ -60,7 +60,7 @@ class Explorer:
         self._followed: Sequence[Followed] = ()
         self._baseline: tuple[Observation, Alignment, float] | None = None
         self.ran: Sequence[Case] = ()
-        """The cases from which the result was made."""
+        """The cases that the result was made from."""
 
     def explore(self, first: Observation) -> ScenarioResult:
         """Return the result, given the observation of the first recording.
@@ -79,7 +79,8 @@ class Explorer:
         if self._question.listing:
             return self._result(cases, [], Timing())
         exit_first = self._question.exit_first
-        # A check that noticed a case needs no trial: if one broken case is enough, wait until none broke.
+        # A check that noticed a case needs no trial. If one broken case is enough, the trial comes only when
+        # none broke.
         self._oracle = None if exit_first else self._try_the_check(first, alignment.recording)
         cases = self._sweep.execute(cases)
         if exit_first and not _broke(cases):
@@ -250,6 +251,10 @@ class Explorer:
             # Where a world begins says little: what matters is the call that made it possible.
             operations = (*operations[:-1], one.world.blamed)
         job = self._job(one, first, patterns_with(recording.patterns, one.schedule))
+        if self._wanted is not None and len(one.schedule) == len(self._wanted):
+            # Recorded as it runs, the recovery included: to run it once more for its timeline, as is done for
+            # one case of many, would take as long again as all that a replay is for.
+            job = replace(job, record=True, strike_recovery=True)
         return Case(one, operations, points, job)
 
     def _shrink(self, cases: Sequence[Case]) -> Sequence[Case]:

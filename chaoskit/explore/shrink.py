@@ -87,7 +87,7 @@ class Shrinker:
 
     ``cases`` are those that were run before: content that one of them has shown is not tried again.
     :attr:`added` are the cases that were run in addition; :attr:`origins` maps the schedule of a smallest
-    state to the one from which it was made.
+    state to the one that it was made from.
     """
 
     def __init__(self, cases: Sequence[Case], execute: Callable[[Sequence[Case]], object]) -> None:

@@ -16,6 +16,7 @@ from functools import cache
 __all__ = ["collapse"]
 
 _MADV_COLLAPSE = 25
+"""From asm-generic/mman-common.h."""
 _HUGE = 2 << 20
 _WORTH_IT = 96 << 20
 """Bytes of private memory below which it is not tried: at 39 MB nothing was gained (measured)."""

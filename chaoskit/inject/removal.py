@@ -123,7 +123,7 @@ def _identity(found: os.stat_result) -> _Identity:
 
 
 def _remove(name: str, way: tuple[int, ...], found: os.stat_result, held: frozenset[_Identity]) -> bool:
-    """Remove the directory ``name``, to which ``way`` leads; OSError if something is left.
+    """Remove the directory ``name``, which is in the last one of ``way``; OSError if something is left.
 
     Returns True if a part of it was moved to the beginning of ``way``.
     """

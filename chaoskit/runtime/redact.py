@@ -222,6 +222,7 @@ def _bracket_end(text: str, start: int) -> int:
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(part[0], 0)
         if depth == 0:
             return part.end()
+    # Not closed, or longer than a value should be: hide as much as was searched.
     return min(len(text), start + 4000)
 
 

@@ -34,7 +34,7 @@ class Aftermath:
         return tuple(order.model.name for order in self.orders if allows(order, persisted, garbage))
 
     def lacking(self, state: CrashState, wanted: int, tables: Tables) -> CrashState | None:
-        """The state in which, of the steps missing in ``state``, only those in ``wanted`` are missing.
+        """``state`` with every missing step put back except those in ``wanted``.
 
         Steps that need one of these under a model that allows ``state`` are missing, too. All of those models
         allow the result, and perhaps others; None if there is no such state.
@@ -51,7 +51,7 @@ class Aftermath:
         models = self.allowing(persisted, garbage)
         if not known or not set(known) <= set(models):
             return None
-        # Hashed for all of them: a smaller state must not be shown for a model under which it cannot occur.
+        # Hashed for all of them: a smaller state must not be shown for a model that does not allow it.
         digest = Image(tables).look(tables.with_garbage(persisted, garbage))
         return CrashState(state.moment, persisted, garbage, digest, models)
 

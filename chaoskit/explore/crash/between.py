@@ -70,7 +70,7 @@ _UNSEEN = frozenset(("mmap", "splice"))
 def _learn(
     splitter: Splitter, source: Operation, identity: tuple[int, int], now: bytes, borders: tuple[int, ...]
 ) -> None:
-    """Record what a file holds although no call wrote it as if one had; split it at ``borders``."""
+    """Record content that no call wrote to a file as if a call had written it; split it at ``borders``."""
     tree = splitter.tree
     inode = tree.by_identity.get(identity)
     if inode is not None and tree.nodes[inode].kind is NodeKind.FILE:

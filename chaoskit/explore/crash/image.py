@@ -20,7 +20,7 @@ class _Delta:
     """How one set of steps differs from the image it is compared with.
 
     ``entries`` has for each name the inode before and now, ``own`` the new hashes of inodes without their
-    entries, ``hashes`` those with them, ``below`` the names under which something else has changed.
+    entries, ``hashes`` those with them, ``below`` the names with other changes below them.
     """
 
     entries: defaultdict[Inode, dict[str, tuple[Inode | None, Inode | None]]]

@@ -246,7 +246,7 @@ def _found(point: Point, wanted: Schedule, recording: Recording) -> int | None:
 
 
 def _hit(strike: Strike, recording: Recording) -> Operation | None:
-    """The operation of a recording at which a fault struck; None if it is not in the recording."""
+    """The operation that a strike hit; None if it is not in the recording."""
     if strike.point not in recording.points:
         return None
     return recording.trace[recording.points.index(strike.point)]

@@ -315,7 +315,7 @@ def _torn_and_garbage(order: Order) -> Iterator[_Candidate]:
 
 
 def variations(order: Order, state: int, only: int | None = None) -> Iterator[_Candidate]:
-    """The variations of a legal set in which one missing write was torn, or left garbage."""
+    """The variations of a legal set where one missing write was torn, or left garbage."""
     missing = order.present & ~state if only is None else 1 << only
     for index in bits(missing):
         step = order.script.steps[index]

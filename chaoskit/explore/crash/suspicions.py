@@ -45,7 +45,7 @@ class _Suspicions:
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        # The default models are played only to say under which of them the suspicion is a danger.
+        # The default models are played only to say which of them make the suspicion a danger.
         self.orders = [Order(script, MODELS[name]) for name in (*DEFAULT_MODELS, STRICT.name)]
         self.order = self.orders[-1]
         self.synced: set[Inode] = set()
@@ -188,7 +188,7 @@ class _Suspicions:
         }
         subject = changed.get(step.kind, f"what was written to `{name}`")
         # fdatasync(2) leaves out metadata that reading the data does not need, such as modes.
-        also = "; fdatasync does not do" if step.kind is StepKind.ATTRIBUTE else ""
+        also = "; fdatasync is not enough" if step.kind is StepKind.ATTRIBUTE else ""
         fix = sync_file(name, f"and only then acknowledge{also}")
         if self.order.is_directory(step.owner):
             fix = sync_directory(name)

@@ -137,7 +137,7 @@ def _nameless(order: Order, inode: Inode) -> bool:
 
 
 def _logged_names(order: Order, inode: Inode, names: int) -> int:
-    """The names by which a synced inode is found, and the other names in its log.
+    """The names that lead to a synced inode, and the other names in its log.
 
     Only names that still stand are logged. A log that gives a name to another inode than the disk does
     includes the former owner, too, with those of its names that still stand, if any. It does not include what

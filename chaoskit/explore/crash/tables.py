@@ -95,6 +95,7 @@ class Tables:
             names[step.name] = names.get(step.name, 0) | bit
             return
         content = self.content(step.owner)
+        # The second bit says that the data of the step is garbage: see with_garbage.
         content.whole |= bit | bit << self.count
         if step.kind is StepKind.DATA:
             content.data |= bit

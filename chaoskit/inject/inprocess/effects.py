@@ -168,6 +168,7 @@ def _not_reached(run: Struck, shape: Shape, call: PythonCall, receipt: Any) -> A
             raise socket.gaierror(*answers.NAMES["SERVFAIL"])
         case traffic.Unanswered(lasting=False):
             receipt("no answer", None)
+            # A non-blocking socket goes on and learns nothing; one without a time-out waits forever.
             if call.timeout == 0 and call.silence is not None:
                 return True, call.silence()
             if call.timeout is None:

@@ -1,4 +1,4 @@
-"""Calls by which a workload ends its own process, which would end the test, too."""
+"""Calls that end the workload's own process, and would end the test with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods of ``socket.socket`` by which a workload communicates, each handled by its stream."""
+"""The methods of ``socket.socket`` that a workload communicates with, each handled by its stream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PeerStreams:
         self._streams: weakref.WeakKeyDictionary[Any, Stream] = weakref.WeakKeyDictionary()
         self._all: list[Stream] = []
         self.silenced: set[str] = set()
-        """Peers to which nothing gets through any more."""
+        """Peers that nothing gets through to any more."""
 
     def opened(self, sock: Any, target: str) -> None:
         """A connection to ``target`` has begun."""

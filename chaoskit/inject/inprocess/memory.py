@@ -116,6 +116,6 @@ def _put(undo: list[Callable[[], object]], holder: Any, name: str, value: Any) -
 
 
 def _of_its_own(run: WatchedRun, original: Any, args: Any, words: Any) -> PythonCall | None:
-    """A call of ``fake_open``, by which its ``pathlib`` and ``io`` open files."""
+    """A call of ``fake_open``, which its ``pathlib`` and ``io`` use to open files."""
     call = opening.understood(run, original, args[_SKIPPED_ARGUMENTS:], words)
     return None if call is None else PythonCall("", "", "open", call.do, FileDetail)

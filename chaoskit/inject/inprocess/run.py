@@ -42,6 +42,7 @@ _HARNESS = (
     os.path.join(os.path.dirname(os.path.dirname(_OURS)), "session", ""),
 )
 _DEEPEST = 200
+"""Frames of a stack that are kept: an infinite recursion must not be walked to its end at every call."""
 
 
 class NamedPeers(Protocol):
@@ -72,9 +73,9 @@ class WatchedRun:
         self.raw_files: weakref.WeakSet[Any] = weakref.WeakSet()
         self.reached = 0
         self.died_of: int | None = None
-        """The signal by which the workload counts as killed."""
+        """The signal that counts as having killed the workload."""
         self.exited: int | None = None
-        """The status with which it ended itself."""
+        """The exit status if it ended itself."""
         self.stopped = threading.Event()
         self.over = False
         self.lasting: list[LastingCondition] = []
@@ -133,7 +134,7 @@ class WatchedRun:
 
     @property
     def dead(self) -> bool:
-        """True from the moment at which the workload counts as ended."""
+        """True once the workload counts as ended."""
         return self.died_of is not None or self.exited is not None
 
     def refuse_if_dead(self) -> None:

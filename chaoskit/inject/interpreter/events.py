@@ -231,7 +231,7 @@ class Monitoring:
 
 
 def exits_of_with(code: CodeType) -> frozenset[int]:
-    """The offsets at which a ``with`` is left, where the line of the ``with`` begins again.
+    """The offsets where a ``with`` is left and its line begins again.
 
     Allocations there are the interpreter's (a tuple for the arguments of a lock's ``__exit__``), and ``with``
     is the safest that a program can be.
@@ -264,7 +264,7 @@ def _resumes(code: CodeType, offset: int) -> int:
 
 
 def _looks(code: CodeType, offset: int) -> bool:
-    """True for a ``RESUME`` at which CPython checks for signals, which it does not do after an await."""
+    """True for a ``RESUME`` that checks for signals: CPython does not check after an await."""
     return _resumes(code, offset) < 2
 
 

@@ -12,7 +12,7 @@ import time
 from chaoskit.inject.interpreter.words import COUNTDOWN, NEVER
 
 _PATIENCE = 0.001
-"""Processor seconds that a collection may take before each line. Not real ones: how long it waits for a
+"""Processor seconds that a collection may take before each line. Not real seconds, since waiting for a
 processor is chance."""
 _has_frozen = False
 

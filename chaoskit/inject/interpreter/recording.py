@@ -131,7 +131,7 @@ def _nothing() -> None:
 
 
 def packed(noted: list[Noted]) -> list[Any]:
-    """Plain data in which each stack occurs once."""
+    """Plain data that contains each stack once."""
     stacks: dict[tuple[Frame, ...], int] = {}
     rows = []
     for one in noted:

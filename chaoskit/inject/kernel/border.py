@@ -207,7 +207,7 @@ class Domain(Protocol[C]):
 
     @property
     def relayed(self) -> Mapping[int, int | None]:
-        """Maps each socket of ours, by inode, to the one from which it relays; to None if silenced."""
+        """Maps each socket of ours, by inode, to the one that it relays from; to None if silenced."""
 
     def settle(self) -> None:
         """Complete what is under way, since another operation, of any domain, is about to be recorded."""

@@ -22,7 +22,7 @@ from chaoskit.inject import private, processes
 from chaoskit.inject.kernel.seccomp import abi
 
 _PATIENCE = 0.5
-"""Seconds in which it must confirm that it has stopped; then it is killed, and the next run gets another."""
+"""Seconds that it has to confirm that it has stopped. Then it is killed, and the next run gets another."""
 _DESCRIPTORS = struct.Struct("=2i")
 _ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 """``struct sched_attr`` of linux/sched/types.h."""
@@ -50,7 +50,7 @@ class Catcher:
             private.withhold(fd)
 
     def begin(self, listener: int) -> int:
-        """Begin to receive from ``listener``; return the pipe from which its calls can be read.
+        """Begin to receive from ``listener``; return the pipe that its calls can be read from.
 
         Raises:
             OSError: if its process is gone.

@@ -42,8 +42,8 @@ _AT_ONCE = 256
 class CallSupervisor:
     """Supervises one run; :meth:`serve` returns when it is over.
 
-    It knows when a call stops, whether a strike is due there, and who answers. The domains, asked in order,
-    know what the call means.
+    It knows when a call stops, whether a strike is due there, and what answers it. The domains, asked in
+    order, know what the call means.
     """
 
     def __init__(

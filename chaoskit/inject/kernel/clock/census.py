@@ -84,8 +84,8 @@ class Census:
     ) -> bool:
         """True if something outside the workload could end one of these waits.
 
-        ``descriptors`` are duplicates of ours, for which held threads wait. With ``patient``, data in transit
-        on a socket counts as well: it arrives in a moment, or its reader does not read.
+        ``descriptors`` are our duplicates of those that held threads wait for. With ``patient``, data in
+        transit on a socket counts as well: it arrives in a moment, unless its reader does not read.
         """
         links = tuple(reach.link("self", fd) for fd in descriptors)
         relayed = self.relayed()
@@ -97,7 +97,7 @@ class Census:
             outside = any(known.outside("self", fd) for fd in descriptors)
             self._judged = (key, outside or any(known.wakes(s.pid, s.number, s.args) for s in sleepers))
             self.known_outside = known.known_outside
-        return self._judged[1] or (patient and bool(relayed) and self._undelivered(relayed))
+        return self._judged[1] or (patient and bool(relayed) and self._reach((), relayed).undelivered)
 
     def is_owed(self, sockets: set[int]) -> bool:
         """True if the other end of one of these sockets of ours is outside the workload."""
@@ -105,9 +105,6 @@ class Census:
         if unknown:
             self._inner |= self._reach((), {}).leading_inside(unknown)
         return not unknown <= self._inner
-
-    def _undelivered(self, relayed: dict[int, int | None]) -> bool:
-        return self._reach((), relayed).undelivered
 
     def silent(self, descriptors: Collection[int]) -> bool:
         """True if all of these lead to peers that a fault has silenced."""

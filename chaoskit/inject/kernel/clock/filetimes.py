@@ -35,14 +35,14 @@ class FileTimes:
             self.settle()
 
     def look(self, path: str) -> None:
-        """Correct the time of one file for which the workload asks. ``path`` is resolved."""
+        """Correct the time of one file that the workload asks about. ``path`` is resolved."""
         if path.startswith(self._root):
             with contextlib.suppress(OSError):
                 now, ahead = self._dial.real(), self._dial.now(0) - self._dial.real()
                 self._settled(path, os.lstat(path), now, ahead)
 
     def settle(self) -> None:
-        """Do the same even if there is no difference yet, since the clocks are about to be set."""
+        """As :meth:`follow`, even if there is no difference yet, since the clocks are about to be set."""
         now, ahead = self._dial.real(), self._dial.now(0) - self._dial.real()
         try:
             for path, entry in _below(self._root):

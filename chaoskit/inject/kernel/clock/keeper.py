@@ -23,7 +23,7 @@ _PATIENCE = SECOND // 20
 """Nanoseconds of processor time after which waits begin to pass in real time too. Otherwise a program that
 spins until another thread's time-out would spin forever."""
 _QUIET = 0.001
-"""Seconds between two looks at threads that sleep in the kernel, which must agree."""
+"""Seconds between two looks at threads that sleep in the kernel; both must find the same."""
 _BUSY, _SHORT, _ALONE = 0.01, 0.004, 0.1
 """Seconds until the next look while something runs: with waits held, with short waits, without waits."""
 _SPELL = 2 * _BUSY

@@ -22,6 +22,7 @@ _HEADER = struct.Struct("=IHHII")
 _SOCK_DIAG_BY_FAMILY, _DUMP = 20, 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _ERROR, _DONE = 2, 3
 _UNIX = struct.Struct("=BBHIIIII")
+# UDIAG_SHOW_PEER with UNIX_DIAG_PEER, and UDIAG_SHOW_ICONS with UNIX_DIAG_ICONS (linux/unix_diag.h).
 _SHOW_PEER, _PEER, _SHOW_WAITING, _WAITING = 4, 2, 8, 3
 _INET = struct.Struct("=BBBBI48x")
 # struct inet_diag_msg: family, state; ports, addresses; what is not acknowledged; inode.
@@ -86,11 +87,12 @@ def _answers(asked: bytes) -> Iterator[bytes]:
 _End: TypeAlias = tuple[bytes, int]
 """Address and port."""
 _SYN_SENT, _TIME_WAIT, _LISTENS = 2, 6, 10  # include/net/tcp_states.h
-_ENDED = frozenset({7, 8, 9, 11})  # CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING: the other end has had its say
+_ENDED = frozenset({7, 8, 9, 11})  # CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING: the other end sends no more
 _NOT_ACCEPTED = frozenset({1, 3, 8})
 """ESTABLISHED, SYN_RECV, CLOSE_WAIT: without an inode, such a connection is still in its listener's queue."""
 _ANY = {4: bytes(4), 16: bytes(16)}
 _MAPPED = bytes(10) + b"\xff\xff"
+"""How an IPv6 address begins that stands for an IPv4 address (RFC 4291, 2.5.5.2)."""
 
 
 class _Row(NamedTuple):
@@ -169,7 +171,7 @@ def _rows(pid: int) -> Iterator[tuple[bool, _Row]]:
     """All sockets that matter, each with True if it is one of UDP.
 
     Kinds that are not in use are skipped: an empty table takes the kernel as long to walk as a full one, some
-    hundred thousand places, while the number of sockets is there to be read.
+    hundred thousand places, while counting the sockets costs nothing.
     """
     ours = _namespace("self") is not None and _namespace("self") == _namespace(str(pid))
     for counted in ("sockstat", "sockstat6"):

@@ -161,7 +161,7 @@ class Reach:
     def _members(self, pid: int | str, fd: int) -> list[tuple[int | str, int]]:
         """The members of an epoll descriptor."""
         members = _MEMBER.findall(processes.read(f"/proc/{pid}/fdinfo/{fd}"))
-        # A member has the number by which some process added it, whichever that was.
+        # A member is listed by its number in the process that added it, which may be any of them.
         owners = self._pids if pid == "self" else (pid,)
         return [(one, int(member)) for one in owners for member in members]
 
@@ -224,7 +224,7 @@ class Reach:
     def _may_be_visited(self) -> bool:
         """True if something outside may know where the workload listens or waits for datagrams.
 
-        That is another child of this process, such as a peer, or anything that the workload talks to or has
+        These are other children of this process, such as peers, and whatever the workload talks to or has
         waited for. The rest of the machine does not contact a program in a test: if a server and all its
         clients belong to the workload, their time is virtual.
         """
@@ -232,7 +232,7 @@ class Reach:
 
     @property
     def _talks(self) -> bool:
-        """True if a socket of the workload leads outside; not to this process, which says nothing unasked.
+        """True if a socket of the workload leads outside. This process does not count: it only answers.
 
         The sockets that it shares with this process were only inherited. They count once it waits for one.
         """

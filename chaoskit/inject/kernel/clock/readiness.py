@@ -31,6 +31,7 @@ _EVENT = {"x86_64": 12, "aarch64": 16}
 """Bytes of a ``struct epoll_event``, which x86-64 packs."""
 _EPOLL_PWAIT = {"x86_64": 281, "aarch64": 22}
 _MOST_EVENTS = 1024
+"""The most events reported to one epoll_wait(2); the next one gets the rest."""
 
 Collect = Callable[[dict[int, int], int], int | None]
 """Takes the events of our duplicates and the remaining nanoseconds; writes the results to the caller's memory

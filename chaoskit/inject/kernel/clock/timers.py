@@ -37,7 +37,7 @@ _LISTED = re.compile(
 _PIDFD_SEND_SIGNAL, _RT_TGSIGQUEUEINFO = 424, {"x86_64": 297, "aarch64": 240}
 _INFORMATION = struct.Struct("=iiiiiiQ96x")
 _FROM_TIMER = -2
-"""The ``si_code`` of a timer's signal (sigaction(2)), by which glibc recognizes it."""
+"""The ``si_code`` of a timer's signal (sigaction(2)), which tells glibc what it is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -174,7 +174,7 @@ class Timers:
                 continue
             if int(clock) not in READABLE:
                 raise Refused("it counts what a processor does")
-            # A timer that starts a thread signals a thread of the C library, which does so.
+            # For a timer that starts a thread, a helper of the C library gets the signal and starts it.
             tid = int(whose) if target == b"tid" else process.pid
             told = _INFORMATION.pack(int(signo), 0, _FROM_TIMER, 0, ident, 0, int(value, 16))
             go_off = partial(_tells, process, tid if how != b"none" else 0, int(signo), told)

@@ -198,7 +198,7 @@ def _appends(call: FileCall, fd: int) -> bool:
 
 
 def source_position(call: FileCall, fd: int) -> int:
-    """The position at which a copy reads its source; ``fd`` is a duplicate of that."""
+    """The position where a copy reads its source; ``fd`` is a duplicate of the source."""
     if call.spec.family == "clone":
         return call.source_offset
     index = 1 if call.spec.name == "copy_file_range" else 2

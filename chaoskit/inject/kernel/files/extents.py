@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 CHUNK = 1024 * 1024
+"""The most bytes read at once, and the grid on which pieces end."""
 
 
 _NO_ATIME = getattr(os, "O_NOATIME", 0)

@@ -26,6 +26,7 @@ from chaoskit.inject.kernel.log import Log
 
 _ASYNC_OR_SYNC = frozenset({1, 4})
 _INVALIDATE = 2
+"""Flags of msync(2): MS_ASYNC, MS_SYNC and MS_INVALIDATE of sys/mman.h."""
 
 Facts = dict[str, Any]
 """What is known about a call so far, as fields of a future ``FileDetail``. The record is made once, at the
@@ -133,7 +134,7 @@ class Recorder:
         try:
             return _open(call, stopped) if call.row.opens else execute.perform(call)
         except UNFAITHFUL as why:
-            # Unknown results of reads are harmless; calls on which a verdict depends need a caveat.
+            # Unknown results of reads are harmless; calls that decide a verdict need a caveat.
             if call.row.opens or call.row.changes or call.row.syncs:
                 self._unconfirmed(call, str(why) or type(why).__name__)
             return None

@@ -16,7 +16,9 @@ _EVENT = struct.Struct("iIII")
 _CLOSED = 0x08 | 0x10
 """IN_CLOSE_WRITE and IN_CLOSE_NOWRITE of linux/inotify.h."""
 _ONCE = 0x80000000
+"""IN_ONESHOT: a release is reported once, and the watch ends with it."""
 _ROOM = 4096
+"""Bytes of events that are read at once; the rest waits for the next read."""
 
 
 class Releases:

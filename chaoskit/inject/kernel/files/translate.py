@@ -187,7 +187,7 @@ def _translate_name(
     encoded = os.fsencode(path or "")
     if len(encoded) >= _PATH_MAX:
         raise CannotExecute("the name is too long")
-    # By our own path to the file: the descriptor to which it was relative means nothing here.
+    # By our own path to the file: the descriptor that it was relative to means nothing here.
     args[index] = ctypes.create_string_buffer(encoded)
     if base is not None:
         args[base] = abi.AT_FDCWD

@@ -112,7 +112,7 @@ def libc() -> _Libc:
 
 @cache
 def machine() -> str:
-    """The architecture for which this interpreter is built: ``x86_64``, ``aarch64`` or another name."""
+    """The architecture that this interpreter is built for: ``x86_64``, ``aarch64`` or another name."""
     name = os.uname().machine
     # A 32-bit interpreter on a 64-bit kernel makes different calls.
     if name == "x86_64" and sys.maxsize < 2**32:

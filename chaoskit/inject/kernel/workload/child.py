@@ -88,7 +88,7 @@ def enter(
 
 
 def boundary() -> int:
-    """The address of the code object at which the workload's stacks end."""
+    """The address of the code object where the workload's stacks end."""
     return id(_call.__code__)
 
 
@@ -230,8 +230,8 @@ def _send_promise(value: Any) -> None:
         body = plain.dumps(value)
     except plain.NotPlain as error:
         raise UsageError(
-            f"promise() was given what cannot leave the workload's process ({error}); expected plain data, "
-            "a dataclass or an exception. Promise plain data."
+            f"promise() was given a value that cannot leave the workload's process ({error}); expected plain "
+            "data, a dataclass or an exception. Promise plain data."
         ) from None
     try:
         _tell(_message(PROMISE, [body]))

@@ -21,7 +21,7 @@ _MOST_LINKS = 40
 
 
 def as_seen(tid: int, base: int | None, raw: str) -> str:
-    """A path by which this process reaches what is ``raw`` to thread ``tid``.
+    """A path for this process to what the thread ``tid`` calls ``raw``.
 
     ``base`` is a descriptor of that thread, or None for its working directory.
     """

@@ -15,7 +15,7 @@ from chaoskit.inject.kernel.workload import companions, paths
 
 
 def check(plan: Plan) -> frozenset[int]:
-    """Refuse to fork where the result would be wrong; return the open descriptors.
+    """Refuse to fork if the result would be wrong; return the open descriptors.
 
     Raises:
         UsageError: naming the obstacle and the remedy. BackendUnavailable: if no call of a workload could be

@@ -301,7 +301,7 @@ class Tree:
         return stack.whereabouts()
 
     def waiting(self) -> dict[int, str]:
-        """The kernel function in which each thread is blocked.
+        """The kernel function that each thread is blocked in.
 
         Must be called before the threads are stopped, else it only shows the stop.
         """
