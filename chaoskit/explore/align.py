@@ -21,12 +21,14 @@ from chaoskit.core.schedule import Point, Schedule, literal, matcher
 from chaoskit.explore.border import Recording
 from chaoskit.faults.calls import FAMILIES
 
-# A random part of a name is long; two samples of it may agree in their first or last letters by
-# accident, and a pattern with such an accident in it would not fit the third run. mkstemp draws eight
-# letters out of 37, so a wildcard is widened to eight in all, or by two at each end when it is longer.
+# Two samples of a random name may agree in their first or last letters by chance, and a pattern that kept
+# those letters would not fit the third run. So a wildcard is widened to the length that the generator draws
+# (eight in Python's tempfile, one of _C_LENGTHS in C), or by two at each end if what varies is longer still.
 _RANDOM_LENGTH = 8
 _C_LENGTHS = (6, 8, 10, 12)
+"""Letters of random names made by programs in C: six by mkstemp(3), ten by mktemp(1), others by templates."""
 _MARGIN = 2
+# From nine on, a run of digits is taken for a clock: see _timeless.
 _CLOCK_DIGITS = 9
 _DIGIT = re.compile(r"\d")
 _SEPARATOR = re.compile(r"[^A-Za-z0-9_]")
@@ -61,7 +63,7 @@ def align(first: Trace, second: Trace) -> Alignment:
 
 
 def _settled(first: Trace, points: Sequence[Point], known: Mapping[Point, Operation]) -> Trace:
-    """The first recording, with the allocations of each line lowered to the smaller of the two counts."""
+    """The first recording, with the number of allocations at each line reduced to the smaller of the two."""
     fewer = {}
     for point, operation in zip(points, first.operations, strict=True):
         other = known.get(point)
@@ -106,7 +108,7 @@ class Naming:
             second = None if operation.second is None else self.name(operation.second)
             key = (operation.place, operation.call, self.name(operation.target), second)
             seen[key] = ordinal = seen.get(key, 0) + 1
-            # A recording has only some executions of a line, but a case counts all of them.
+            # A recording holds only some executions of a line, but each with its ordinal among all.
             if FAMILIES[operation.call].inside:
                 ordinal = operation.ordinal
             points.append(Point(key[1], key[2], second, ordinal, operation.place))
@@ -124,7 +126,7 @@ def _is_wild(pattern: str) -> bool:
 
 
 def _find_patterns(first: Sequence[Operation], second: Sequence[Operation]) -> tuple[str, ...]:
-    # Part by part, not name by name: below a directory with a random name every name would vary.
+    # Part by part, not name by name: below a directory with a random name, every whole name would vary.
     varying = _components(first) ^ _components(second)
     if not varying:
         return ()
@@ -244,7 +246,7 @@ def _pattern_of_part(a: str, b: str) -> str:
 
 
 def _digits_at_edge(beside: str, edges: Iterable[str]) -> int:
-    """How many digits beside a varying part continue the number with which it begins or ends."""
+    """How many digits beside a varying part belong to the number that it begins or ends with."""
     return _run_length(beside, _DIGIT) if all(map(_DIGIT.fullmatch, edges)) else 0
 
 
@@ -255,11 +257,11 @@ def _agreed(beside: Iterable[str], differing: tuple[str, ...]) -> int:
 
 
 def _widened(before: int, after: int, at_each_end: int, in_all: int) -> tuple[int, int]:
-    """How many of the equal letters ``before`` and ``after`` a varying part belong to it.
+    """How many equal letters ``before`` and ``after`` a varying part belong to it by chance.
 
-    A few letters up to a dot or an end are equal by chance, and the other side then keeps as many. If that
-    does not tell which side it was, both sides are widened: a pattern that is too wide still fits the third
-    run.
+    If one side has few equal letters and the other many, the few are equal by chance, and the other side
+    gives what is missing of ``in_all``. Otherwise both sides are widened: a pattern that is too wide still
+    fits the third run.
     """
     if after <= at_each_end < before:
         return min(at_each_end, in_all - after), after
@@ -269,8 +271,9 @@ def _widened(before: int, after: int, at_each_end: int, in_all: int) -> tuple[in
 
 
 def _timeless(text: str) -> str:
-    """A literal pattern, except for the digits of a clock: seconds since 1970 have ten, and both recordings
-    may have been made within one second.
+    """A literal pattern with a wildcard for a clock, which has ten digits for seconds since 1970.
+
+    Both recordings may have been made within one second, and then the clock did not vary.
     """
     return re.sub(rf"\d{{{_CLOCK_DIGITS},}}", "*", literal(text))
 
@@ -281,9 +284,9 @@ def _common(a: str, b: str) -> int:
 
 
 def _reach(differing: tuple[str, ...]) -> tuple[re.Pattern[str], int, int]:
-    """The letters by which a varying part may be widened, and how many at each end and in total."""
+    """The letters by which a varying part may be widened, and by how many at each end and in total."""
     joined = "".join(differing)
-    # A number may grow by a digit at any time, so it is taken whole.
+    # A number may grow by a digit at any time, so all of its digits are taken: 64 is more than any has.
     if re.fullmatch(r"\d*", joined):
         return re.compile(r"\d"), 64, 128
     if re.fullmatch(r"[0-9a-f]*", joined):

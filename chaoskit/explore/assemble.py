@@ -100,7 +100,7 @@ def _noted(material: Material) -> dict[str, Any]:
 
 
 def states_reached(first: Observation, run: Iterable[Case]) -> dict[str, int]:
-    """For each state that some case must reach, in how many cases (not the baseline) it was reached."""
+    """For each state that some case must reach, how many cases reached it; the baseline does not count."""
     seen = [case.seen.sometimes for case in run]
     names = dict.fromkeys(name for states in (first.sometimes, *seen) for name in states)
     return {name: sum(states.get(name, False) for states in seen) for name in names}
@@ -143,17 +143,25 @@ def _told(material: Material, sweep: Sweep) -> tuple[tuple[CaseResult, ...], tup
 def _shown_again(
     cases: tuple[CaseResult, ...], findings: tuple[Finding, ...], material: Material, sweep: Sweep
 ) -> tuple[tuple[CaseResult, ...], tuple[Finding, ...]]:
-    """Run the case of each finding once more: if it does not break again, chance broke it, not the fault.
+    """Run the case of each finding once more: if it does not break again, it broke by chance.
 
-    That run is recorded and yields the case's timeline. Hung cases are not run again, since each would cost
-    its whole timeout; their timeline is the baseline's up to the fault.
+    That run is recorded and yields the case's timeline. A case that was recorded when it ran, as that of a
+    replay is, has one already. Hung cases are not run again, since each would cost its whole timeout; their
+    timeline is the baseline's up to the fault.
     """
     # By the text of the schedule, as in the records; each schedule is one case.
     index_of = {case.schedule: case.index for case in cases}
     timelines: dict[int, Timeline] = {}
     reproduced: dict[str, bool] = {}
     texts: dict[str, str] = {}
-    tried = [index_of[finding.schedule] for finding in findings if finding.verdict == "violated"]
+    violated = [index_of[finding.schedule] for finding in findings if finding.verdict == "violated"]
+    tried = []
+    for index in violated:
+        case = material.run[index]
+        if case.job.record:
+            timelines[index] = timeline.recorded(case, case.seen)
+        else:
+            tried.append(index)
     for number, (broke, seen) in sweep.again([material.run[index] for index in tried]).items():
         index = tried[number]
         timelines[index] = recorded = timeline.recorded(material.run[index], seen)
@@ -172,7 +180,7 @@ def _shown_again(
 def shown_again(case: CaseResult, broke: bool, seen: Observation, recorded: Timeline) -> CaseResult:
     """The record of a case that was run once more, with that run's timeline and the text of its failure."""
     failure = case.failure
-    # Most cases are run without the text of their failure, since only this case shows it.
+    # Most cases run without recording the text of their failure; only this one is shown.
     if failure is not None and not failure.text and broke and seen.failure is not None:
         failure = replace(failure, text=seen.failure.text)
     return replace(case, failure=failure, timeline=recorded)
@@ -198,7 +206,7 @@ def case_result(index: int, case: Case, first: Observation, patterns: tuple[str,
     """The record of one judged case; for a broken one, what it left is compared with the baseline."""
     seen, judgement = case.seen, case.judgement
     broken = judgement.failure is not None
-    # Only for broken cases: the test accepted what the others left.
+    # Only for broken cases: what the others left was accepted by the test.
     found = differences(first.snapshot, seen.snapshot, patterns) if broken and seen.snapshot else ()
     return CaseResult(
         index=index,
@@ -249,8 +257,7 @@ def state_of(
     """The conclusion from all cases."""
     if question.listing:
         return "listed"
-    # A shard cannot tell whether a case belongs to a known finding: that is decided when the shards are
-    # joined.
+    # A shard cannot tell whether a case belongs to a known finding: that is decided when shards are joined.
     undecided = question.shard is not None and bool(question.known)
     if not undecided and (stale or not all(finding.known for finding in findings)):
         return "failed"

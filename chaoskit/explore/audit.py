@@ -74,9 +74,9 @@ class SyncAudit:
         return [cases[i] for i in ranked(cases, blamed, self._sweep.question.seed)]
 
     def _looks(self, one: Spared) -> bool:
-        """True if the check notices garbage in a file that the sync is about, or that the file is gone.
+        """True if the check notices garbage in a file that the sync is about, or that the file is missing.
 
-        Also if no such file is left at the end.
+        Also True if no such file is left at the end, since then there is nothing to try it on.
         """
         run = self._recording.trace[one.operation].place.run
         spoilings = [

@@ -22,9 +22,9 @@ Note = Callable[[str], object]
 class World(Protocol):
     """What a case finds instead of what one of its runs would have left.
 
-    A case with a world does not execute the run: the directory's content is replaced by
-    :meth:`build` and the test goes on behind its ``chaos.run``. Worlds are handed to processes that
-    are forked afterwards, so they may hold anything; ``build`` may be called in several of them.
+    A case with a world does not execute the run: :meth:`build` replaces the directory's content, and the test
+    goes on after its ``chaos.run``. Worlds are handed to processes that are forked afterwards, so they may
+    hold anything; ``build`` may be called in several of them.
 
     A world made of parts says which are missing, so that it can be made smaller if it breaks the test. A
     world without parts leaves :attr:`parts` and the members that depend on it alone.
@@ -40,11 +40,11 @@ class World(Protocol):
 
     @property
     def blamed(self) -> Operation:
-        """The operation of the recording that made this possible, by a first, cheap look."""
+        """The operation of the recording that made this possible, by a quick first guess."""
 
     @property
     def content(self) -> Hashable:
-        """Equal for worlds in which the same run leaves the same content after the same promises."""
+        """Equal for worlds of the same run with the same content after the same promises."""
 
     @property
     def promised(self) -> tuple[Any, ...]:
@@ -68,7 +68,7 @@ class World(Protocol):
 
     @property
     def operation(self) -> Operation:
-        """The operation of the recording at which the world begins to differ."""
+        """The operation of the recording where the world begins to differ."""
         return self.blamed
 
     @property
@@ -78,12 +78,12 @@ class World(Protocol):
 
     @property
     def guilty(self) -> Operation:
-        """As :attr:`blamed`, by a second look, which may consider which parts depend on which."""
+        """The operation to blame; unlike :attr:`blamed`, it may consider which parts depend on which."""
         return self.blamed
 
     @property
     def parts(self) -> tuple[Hashable, ...]:
-        """The parts that were done and are missing, in the order in which they were done.
+        """The changes that were made before the world begins and are missing in it, in order.
 
         Equal parts of two worlds are the same part.
         """
@@ -125,7 +125,7 @@ class World(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The recording of the baseline: two runs of a test in which nothing went wrong.
+    """The recording of the baseline: two runs of a test without faults.
 
     ``trace`` holds the operations of all runs of the first one, in order, numbered from 0, under their real
     names. ``points[i]`` is the name of ``trace[i]`` in schedules, with wildcards, and with ordinals that
@@ -137,7 +137,7 @@ class Recording:
     stable: tuple[bool, ...]
     patterns: tuple[str, ...] = ()
     noted: Mapping[int, Any] = field(default_factory=dict)
-    """What was noted when each run began (:meth:`CaseSource.note`). Empty: as in the first recording."""
+    """Notes made when each run began (:meth:`CaseSource.note`); if empty, the first recording's hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ class CaseSource(Protocol):
         return False
 
     def note(self, planned: Planned) -> Note | None:
-        """The note to make before each run when ``planned`` is recorded; None for none.
+        """The note to make before each run when ``planned`` is recorded; None if none is needed.
 
         A recording with notes also keeps the data of writes, which others leave out.
         """
@@ -195,7 +195,7 @@ class CaseSource(Protocol):
         return ()
 
     def second(self, before: Planned, recording: Recording, behind: int) -> Iterable[Planned]:
-        """The pairs: the strikes of ``before``, which ``recording`` records, followed by one later strike.
+        """Cases with one strike more: those of ``before``, which ``recording`` records, and then a later one.
 
         ``behind`` is an index in the trace: only operations after it count as later.
         """

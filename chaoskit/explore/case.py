@@ -28,8 +28,8 @@ class Question:
     schedules to run before all others, and within any budget. ``exit_first``: one broken case is enough, and
     those after it in the running order are left out. ``onlooker`` saw what the workload writes, if the check
     is to be tried as well. ``inside`` is what the faults need to see inside the interpreter; ``handlers`` are
-    the exception handlers to watch. ``promise`` is what the scenario is about, in a sentence. ``words`` are
-    those of the front that asks; ``known`` maps the id of an accepted finding to the reason.
+    the exception handlers to watch. ``promise`` is what the scenario is about, in a sentence. ``words`` is
+    the vocabulary of the front that asks; ``known`` maps the id of an accepted finding to the reason.
     """
 
     nodeid: str

@@ -37,13 +37,13 @@ _LACKING = {
 
 
 def id_of(cause: Cause, scenario: str) -> str:
-    """The id: the same on every machine, and as long as neither the scenario nor the place is renamed."""
+    """The id of a cause: the same on every machine until the scenario or the place is renamed."""
     parts = (scenario_name(scenario), cause.kind, cause.what, cause.harm, cause.owner, cause.files)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:_DIGITS]
 
 
 def id_if_answered(cause: Cause, scenario: str) -> str:
-    """The id of a "stopped" cause if it turns out that the program received an error; otherwise empty."""
+    """The id that a "stopped" cause has if the program did receive the error; empty for any other cause."""
     return id_of(replace(cause, kind="answered"), scenario) if cause.kind == "stopped" else ""
 
 
@@ -56,7 +56,7 @@ def harm_of(judgement: Judgement) -> tuple[object, ...]:
     """Equal for two cases that broke in the same way: the place of the assertion, not what it printed."""
     verdict, failure = judgement.verdict, judgement.failure
     assert failure is not None
-    # Whatever a test raises at one line answers one question, be it an assertion or an error.
+    # One line of a test asks one question, whether it raises an assertion or some other error.
     return (verdict, failure.site) if failure.site is not None else (verdict, failure.kind, failure.name)
 
 
@@ -106,7 +106,7 @@ def moment_of(case: Case) -> int | None:
 
 
 def _how_it_ended(case: Case) -> str:
-    """How the run in which the last fault struck ended."""
+    """How the run with the last fault ended."""
     # A case that broke without any fault has no strike.
     last = str(next(reversed(case.planned.schedule.strikes), ""))
     for run in reversed(case.seen.runs):

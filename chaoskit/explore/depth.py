@@ -13,11 +13,11 @@ from chaoskit.core.errors import UsageError
 def within_reach() -> Iterator[None]:
     """A block that goes through a tree by paths, one call for each level.
 
-    A program may build a tree that is deeper than that, relative to its open directories. Snapshots and crash
-    states would need a descriptor for each level to follow it there, so this is refused.
+    A program may build a tree that is deeper than that, relative to its open directories. To follow it there,
+    snapshots and crash states would need an open descriptor for each level, so such a tree is refused.
 
     Raises:
-        UsageError: for a path that the kernel calls too long, and for more levels than Python has calls.
+        UsageError: for a path that the kernel calls too long, and for more levels than Python can recurse.
     """
     try:
         yield

@@ -2,7 +2,7 @@
 
 The engine runs nothing itself. It asks an :class:`~chaoskit.explore.execute.Executor` for a second recording,
 aligns the two, lets the sources list the cases, has them executed, judges them, tries again those that could
-not be judged, and merges those that broke. It does not know what can go wrong: that is up to the sources
+not be judged, and merges those that broke. Only the sources know what can go wrong
 (:mod:`chaoskit.explore.border`).
 """
 
@@ -60,7 +60,7 @@ class Explorer:
         self._followed: Sequence[Followed] = ()
         self._baseline: tuple[Observation, Alignment, float] | None = None
         self.ran: Sequence[Case] = ()
-        """The cases from which the result was made."""
+        """The cases that the result was made from."""
 
     def explore(self, first: Observation) -> ScenarioResult:
         """Return the result, given the observation of the first recording.
@@ -73,13 +73,14 @@ class Explorer:
         began = time.monotonic()
         alignment = self._second_recording(first)
         after_second = time.monotonic()
-        # Kept for so_far(): from here on there is something to report after an interrupt.
+        # Kept for so_far(): from here on an interrupted exploration has something to report.
         self._baseline = (first, alignment, after_second)
         cases = self._plan(alignment.recording, first)
         if self._question.listing:
             return self._result(cases, [], Timing())
         exit_first = self._question.exit_first
-        # A check that noticed a case needs no trial: if one broken case is enough, the trial comes second.
+        # A check that noticed a case needs no trial. If one broken case is enough, the trial comes only when
+        # none broke.
         self._oracle = None if exit_first else self._try_the_check(first, alignment.recording)
         cases = self._sweep.execute(cases)
         if exit_first and not _broke(cases):
@@ -94,7 +95,7 @@ class Explorer:
     def _audited(
         self, run: Sequence[Case], recording: Recording, first: Observation
     ) -> tuple[SyncResult, ...] | None:
-        """What each sync protects; None if that was not asked for."""
+        """What each sync protects; None if the question does not ask for that."""
         if not self._question.audit or self._wanted is not None:
             return None
         broken = [world for i, world in worlds_of(run).items() if run[i].judgement.verdict in BROKEN]
@@ -123,7 +124,7 @@ class Explorer:
             with contextlib.closing(self._sweep.observe([job])) as stream:
                 for _, seen in stream:
                     second = seen
-            # A failure after calls that were interrupted while they waited for the supervisor may be our own
+            # Calls were interrupted while they waited for the supervisor: a failure may then be our own
             # doing.
             if second.failure is None or not second.interrupted:
                 break
@@ -167,7 +168,7 @@ class Explorer:
                 cases = [*cases, *sequel.pairs(cases)]
                 self._followed = sequel.followed
             return [*cases, *self._shrink(cases)]
-        # The whole schedule could be planned, so nothing follows it.
+        # The whole schedule could be planned, so there is nothing to find behind it.
         if len(cases[0].planned.schedule) == len(self._wanted):
             return cases
         # Only its beginning could be planned: the rest strikes after that, in one of two ways.
@@ -184,7 +185,7 @@ class Explorer:
             record=record,
             patterns=patterns,
             world=planned.world,
-            # The second fault of a pair may have struck in the recovery.
+            # The point of a pair's second fault may lie in the recovery.
             strike_recovery=self._question.strike_recovery or len(planned.schedule) > 1,
             expected=Expected(first.snapshot, first.leaks, first.promised, first.unrepeatable is None),
             timeout=self._question.options.timeout,
@@ -209,7 +210,7 @@ class Explorer:
         if not stable or not _works(recording):
             raise _nothing(self._question, recording, len(planned))
         cases: Sequence[Case] = [self._case(one, recording, index, first) for one in stable]
-        # The digest of all cases: which ones a budget allows depends on what broke before on this machine.
+        # The digest of all cases: which ones the budget allows depends on what broke here the last time.
         self._on_plan(plan_of(cases))
         if not self._question.listing:
             cases = self._within_budget(cases)
@@ -250,12 +251,16 @@ class Explorer:
             # Where a world begins says little: what matters is the call that made it possible.
             operations = (*operations[:-1], one.world.blamed)
         job = self._job(one, first, patterns_with(recording.patterns, one.schedule))
+        if self._wanted is not None and len(one.schedule) == len(self._wanted):
+            # Recorded as it runs, the recovery included: to run it once more for its timeline, as is done for
+            # one case of many, would take as long again as all that a replay is for.
+            job = replace(job, record=True, strike_recovery=True)
         return Case(one, operations, points, job)
 
     def _shrink(self, cases: Sequence[Case]) -> Sequence[Case]:
         """Make broken worlds smaller, until each finding has a smallest one for each model."""
         self._shrinker = shrinker = Shrinker(cases, partial(self._sweep.execute, all_of_them=True))
-        # A world that was made smaller may break in another way, and then be too large for that finding.
+        # A world that was made smaller may break in another way, and be too large for its new finding.
         while larger := self._not_smallest([*cases, *shrinker.added], shrinker):
             shrinker.shrink(larger)
         if self._whole is not None:

@@ -1,4 +1,4 @@
-"""The evidence of a broken case, by which it is grouped with others."""
+"""The evidence of a broken case, which decides what it is grouped with."""
 
 from __future__ import annotations
 

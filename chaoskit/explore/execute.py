@@ -12,7 +12,7 @@ from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 
 TURN = ".turn"
-"""Suffix of the file beside a directory, by which cases take turns in that directory."""
+"""Suffix of the file beside a directory whose lock lets cases take turns there."""
 
 
 class Watch(Protocol):
@@ -44,8 +44,8 @@ def always(number: int) -> bool:
 class Executor(Protocol):
     """Runs jobs and yields the number and observation of each once, in any order.
 
-    A job that is no longer ``wanted`` when its turn comes is left out, since what others showed may have
-    decided that; some were handed out before.
+    A job that is no longer ``wanted`` when its turn comes is left out: what other jobs showed may decide
+    that. Jobs that were handed out already are run all the same.
     """
 
     def run(self, jobs: Sequence[Job], wanted: Wanted = always) -> Observations: ...

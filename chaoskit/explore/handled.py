@@ -16,9 +16,9 @@ def handler_results(
 ) -> tuple[HandlerResult, ...] | None:
     """The handlers of every file in which a run called a function that has one; None without ``handlers``.
 
-    A ``finally`` counts as run if an ``except`` of the same statement did: control passes through both.
-    Handlers that could not be observed are left out, and so are, in a file of tests, those whose function no
-    run called: they are the test's own.
+    A ``finally`` counts as run if an ``except`` of the same statement did: control passes through both. Left
+    out are handlers that could not be observed and, in test files, handlers of functions that no run called:
+    those belong to the test itself.
     """
     if handlers is None:
         return None

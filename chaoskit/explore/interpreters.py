@@ -39,7 +39,7 @@ class OwnFailure:
 
 
 def own_failure(job: Job, seen: Observation) -> OwnFailure | None:
-    """How CPython itself failed in a case in which an allocation provably failed; None if it did not."""
+    """How CPython itself failed after an allocation had provably failed; None if it did not."""
     struck = [one.point for one in job.schedule if str(one) in seen.struck]
     lines = [point.target for point in struck if point.call == "alloc"]
     if not lines:

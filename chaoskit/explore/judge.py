@@ -132,7 +132,7 @@ def _leaks(job: Job, seen: Observation) -> Iterator[CaseFailure]:
 
 
 def forgotten(job: Job, seen: Observation) -> Iterator[Caveat]:
-    """What was left open beyond the baseline and closed with its frame: not a leak in CPython."""
+    """Caveats for what was left open beyond the baseline, and which CPython closed with its frame."""
     usual = job.expected.leaks if job.expected is not None else ()
     for index, leaks in enumerate(seen.leaks):
         before = usual[index] if index < len(usual) else Leaks()

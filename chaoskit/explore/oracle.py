@@ -2,8 +2,8 @@
 
 A check that accepts everything passes every case and says nothing. So the test is run a few more times
 without faults, and after the workload something is taken from what it left: a file, its content, half of it.
-What the check then accepts is reported. Only states are tried that a crash must not leave either: a scenario
-in which "old or new" is right may accept the old content, unless the new one was promised.
+What the check then accepts is reported. Each state that is tried is one that a crash must not leave either: a
+scenario in which "old or new" is right may accept the old content, unless the new one was promised.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ def planned_for(
     """The planned case that a schedule to replay means, or one made from it.
 
     A world need not be among the planned ones: its source finds one that was made smaller by name. If the
-    case returned has fewer strikes than ``wanted``, the rest strike after it: which ones are possible is
-    known once the case was recorded, and :func:`wanted_among` then finds it.
+    case returned has fewer strikes than ``wanted``, the others strike after it. Which of them are possible is
+    known once the case has been recorded, and :func:`wanted_among` then finds the right one.
 
     Raises:
         ScheduleError: for an empty schedule, a first strike at a point that the recording does not have, and

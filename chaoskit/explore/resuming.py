@@ -32,7 +32,7 @@ class RecoveryPlace:
 def resumed(value: Any, promised: Sequence[Any], course: Sequence[Any]) -> RecoveryPlace:
     """Classify the return value of a recovery. ``course`` is all that the baseline promises, in order.
 
-    A collection, such as the set of all that is done, is at the newest promise if it contains that.
+    A collection, such as the set of all that is done, is at the newest promise if it contains that promise.
     """
     if not promised:
         return RecoveryPlace(value, None, NOTHING)

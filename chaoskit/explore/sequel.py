@@ -34,10 +34,10 @@ class Sequel:
         self._wanted = sweep.question.options.replay
         self._patterns = patterns
         self.followed: list[Followed] = []
-        """What followed each fault after which a second one was tried; only a shard needs it."""
+        """What followed each fault that was tried with a second one; only a shard needs it."""
 
     def brought_to_light(self, cases: Sequence[Case]) -> Sequence[Case]:
-        """Execute the cases in which a fault shows only later, and return them."""
+        """Execute the cases that show a fault only later, and return them."""
         origins = [c for c in cases if _passed(c) and any(s.follows(c.planned) for s in self._sources)]
         behind: list[list[Case]] = [[] for _ in origins]
         with contextlib.closing(self._sweep.observe([self._job(case) for case in origins])) as stream:
@@ -105,7 +105,7 @@ class Sequel:
         listed = [p for s in self._sources for p in s.second(origin.planned, again, behind)]
         for place, planned in enumerate(self._asked_for(listed, again, origin.planned)):
             new = planned.world is not None and planned.world is not origin.planned.world
-            # Where a world begins says little: what matters is which call let it come about.
+            # Where a world begins says little: what matters is the call that made it possible.
             second = (
                 planned.world.blamed
                 if new and planned.world is not None

@@ -50,7 +50,7 @@ def reducing(world: World) -> Reducing:
 
 
 def _kept(parts: tuple[Hashable, ...], pieces: int) -> Iterator[tuple[Hashable, ...]]:
-    """The parts that still are missing: none, then either half, then all but one of several pieces."""
+    """Smaller sets of missing parts: none, then either half, then all but one of several pieces."""
     # Parts that were made together usually belong together, so pieces are contiguous.
     borders = [len(parts) * i // pieces for i in range(pieces + 1)]
     for start, stop in itertools.pairwise(borders):
@@ -87,7 +87,7 @@ class Shrinker:
 
     ``cases`` are those that were run before: content that one of them has shown is not tried again.
     :attr:`added` are the cases that were run in addition; :attr:`origins` maps the schedule of a smallest
-    state to the one from which it was made.
+    state to the one that it was made from.
     """
 
     def __init__(self, cases: Sequence[Case], execute: Callable[[Sequence[Case]], object]) -> None:
@@ -143,7 +143,7 @@ class Shrinker:
             batch.setdefault(content, _case_of(task.origin, task.waiting))
         self._run(list(batch.values()))
         for content, case in batch.items():
-            # A case that could not be judged, too: it is not tried again, and does not count as broken.
+            # Cases that could not be judged as well: they are not tried again, and do not count as broken.
             self._shown.setdefault(content, case)
         return bool(batch)
 

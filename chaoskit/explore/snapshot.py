@@ -23,6 +23,7 @@ _KEPT_OF_ONE, _KEPT_IN_ALL = 1 << 20, 8 << 20
 """Bytes of binary files kept from a baseline, per file and in all. Small databases are kept whole."""
 
 _BLOCK = 1 << 16
+"""Bytes that are hashed at once, or skipped if all of them are zeroes."""
 _ZEROES = bytes(_BLOCK)
 
 
@@ -134,7 +135,7 @@ def _file(path: str, mode: int, size: int) -> FileEntry:
 
 
 def _content_of(fd: int, size: int) -> tuple[bytes, str]:
-    """The first bytes, and a hash of the content for which holes need not be read.
+    """The first bytes, and a hash of the content that does not need holes to be read.
 
     Databases and disk images reserve far more than they fill. The hash skips blocks of zeroes and includes
     every other block with its position, so that it does not depend on how zeroes are stored.

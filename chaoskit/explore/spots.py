@@ -99,7 +99,7 @@ class Spots:
         return f"{os.path.basename(frame.file)}:{function_of(frame)}"
 
     def _frame(self, operation: Operation) -> Frame | None:
-        """The frame of the function to which a call belongs.
+        """The frame of the function that a call belongs to.
 
         A function that opens a file and lets a helper write to it is responsible for both: of the functions
         on the stack that make calls on the same file themselves, it is the outermost.
@@ -138,7 +138,7 @@ class Spots:
 
 
 _LINE = "\n"
-"""Marks a line among the names of files, in which :func:`wildcarded` leaves no line break."""
+"""Marks a line among the names of files: :func:`wildcarded` leaves no line break in those."""
 
 
 def own_frame(operation: Operation, test: str = "") -> Frame | None:
@@ -161,9 +161,9 @@ def _is_own(frame: Frame) -> bool:
 
 
 def function_of(frame: Frame) -> str:
-    """The function of a frame; for a comprehension the one around it, where later Pythons than 3.11 run it.
+    """The function of a frame; for a comprehension the one around it, which runs it from Python 3.12 on.
 
-    See PEP 709. An id is to be the same on each Python that runs the scenario.
+    PEP 709 made comprehensions part of that function, and an id must be the same on every Python.
     """
     return _COMPREHENSION.sub("", frame.function) or "<module>"
 

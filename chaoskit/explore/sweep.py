@@ -71,7 +71,7 @@ class Sweep:
         return [cases[i] for i in chosen]
 
     def observe(self, jobs: Sequence[Job], wanted: Wanted = always) -> Observations:
-        """The number and observation of each job, in the order in which the jobs end."""
+        """The number and observation of each job, as the jobs end."""
         # Closed explicitly: an interrupt here must end the workers now, not when a frame is collected.
         with contextlib.closing(self._executor.run(jobs, wanted)) as stream:
             yield from stream
@@ -109,7 +109,7 @@ class Sweep:
         self.left_out[AFTER_FIRST] += len(behind)
         self.left_out[HANGS_THERE] += len(spared)
         again = self._run_before([case for case in cases if id(case) not in spared | behind])
-        # The point that they were to strike does not exist, so they were not cases.
+        # The point that they were aimed at does not exist, so they were not cases.
         self._possible -= len(again)
         return [case for case in cases if id(case) not in spared | behind | again]
 
@@ -238,7 +238,7 @@ def worth_another(judgement: Judgement, attempt: int) -> bool:
 
 
 def _line(case: Case) -> tuple[Frame, ...]:
-    """The stack at which the case strikes; empty for a command, whose calls have no lines."""
+    """The stack of the call that the case strikes; empty for a command, whose calls have no lines."""
     return case.operations[-1].stack if case.operations else ()
 
 
@@ -260,5 +260,5 @@ def _beyond_the_hangs(cases: Sequence[Case]) -> set[int]:
 
 
 def struck(cases: Sequence[Case]) -> list[Operation | None]:
-    """The operation at which each case strikes last; None if that is not in the recording."""
+    """The operation that each case strikes last; None if that is not in the recording."""
     return [case.operations[-1] if case.operations else None for case in cases]

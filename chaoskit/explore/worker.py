@@ -26,6 +26,7 @@ OUTPUT_SHOWN = 4000
 """Characters kept of a case's output, counted from its end."""
 
 _STATUS_SIZE = 1 << 16
+"""Bytes of a worker's shared memory, far more than the runs of a test need."""
 _STACK_WAIT = 1.0
 """Seconds that a hung worker has to write its stacks; the handler needs microseconds."""
 _HARNESS = (f"{os.sep}_pytest{os.sep}", f"{os.sep}pluggy{os.sep}", os.path.dirname(os.path.dirname(__file__)))

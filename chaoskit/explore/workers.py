@@ -72,7 +72,7 @@ class Workers:
         self._forked = 0
 
     def run(self, jobs: Sequence[Job], wanted: Wanted = always) -> Observations:
-        """See :class:`~chaoskit.explore.execute.Executor`; in the order in which the workers answer."""
+        """See :class:`~chaoskit.explore.execute.Executor`; in the order of the workers' answers."""
         if not jobs:
             return
         # Before the workers are forked, which share this memory with all their cases.
@@ -177,11 +177,11 @@ _EARNED = 0.003
 """Seconds that huge pages save in each case of a large process. Half of what was measured at 240 MB, so that
 the time for making them is earned back."""
 _MANY = 50
-"""The number of cases after which not counting references to the harness's own functions pays."""
+"""From this many cases on it pays not to count references to the harness's own functions."""
 _AHEAD = 2
 """Job numbers per worker that are handed out in advance."""
 _RETIRED = 75
-"""The exit status of a worker in which a case left threads: another one replaces it."""
+"""The exit status of a worker that a case left with extra threads: another one replaces it."""
 
 
 class _Batch:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 
 _MOST = 4096
+"""Processes that can be listed at once. If there are more, the guard does not end the rest by their ids."""
 _ENTRY = struct.Struct("=qd")
 _PREFIX = ".chaoskit-answered-"
 _FILTERED = b"\nSeccomp:\t2"
@@ -41,7 +42,7 @@ class AnsweredFor:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                # Allocated now: a page for which a full disk has no room would be a SIGBUS later.
+                # Allocated now: if the disk is full, writing to a page without room would later be a SIGBUS.
                 os.posix_fallocate(fd, 0, _MOST * _ENTRY.size)
                 memory = mmap.mmap(fd, _MOST * _ENTRY.size)
             finally:

@@ -22,7 +22,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class _BackendEntry:
-    """The place of a backend's class, and the systems (``sys.platform``) on which it can be imported."""
+    """The place of a backend's class, and the systems (``sys.platform``) that can import it."""
 
     module: str
     attribute: str
@@ -50,7 +50,7 @@ _ENTRIES: Mapping[str, _BackendEntry] = {
 _BY_HAND = "Faults by hand, in a block of any test, work here: chaoskit.injecting."
 
 NAMES: tuple[str, ...] = tuple(_ENTRIES)
-"""The backends by name, in the order in which :data:`AUTO` prefers them."""
+"""The backends by name, the one that :data:`AUTO` prefers first."""
 
 
 def default() -> str:

@@ -60,7 +60,7 @@ class VirtualTime:
 
 @dataclass(frozen=True, slots=True)
 class PeerAddress:
-    """A peer: its name in the workload, and the address at which it really listens."""
+    """A peer: its name in the workload, and the address where it really listens."""
 
     name: str
     host: str

@@ -1,9 +1,9 @@
 """Fork a process that has one thread, without the work that Python does for processes with more.
 
 In a child, the modules ``threading``, ``logging`` and ``random`` make new locks, forget the threads that are
-gone, and draw new random numbers. With one thread no lock is held by a vanished thread, and the random
-numbers of a workload must continue. The pages that these functions would touch are copied, which takes as
-long as many a case.
+gone, and draw new random numbers. With one thread there is no vanished thread that could hold a lock, and the
+random numbers of a workload must continue. Skipping these functions saves the copies of the pages that they
+touch, which take as long as many a case.
 
 Only the interpreter knows which functions run. Its list is found by a function of ours in it, and is changed
 only for the moment of the fork; if it is not found, or has unknown content, the fork is an ordinary one.

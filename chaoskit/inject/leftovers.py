@@ -76,7 +76,7 @@ def _made(parent: str) -> tuple[str, int]:
             # Only now: directories without a mark are not cleared, and those with one are locked.
             mark = os.open(os.path.join(path, removal.MARK), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         except FileNotFoundError:
-            # Another run took it for what one leaves that was killed right here.
+            # Another run removed it, taking it for that of a run that was killed at just this point.
             if lock >= 0:
                 os.close(lock)
             continue

@@ -120,7 +120,7 @@ def _sent(value: Any) -> Any:
 
 
 def _named(kind: type) -> tuple[str, str]:
-    """The name by which a class can be found again."""
+    """The module and name that find a class again."""
     if _found(kind.__module__, kind.__qualname__) is not kind:
         raise NotPlain(f"{kind.__qualname__}: its class cannot be found by this name in {kind.__module__}")
     return kind.__module__, kind.__qualname__

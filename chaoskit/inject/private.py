@@ -1,8 +1,8 @@
 """Descriptors and memory that a workload must not inherit, since it could speak for the harness with them.
 
-A workload is a fork of the test process and has everything that this has. Messages between the harness's own
-processes are trusted, and some are pickles. So each workload closes their channels before it begins: then no
-stray write is taken for a message of ours.
+A workload is a fork of the test process and has everything that this process has. Messages between the
+harness's own processes are trusted, and some are pickles. So each workload closes their channels before it
+begins: then no stray write is taken for a message of ours.
 """
 
 from __future__ import annotations

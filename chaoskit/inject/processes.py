@@ -91,7 +91,7 @@ def adopting() -> Iterator[None]:
     if _adopts == os.getpid():
         yield
         return
-    # As it was before, since the test process may itself be a subreaper.
+    # Restored at the end: the test process may itself be a subreaper.
     before = ctypes.c_int(0)
     _prctl()(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before))
     _prctl()(_PR_SET_CHILD_SUBREAPER, 1)

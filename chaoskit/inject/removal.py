@@ -123,7 +123,7 @@ def _identity(found: os.stat_result) -> _Identity:
 
 
 def _remove(name: str, way: tuple[int, ...], found: os.stat_result, held: frozenset[_Identity]) -> bool:
-    """Remove the directory ``name``, to which ``way`` leads; OSError if something is left.
+    """Remove the directory ``name``, which is in the last one of ``way``; OSError if something is left.
 
     Returns True if a part of it was moved to the beginning of ``way``.
     """
@@ -158,7 +158,7 @@ def _clear(way: tuple[int, ...], device: int, held: frozenset[_Identity]) -> boo
     for name in names:
         if name == MARK and os.listdir(fd) != [MARK]:
             continue
-        # The rest is removed in any case.
+        # Whatever fails here, the rest is still removed.
         with contextlib.suppress(OSError):
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if not stat.S_ISDIR(found.st_mode):

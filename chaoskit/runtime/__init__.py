@@ -2,8 +2,8 @@
 
 It never loads the harness, pytest or Hypothesis. A name is loaded when it is first used, so that a program
 pays only for what it needs: ``exports`` lists the module of each name, and ``__init__.pyi`` has them for type
-checkers. ``chaoskit.runtime.config`` and ``chaoskit.runtime.context`` are namespaces, since their names need
-the prefix: ``context.bind(...)``, ``config.load(...)``.
+checkers. ``chaoskit.runtime.config`` and ``chaoskit.runtime.context`` stay namespaces, because their names
+say too little without the prefix: ``context.bind(...)``, ``config.load(...)``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Finds out if a Celery broker keeps a message until its task is done."""
+"""Checks that a Celery broker keeps a message until its task is done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from chaoskit.runtime.failures.base import ConfigurationError
 
 __all__ = ["check_broker"]
 
-# These drop a message when it is fetched: if the worker is killed, it is lost (kombu's transports).
+# The transports of kombu that drop a message as soon as it is fetched: if the worker is then killed, the
+# message is lost.
 _FORGETFUL = ("memory", "filesystem", "sql")
 
 
@@ -16,8 +17,8 @@ def check_broker(app: Celery, *, allow: bool = False) -> None:
     """Return if the broker keeps a message until it is acknowledged, or if ``allow`` permits others.
 
     Raises:
-        ConfigurationError: the broker drops messages when it delivers them; after a kill of the worker, the
-            run would wait for reconcile().
+        ConfigurationError: the broker drops messages on delivery. If a worker were killed, its run would wait
+            for reconcile().
     """
     kind = app.connection_for_write().transport.driver_type
     if kind in _FORGETFUL and not allow:

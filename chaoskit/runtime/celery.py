@@ -7,11 +7,11 @@
 
 A run is recorded before its message is sent, claimed before its body starts, and counted at each start. A
 message that is lost, delivered twice, or redelivered after its run has ended changes nothing. Call
-:func:`reconcile` now and then: it sends messages again for runs that have waited too long. :func:`configure`
+:func:`reconcile` regularly: it resends the messages of runs that have waited too long. :func:`configure`
 applies settings.
 
-A body can run more than once, if its worker is killed between the work and its record: it must tolerate
-repetition. Needs Celery 5.
+If a worker is killed after the work is done but before that is recorded, the body runs again: it must
+tolerate repetition. Needs Celery 5.
 """
 
 from __future__ import annotations
@@ -64,18 +64,18 @@ _POLICIES = PolicyRegistry({}, default=DEFAULT_POLICY)
 LEASE = GRACE = 60.0  # Seconds, for an app that is not configured.
 
 _opened: dict[tuple[int, str], Store] = {}
-"""The open stores of this process. A child keeps its parent's ones unused: closing them would drop locks."""
+"""Open stores by process and place. A child neither uses nor closes its parent's: that would drop locks."""
 
 
 class DurableRequest(Request):  # type: ignore[misc]
-    """The request in the parent of the worker's processes, which notices that a process was killed."""
+    """The request as the parent of the worker's processes has it; it notices that a process was killed."""
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         done = super().on_failure(exc_info, send_failed_event, return_ok)
         if isinstance(exc_info.exception, WorkerLostError):
             try:
                 self.task.bury_if_used_up(self.id)
-            # The parent must survive: the next delivery dead-letters the run as well.
+            # The parent must survive. The run is not lost by that: its next delivery dead-letters it.
             except Exception:
                 logger.exception("the run %s of a killed worker could not be looked at", self.id)
         return done
@@ -90,7 +90,7 @@ def _revoked(sender: Any, request: Any, expired: bool, **_: Any) -> None:
                 logger.warning(
                     "the run %s was revoked; it is buried when its message comes again", request.id
                 )
-        # As above: the next delivery dead-letters the run.
+        # Nothing is lost here either: the run's next delivery dead-letters it.
         except Exception:
             logger.exception("the revoked run %s could not be buried", request.id)
 
@@ -102,17 +102,17 @@ class DurableTask(Task):  # type: ignore[misc]
     """The base of tasks whose runs are in a store.
 
     ``store`` is the target of :meth:`Store.open`: a path, or ``postgresql://…`` for workers on several
-    machines. ``policy`` decides which errors are retried, when, and how often at most; the last failure
+    machines. ``policy`` decides which errors are retried, when, and at most how often; the last failure
     becomes a dead letter. ``lease``, in seconds, matters only for workers on other machines. Options that are
-    not set here are taken from the app: :func:`configure`. ``pipeline`` is the name of the task by default.
+    not set here come from the app: see :func:`configure`. ``pipeline`` defaults to the name of the task.
     ``describe`` names keyword arguments that are recorded as metadata; ``session`` and ``subject`` also
-    appear in a dead letter. A broker that drops messages at delivery is refused, unless ``forgetful_broker``
+    appear in a dead letter. A broker that drops messages on delivery is refused, unless ``forgetful_broker``
     allows it for tests.
     """
 
     abstract = True
     acks_late = True
-    # Redelivery is safe: the count of starts stops a task that keeps killing its worker.
+    # Redelivery is safe: starts are counted, so a task that keeps killing its worker is stopped.
     reject_on_worker_lost = True
     max_retries = None
     Request = "chaoskit.runtime.celery:DurableRequest"
@@ -137,7 +137,7 @@ class DurableTask(Task):  # type: ignore[misc]
 
         Raises:
             CheckpointError: the arguments are not JSON.
-            ConfigurationError: the broker drops messages at delivery.
+            ConfigurationError: the broker drops messages on delivery.
         """
         id = task_id or uuid()
         if self.app.conf.task_always_eager:
@@ -151,9 +151,9 @@ class DurableTask(Task):  # type: ignore[misc]
     def enqueue(
         self, tx: Tx, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, key: str
     ) -> bool:
-        """Accept the run ``key`` if, and only if, ``tx`` of the same store commits; False if it exists.
+        """Accept the run ``key`` if, and only if, ``tx`` commits; return False if it was accepted before.
 
-        :func:`reconcile` sends it.
+        ``tx`` is a transaction of the task's own store. :func:`reconcile` sends the message.
 
         Raises:
             CheckpointError: the arguments are not JSON.
@@ -161,7 +161,7 @@ class DurableTask(Task):  # type: ignore[misc]
         return self._add(tx, key, self._content(args, kwargs), 0.0)
 
     def _add(self, tx: Tx, id: str, content: Encoded, wait: float) -> bool:
-        # ``add`` and not ``put``: a retry comes this way as well, and must not erase the record of its run.
+        # ``add``, not ``put``: a retry comes through here too, and must not erase the record of its run.
         return tx.add(kind_of(self._pipeline()), id, content, status="pending", due=tx.now + wait)
 
     def _send(self, args: Any, kwargs: Any, id: str, **options: Any) -> Any:
@@ -190,15 +190,15 @@ class DurableTask(Task):  # type: ignore[misc]
             with operation(self.name, correlation_id=told, run=id, attempt=claim.attempt):
                 return self._attempt(claim, args, kwargs)
         finally:
-            # If the store failed, it has no end for this claim; this process lives on and must not hold the
-            # run.
+            # If the store failed, the end of this claim was not recorded. This process lives on, and must not
+            # keep the run to itself.
             claim.leave()
 
     def _attempt(self, claim: Claim, args: Any, kwargs: Any) -> Any:
         try:
             result = self.run(*args, **kwargs)
         except Retry as asked:
-            # The body called retry() itself, and the message is sent already. The attempt counts like any
+            # The body called retry() itself, which has sent the message already. The attempt counts like any
             # other.
             claim.fail(asked.exc or asked, retry_in=_wait(asked.when, None))
             raise
@@ -230,7 +230,7 @@ class DurableTask(Task):  # type: ignore[misc]
             claim.fail(error, final=True)
             return
         claim.fail(error, retry_in=course.wait)
-        # After the record: if a kill comes in between, the run waits until reconcile() sends it.
+        # The record comes first: after a kill in between, the run waits until reconcile() sends it.
         raise self.retry(exc=error, countdown=course.wait)
 
     def _not_to_be_had(self, steps: Checkpoints, id: str) -> Any:
@@ -242,22 +242,22 @@ class DurableTask(Task):  # type: ignore[misc]
                 "the run %s is %s; its message is dropped", id, "gone" if found is None else "dead"
             )
             raise Ignore
-        # Another worker has it, or it is not due. The message comes again when that worker's time is over.
+        # Another worker has it until its lease ends, or it is not due yet. The message comes again then.
         rest = (found.due or 0.0) - steps.store.now()
         raise self.retry(countdown=min(max(rest, 0.2), self._lease()))
 
     def start_strategy(self, app: Celery, consumer: Any, **kwargs: Any) -> Any:
-        """Called once when a worker starts.
+        """Check the broker when a worker starts; warn of a ``visibility_timeout`` shorter than the lease.
 
         Raises:
-            ConfigurationError: the broker drops messages at delivery.
+            ConfigurationError: the broker drops messages on delivery.
         """
         check_broker(app, allow=self.forgetful_broker)
         known = app.conf.broker_transport_options.get("visibility_timeout")
         if known is not None and known < self._lease():
             logger.warning(
                 "visibility_timeout is %g s, the lease of %s is %g s; expected a longer time-out: messages"
-                " come back while their runs go on, and wait for them",
+                " are delivered again while their runs still go on, and have to wait for them",
                 *(known, self.name, self._lease()),
             )
         return super().start_strategy(app, consumer, **kwargs)
@@ -309,7 +309,7 @@ class DurableTask(Task):  # type: ignore[misc]
         return float(self.lease or self.app.conf.get("durable_lease", LEASE))
 
     def _content(self, args: Any, kwargs: Any) -> Encoded:
-        """The recorded content of a run. Encoded here, since a transaction may run without our context."""
+        """The recorded content of a run, encoded here: a transaction may run without the caller's context."""
         given = dict(kwargs or {})
         told = {name: given[name] for name in self.describe if name in given}
         value = {"args": list(args or ()), "kwargs": given}
@@ -341,10 +341,10 @@ def configure(app: Celery, settings: RuntimeSettings, **code: Any) -> None:
 def reconcile(app: Celery, *, grace: float | None = None) -> int:
     """Send messages again for runs that are ``grace`` seconds overdue, or whose worker is gone.
 
-    The grace is the app's by default: :func:`configure`; without either it is 60 seconds.
+    ``grace`` defaults to that of the app, see :func:`configure`, or to 60 seconds if the app has none.
 
-    It does this for all durable tasks of the app, and returns the number of messages. If a message was still
-    on its way, the second one for its run changes nothing. Call it from beat, or from an operator's program;
+    It does this for all durable tasks of the app, and returns the number of messages sent. If the first
+    message was only late, the second one changes nothing. Call it from beat, or from an operator's program;
     several calls at once do no harm.
 
     Raises:
@@ -363,7 +363,7 @@ def _reconcile(task: DurableTask, grace: float) -> int:
     kind, now = kind_of(task._pipeline()), store.now()
     waiting = [one for one in steps.pending() if one.due is not None and one.due + grace <= now]
     for one in waiting:
-        # Due from now on, so that other reconcilers, even one that has listed it already, wait for the grace.
+        # Make it due now: other reconcilers, even one that has listed it already, then wait for the grace.
         with store.transaction() as tx:
             same = getattr(tx.get(kind, one.key), "due", None) == one.due
             waits = same and tx.change(kind, one.key, status="pending", due=now, was="pending")
@@ -374,8 +374,8 @@ def _reconcile(task: DurableTask, grace: float) -> int:
         if one.owner is None or one.updated + grace > now:
             continue
         lives = store.owner_alive(one.owner)
-        # The kernel says that the worker is gone; the broker may not have noticed, or may have lost the
-        # message. Of a worker on another machine we only know that it has stopped renewing its lease.
+        # False: the kernel says that the worker is gone; the broker may not know, or may have lost the
+        # message. None: it ran on another machine, and we only know that it has stopped renewing its lease.
         if lives is False or (lives is None and one.due is not None and one.due + grace <= now):
             task.resend(one)
             sent += 1
@@ -393,7 +393,7 @@ def close_stores(app: Celery) -> None:
 
 
 def _wait(countdown: Any, eta: Any) -> float:
-    """Seconds from now; zero if neither is given."""
+    """Seconds from now until ``eta``, or ``countdown`` if that is given; zero without either."""
     given = eta if countdown is None else countdown
     if isinstance(given, datetime.datetime):
         return max(given.timestamp() - time.time(), 0.0)

@@ -19,7 +19,7 @@ class Clock(Protocol):
     """A source of time and of waits. All times are floats, in seconds."""
 
     def monotonic(self) -> float:
-        """Seconds since an arbitrary start; never goes back, ignores steps of the wall clock."""
+        """Seconds since an arbitrary start; never goes back, and ignores steps of the wall clock."""
 
     def time(self) -> float:
         """Seconds since the epoch; for time stamps that people read, never for measuring a wait."""
@@ -49,7 +49,7 @@ class SystemClock:
         # The longest wait that the system can count is 292 years on Linux, which is practically forever.
         seconds = min(seconds, threading.TIMEOUT_MAX)
         if wake is not None:
-            # Event.wait returns at once if the event is set, and tells which of the two ended it.
+            # Event.wait returns at once if the event is set, and its result says if the event ended the wait.
             return wake.wait(seconds) if seconds > 0 else wake.is_set()
         if seconds > 0:
             time.sleep(seconds)
@@ -103,7 +103,7 @@ class VirtualClock(Lasting):
         self._ring()
 
     def alarm(self, at: float, ring: Callable[[], None]) -> Callable[[], None]:
-        """Call ``ring`` when the clock reaches ``at``, in the thread that moves it; now if it has.
+        """Call ``ring`` once the clock has reached ``at``: in the thread that moves it there, or now.
 
         Returns a function that cancels the call; calling that again does nothing.
         """

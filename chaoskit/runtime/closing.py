@@ -11,7 +11,8 @@ __all__ = ["ClosedOnExit"]
 class ClosedOnExit:
     """The base of classes whose ``with`` block only has to close them. A subclass defines ``close``.
 
-    The block's error passes on; an error of ``close`` replaces it and has it as its context.
+    An error of the block is passed on; if ``close`` raises too, its error replaces that one and has it as its
+    context.
     """
 
     __slots__ = ()

@@ -1,8 +1,9 @@
 """The context of a log line: a correlation id, the current operation, and free fields.
 
-It is held in a context variable. asyncio tasks inherit it; threads and executors do not before Python 3.14:
-wrap their functions in :func:`carry`. A child process gets it through its environment
-(:func:`to_environment`, :func:`adopt`), a worker of a pool as text (:func:`dumps`, :func:`loads`).
+It is held in a context variable. asyncio tasks inherit it; threads and executors do not, unless Python 3.14
+or later runs with ``thread_inherit_context``: wrap their functions in :func:`carry`. A child process gets it
+through its environment (:func:`to_environment`, :func:`adopt`), a worker of a pool as text (:func:`dumps`,
+:func:`loads`).
 """
 
 from __future__ import annotations
@@ -119,8 +120,8 @@ class _Entered:
         try:
             _current.reset(self._tokens.pop())
         except ValueError:
-            # It was left in another context than it was entered in (an async generator closed by the loop's
-            # finaliser): the variable was never set here, so there is nothing to restore.
+            # The block was entered in one context and is left in another (an async generator closed by the
+            # loop's finaliser): the variable was never set here, so there is nothing to restore.
             pass
 
 
@@ -232,9 +233,9 @@ def to_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def adopt(environment: Mapping[str, str] | None = None) -> Context | None:
-    """Put the context that the parent process passed on in force, for good; return it, or None.
+    """Put the parent process's context in force for the rest of the program; return it, or None.
 
-    Call it once, when the program starts. A missing or malformed variable has no effect.
+    Call it once, when the program starts. If the variable is missing or malformed, nothing changes.
     """
     text = (os.environ if environment is None else environment).get(ENVIRONMENT_VARIABLE)
     context = loads(text) if text is not None else None

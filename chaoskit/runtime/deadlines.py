@@ -53,7 +53,7 @@ def nested(outer: Scope, seconds: float | None, clock: Clock) -> Scope | None:
 
 @block
 def deadline(seconds: float, *, clock: Clock = _SYSTEM) -> Iterator[None]:
-    """Within the block, everything has to be done ``seconds`` from now (or by the outer deadline).
+    """Give everything in the block ``seconds`` from now, or until the outer deadline if that is earlier.
 
     Raises:
         UsageError: ``seconds`` is negative or not a number.
@@ -68,7 +68,7 @@ def deadline(seconds: float, *, clock: Clock = _SYSTEM) -> Iterator[None]:
         token = CURRENT.set(scope)
         yield
     finally:
-        # None: a signal handler has raised right after the deadline was set, before that was noted.
+        # None: a signal handler raised after the deadline was set and before the token was stored.
         if token is None:
             CURRENT.set(outer)
         else:

@@ -25,9 +25,8 @@ class Forkable(Protocol):
         """Called in the child, with the new lock in place: drop what belongs to threads that are gone."""
 
 
-# Weak, so that short-lived objects, such as a breaker for each request, can be collected.
 class Lasting:
-    """Stands for a single thing and is therefore never duplicated: a copy is the object itself.
+    """The base of objects that stand for a single thing, such as a limit: a copy is the object itself.
 
     Objects that refer to it, such as settings, can be copied; the copies share it.
     """
@@ -39,13 +38,14 @@ class Lasting:
         return self
 
 
+# Weak, so that short-lived objects, such as a breaker for each request, can be collected.
 _registered: weakref.WeakSet[Any] = weakref.WeakSet()
 _registry_lock = threading.RLock()
 _taken: list[tuple[Any, Any]] = []
 
 
 def survive_fork(owner: Forkable) -> None:
-    """Handle the lock of ``owner`` at forks, while it lives; its class needs ``__weakref__``."""
+    """Take care of the lock of ``owner`` at every fork while it lives; its class needs ``__weakref__``."""
     _watch()
     with _registry_lock:
         _registered.add(owner)
@@ -78,6 +78,7 @@ def _in_child() -> None:
     _registry_lock = threading.RLock()
     while _taken:
         owner, _ = _taken.pop()
-        # Replaced and not released: another thread may hold it, and that thread does not exist in the child.
+        # A new lock, as in ``logging``: the old one may still know threads that waited for it, and they do
+        # not exist in the child.
         owner._lock = threading.RLock()
         owner._after_fork()

@@ -1,11 +1,12 @@
-"""Checks for values that are not numbers: texts, switches, clocks, signals, parts of ours, collections.
+"""Checks for arguments other than numbers: texts, switches, clocks, signals, our own classes, collections.
 
-They stand where something is made, and return the value that is kept there. Later is too late: a clock is
-first asked at the first wait, a signal at the shutdown, and a switch that is the text ``"no"`` is on.
+Constructors call them and keep the value that they return. A later check would be too late: a clock is first
+read at the first wait, a signal at the shutdown, and the text ``"no"`` given as a switch would mean yes.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -13,7 +14,19 @@ from typing import Any, TypeVar
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.callables import is_async
 
-__all__ = ["able", "chance", "clock", "errors", "event", "instance", "listed", "mapping", "switch", "text"]
+__all__ = [
+    "able",
+    "chance",
+    "clock",
+    "errors",
+    "event",
+    "instance",
+    "listed",
+    "mapping",
+    "path",
+    "switch",
+    "text",
+]
 
 T = TypeVar("T")
 
@@ -22,7 +35,7 @@ def text(what: str, value: T, *, optional: bool = False) -> T:
     """``value`` if it is a text (or None, if that is ``optional``).
 
     Raises:
-        UsageError: it is not, as in every check here.
+        UsageError: it is not. All other checks here raise it likewise.
     """
     if isinstance(value, str) or (optional and value is None):
         return value
@@ -30,7 +43,7 @@ def text(what: str, value: T, *, optional: bool = False) -> T:
 
 
 def switch(what: str, value: T) -> T:
-    """``value`` if it is True or False. Any other object would be taken for one of them, "no" for True."""
+    """``value`` if it is True or False. Any other object is true or false as well: the text "no" is true."""
     if isinstance(value, bool):
         return value
     raise wrong(what, value, "True or False")
@@ -43,11 +56,16 @@ def instance(what: str, value: T, *classes: type, optional: bool = False) -> T:
     raise wrong(what, value, _named(classes, optional), _not_the_class(value))
 
 
+def path(what: str, value: T, *, optional: bool = False) -> T:
+    """``value`` if it can be a path. The ``os`` module takes numbers as well, for open descriptors."""
+    return instance(what, value, str, os.PathLike, optional=optional)
+
+
 def able(what: str, value: T, expected: str, *methods: str, optional: bool = False) -> T:
     """``value`` if it has ``methods`` that are not async, whatever its class."""
     if optional and value is None:
         return value
-    # A class has the methods of its instances, and they fail at the first call.
+    # A class given instead of an instance has the methods too, but they fail at the first call.
     if not isinstance(value, type) and all(_is_method(getattr(value, name, None)) for name in methods):
         return value
     raise wrong(what, value, expected + (", or None" if optional else ""), _not_the_class(value))
@@ -64,7 +82,7 @@ def clock(value: T, *, optional: bool = False) -> T:
 def event(what: str, value: T) -> T:
     """``value`` if it is a ``threading.Event``, works like one, or is None.
 
-    Those of asyncio and trio do not: threads cannot wait for them.
+    The events of asyncio and trio are refused: threads cannot wait for them.
     """
     if isinstance(value, threading.Event):
         return value
@@ -77,7 +95,7 @@ def chance(value: T) -> T:
 
 
 def errors(what: str, value: T) -> T:
-    """``value`` if ``except`` takes it: else its error would replace that of the first call that fails."""
+    """``value`` if an except clause takes it; else a TypeError would hide the first failure of a call."""
     kinds = value if isinstance(value, tuple) else (value,)
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, Exception)):

@@ -1,4 +1,4 @@
-"""Letting go of a lock that may or may not be held."""
+"""Releases a lock that this thread may or may not hold."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ __all__ = ["let_go"]
 
 
 def let_go(lock: Any) -> None:
-    """Release ``lock``, a reentrant one, if this thread has it.
+    """Release ``lock``, a reentrant one, if this thread holds it.
 
-    What a signal handler raises may strike on either side of acquire and release. Between the two steps of a
-    ``with`` statement's entry, too, from CPython 3.14 on: hence ``acquire`` within a ``try`` that ends here.
+    A signal handler may raise just before or after ``acquire`` or ``release``. From CPython 3.14 on it may
+    also raise between the two steps in which a ``with`` statement is entered, so callers do without ``with``:
+    they acquire the lock within a ``try``, and call this in its ``except`` clause.
     """
     try:
         lock.release()

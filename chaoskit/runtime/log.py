@@ -24,8 +24,8 @@ def log(level: int, message: str, *args: object, error: BaseException | None = N
         try:
             import logging
         except Exception:
-            # ``logging`` was never loaded, so the program has no handlers; from WARNING on, ``logging``
-            # itself would then write to stderr.
+            # ``logging`` was never loaded, so the program has no handlers. Without any, ``logging`` itself
+            # would write messages from WARNING on to stderr.
             if level >= WARNING and sys.stderr is not None:
                 print(message % args, file=sys.stderr)
         else:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 def is_number(value: object) -> TypeGuard[float]:
     """Return True for a real number that a float can hold, including infinity."""
     if type(value) is float:
-        # At once: the start of each deadline asks.
+        # The usual case, answered first: every deadline that starts asks this.
         return not math.isnan(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return False

@@ -26,7 +26,7 @@ _NAME_KEYS = frozenset({"name", "key", "parameterkey", "header", "field", "optio
 _VALUE_KEYS = frozenset({"value", "val", "parametervalue", "stringvalue", "default", "defaultvalue"})
 _VIEWS: tuple[type, ...] = (type({}.items()), type({}.values()))
 
-# The most items of a container of an unknown type for which its repr is made.
+# A container of an unknown type is shown by its repr if it has no more items than this.
 _LONGEST_REPR = 1000
 
 
@@ -65,7 +65,7 @@ class Redactor:
     limits: RedactionLimits = RedactionLimits()
 
     def __post_init__(self) -> None:
-        # What is refused here would hide nothing, or fail in the middle of a report on an error.
+        # Refused here, since later it would hide nothing, or fail while an error is being reported.
         names = _all_of("names", self.names, str, "texts in a set, such as {'patient'}")
         patterns = _all_of("patterns", self.patterns, re.Pattern, "compiled patterns in a list")
         if not isinstance(self.limits, RedactionLimits):
@@ -130,7 +130,7 @@ class Redactor:
 
         parts, done = [], 0
         for found in looks.ASSIGNED.finditer(text):
-            # It lies inside a value that was just hidden, or has a harmless name.
+            # Skip a name that lies inside a value just hidden, and a harmless one.
             if found.start() < done or not self.hides(found["name"]):
                 continue
             # "pass", "fail" is a list of words; "password", "x" is a name and its value.
@@ -140,7 +140,7 @@ class Redactor:
             value = text[found.end() : end]
             if not value or value.startswith(REDACTED[:-1]):
                 continue
-            # The line of a file, as in "token.py:12", is a number like any other count.
+            # A line number, as in "token.py:12", is as harmless as a count.
             counts = is_count_name(found["name"]) or found["name"].endswith(".py")
             if counts and value.strip("\"'").isdigit():
                 continue
@@ -154,7 +154,7 @@ class Redactor:
         return match[0] if harmless else match["lead"] + REDACTED
 
     def _hide_given(self, match: re.Match[str]) -> str:
-        # Prose as well, as in "set password policy": the name of a setting is more than one plain word.
+        # "set password policy" is prose too: the name of a setting is more than one plain word.
         name = match["name"]
         plain = name.isalpha() and (name.islower() or name.istitle())
         return (
@@ -185,7 +185,7 @@ def _value_end(text: str, found: re.Match[str]) -> int:
     if block:
         return _block_end(text, block.end(), indent)
     if "\n" in found["sep"] and not before.strip(" \t-#"):
-        # A list or table of YAML ends with its block; without a deeper block it is a value as on one line.
+        # A list or table in YAML ends with its block. If no deeper block follows, it is a value on one line.
         below = text.index("\n", found.start("sep")) + 1
         end = _block_end(text, below, indent)
         if end > below:
@@ -222,6 +222,7 @@ def _bracket_end(text: str, start: int) -> int:
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(part[0], 0)
         if depth == 0:
             return part.end()
+    # Not closed, or longer than a value should be: hide as much as was searched.
     return min(len(text), start + 4000)
 
 
@@ -236,7 +237,7 @@ class _Message:
 
 
 class _Walk:
-    """One descent into one value, with the rest of its limits."""
+    """One walk through one value; it counts down how many more values may be shown."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -324,7 +325,7 @@ class _Walk:
         return shown
 
     def _sequence(self, value: Any, depth: int) -> list[Any]:
-        # A pair, as headers are listed: the first half is the name of the second.
+        # A pair, as in a list of headers: its first half is the name of the second.
         if len(value) == 2 and type(value) in (tuple, list):
             first = next(iter(value))
             if type(first) in (str, bytes) and (
@@ -358,7 +359,8 @@ class _Walk:
             return f"<{type(key).__name__}, which cannot be shown: {type(error).__name__}>"
 
     def _text(self, text: str) -> str:
-        # Cut with a margin, so that a secret at the end is still recognised; patterns on all of it cost time.
+        # Cut first, since searching all of a long text takes time; with a margin, so that a secret that
+        # crosses the limit is still recognised.
         limit = self._limits.text
         shown = self._redactor.text(text[: limit + 2048])
         return self._cut(shown, limit, len(text))
@@ -379,7 +381,8 @@ class _Walk:
 
 
 def _all_of(what: str, given: Iterable[Any], kind: type, expected: str) -> tuple[Any, ...]:
-    # Not by the checks that all others use: they load much more than this module needs.
+    # Checked by hand: the module ``kinds``, which all others use for this, loads much more than is needed
+    # here.
     found = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (None,)
     if not all(isinstance(one, kind) for one in found):
         raise wrong(what, given, expected)

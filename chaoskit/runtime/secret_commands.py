@@ -1,4 +1,4 @@
-"""Hides secrets on command lines under options that do not reveal them, such as ``mysql -pX``."""
+"""Hides secrets on command lines behind options whose names do not give them away, such as ``mysql -pX``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 
 __all__ = ["hide_in_arguments", "hide_in_text"]
 
-# Where the secret is: in the word behind the option, in the option's own word, or in either.
+# Where the secret is: in the word after the option, in the option's own word, or in either.
 _NEXT, _SAME, _EITHER = "next", "same", "either"
-# Programs; the options; the part of the value to keep (none, or up to this character); where it is.
 _MYSQL = ("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mariadb", "mariadb-dump")
 _LDAP = ("ldapsearch", "ldapmodify", "ldapadd", "ldapwhoami", "ldapdelete", "ldappasswd")
 _LOGS_IN = ("docker", "podman", "nerdctl", "helm", "oras", "az", "cf")
-"""For these programs the options count only behind ``login``: elsewhere -p is a port."""
+"""For these programs the options count only after ``login``: elsewhere -p is a port."""
+# Programs; their options; the character up to which the value is kept, if any; where the secret is.
 _OPTIONS: tuple[tuple[tuple[str, ...], tuple[str, ...], str, str], ...] = (
     (_MYSQL, ("-p",), "", _SAME),
     (("sshpass",), ("-p",), "", _EITHER),
@@ -53,7 +53,7 @@ def hide_in_text(text: str, mark: str) -> str:
         if program.start() < done:
             continue
         stop = _END.search(text, program.end())
-        # Words further on hardly belong to this command, and searching all of them would cost time.
+        # Words further on hardly belong to this command, and searching all of them would take time.
         end = min(stop.start() if stop else len(text), program.end() + 4000)
         words = list(_WORD.finditer(text, program.end(), end))
         for word, shown in zip(words, _hidden(program[0], [w[0] for w in words], mark), strict=True):

@@ -1,4 +1,4 @@
-"""Names that stand before a secret: of keys, variables, options, headers and elements."""
+"""The names under which secrets are kept: of keys, variables, options, headers and elements."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 __all__ = ["is_count_name", "is_secret_name", "is_sure_secret_name"]
 
-# Parts of names, compared without case and separators, so that apiKey, API_KEY and api-key are one.
+# Parts of names, compared without case and separators, so that apiKey, API_KEY and api-key are the same.
 _PARTS = (
     *(
         "password",
@@ -45,7 +45,7 @@ _PARTS = (
     *("authorization", "cookie", "sessionid", "sessionkey", "signature", "sharedaccess", "connectionstring"),
     "clientassertion",
     *("authtoken", "accesstoken", "refreshtoken", "userpass", "bindpw", "rootpw", "dbpass"),
-    # The same in the languages that programs are most often written in.
+    # The same in other languages in which many programs name their settings.
     *(
         "passwort",
         "kennwort",
@@ -83,7 +83,7 @@ _COUNTS = (
     "attempts",
 )
 
-# In any script: a name need not be English.
+# Where words end, in any script: a name need not be English.
 _SEPARATORS = re.compile(r"[\W_]+|(?<=[^\W\dA-Z])(?=[A-Z])|(?<=[0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-# Every repetition below is bounded or over one character class, so that matching is linear in the text. Each
-# pattern comes after a text without which it cannot match: looking for that text first makes the redaction of
-# an ordinary log line cheap.
+# Every repetition below is bounded or over one character class, so that matching is linear in the text.
+# Before each pattern stands a text without which it cannot match: looking for that text first makes the
+# redaction of an ordinary log line cheap.
 _TOKENS = (
     ("eyJ", r"\beyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?"),  # JSON web token, RFC 7519
     ("AKIA", r"\bAKIA[0-9A-Z]{16}\b"),  # AWS access key id
@@ -90,7 +90,7 @@ _TOKENS = (
 )
 _KEY = r"[A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
 LOOKS_SECRET = (
-    # Up to its end, whatever headers and escaped line ends lie between; without an end, everything after it.
+    # Up to the end line, whatever headers and escaped line ends lie between; without one, everything else.
     ("-----BEGIN", re.compile(rf"(?s)-----BEGIN {_KEY}(?:.*?-----END {_KEY}|.*)")),
     ("PuTTY-User-Key-File", re.compile(r"(?s)Private-Lines: \d{1,5}.*?Private-MAC: \w{1,80}")),
     *((needle, re.compile(pattern)) for needle, pattern in _TOKENS),
@@ -101,7 +101,7 @@ LOOKS_SECRET = (
     ("://", re.compile(r"(?<=://)[\w.~%-]{20,256}(?=@)")),
 )
 SCHEME_WORDS = ("bearer", "basic", "digest", "negotiate")
-# Encoded text has capitals, digits or signs in it; "basic training" has not.
+# Encoded credentials contain capitals, digits or signs; "basic training" does not.
 SCHEME = re.compile(
     r"\b(bearer|basic|digest|negotiate)\s+(?-i:(?=[a-z.-]{0,200}[A-Z0-9_~+/=]))[\w.~+/=-]{6,}", re.IGNORECASE
 )
@@ -138,8 +138,8 @@ LONG_OPTION = re.compile(
     r"(?<![\w-])(?P<name>--?[A-Za-z][\w-]{1,60})\s+"
     rf"(?P<value>{_QUOTED}|[^\s=:-]\S{{0,2000}})"
 )
-# Here the name is itself a value, and its secret is in another field: lists of variables, headers, fields.
-# The text between them is short, and has no other such name.
+# In lists of variables, headers and fields the name is itself a value, and its secret is in another field.
+# The text between the two is short, and has no other such name.
 _NAMES = r"(?:name|key|variable|header|field|option)"
 _FIELD = r"\\{0,7}['\"]?\s{0,3}[:=]\s{0,3}"
 PAIRED = re.compile(

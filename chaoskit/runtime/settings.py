@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.breaker.breaker import CircuitBreaker
 from chaoskit.runtime.breaker.options import BreakerOptions
 from chaoskit.runtime.calling.candidates import Candidate
@@ -24,6 +25,7 @@ from chaoskit.runtime.config import (
     from_pyproject,
     load,
 )
+from chaoskit.runtime.config.made import check
 from chaoskit.runtime.observing.anomaly import AnomalyOptions
 from chaoskit.runtime.observing.details import DetailOptions
 from chaoskit.runtime.observing.metrics import MetricsOptions
@@ -69,10 +71,13 @@ class LogSettings:
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     json_lines: bool = True
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSettings:
-    """All settings. In a group with named entries, the others start from the entry ``default``."""
+    """All settings. In a group of named entries, all others inherit from the entry ``default``."""
 
     retry: dict[str, RetrySettings] = field(default_factory=dict)
     breakers: dict[str, BreakerOptions] = field(default_factory=dict)
@@ -104,6 +109,7 @@ class RuntimeSettings:
     celery: CelerySettings = field(default_factory=CelerySettings)
 
     def __post_init__(self) -> None:
+        check(self)
         for name, one in self.retry.items():
             for what, group in (("shared_budget", self.budgets), ("throttle", self.throttles)):
                 if (said := getattr(one, what)) is not None and said not in group:
@@ -123,7 +129,8 @@ class RuntimeSettings:
     def policies(self, **code: Any) -> dict[str, RetryPolicy]:
         """All retry policies by name; ``code`` is passed to each (``wake``, ``listeners``, ``clock``).
 
-        The policies of one call share their budgets. To share them with pipelines, use :meth:`strategies`.
+        The policies that one call returns share their budgets. To share these with pipelines, use
+        :meth:`strategies`.
         """
         shared = self.strategies()
         return {name: shared.policy(name, **code) for name in self.retry}
@@ -183,8 +190,8 @@ class ConfiguredStrategies:
     def pipeline(self, name: str, *candidates: Candidate[Any]) -> Pipeline:
         """Make a pipeline of the strategies that the groups have under ``name``, each of them new.
 
-        ``candidates`` are those of its fallback. Make it once for whatever it protects: a breaker counts only
-        the calls of this pipeline.
+        ``candidates`` are those of its fallback. Make a pipeline once and keep it: its breaker counts only
+        the calls that go through this pipeline.
 
         Raises:
             UsageError: no group has the name, or there are candidates but no fallback with the name.
@@ -231,19 +238,24 @@ def read_settings(
     environment: Mapping[str, str] | None = None,
     pyproject: str | os.PathLike[str] = "pyproject.toml",
 ) -> Loaded[RuntimeSettings]:
-    """Read the settings from all usual places, the strongest last.
+    """Read the settings from all usual places; later ones override earlier ones.
 
-    They are ``[tool.chaoskit.runtime]`` of ``pyproject.toml``, ``file``, the environment (only variables that
-    begin with ``prefix``), and ``code``.
+    The places are, in this order, ``[tool.chaoskit.runtime]`` of ``pyproject.toml``, ``file``, the
+    environment (only variables that begin with ``prefix``), and ``code``.
 
     A variable without a double underscore that names no option here is ignored, since other programs use such
     prefixes too. Raises ``ConfigurationProblems`` with all problems.
     """
+    kinds.path("file", file, optional=True)
+    kinds.path("pyproject", pyproject)
+    kinds.text("prefix", prefix)
+    for what, given in (("code", code), ("environment", environment)):
+        kinds.mapping(what, {} if given is None else given, "a dict, or None")
     layers = [from_pyproject(pyproject, table="tool.chaoskit.runtime")]
     if file is not None:
         layers.append(from_file(Path(file)))
     layers += [
-        # After the files: a variable for a single start is meant to win.
+        # After the files: a variable that is set for a single run is meant to win.
         from_environment(prefix, environment, ignore=_others(prefix, environment)),
         from_mapping(code or {}),
     ]
@@ -261,4 +273,5 @@ def _others(prefix: str, environment: Mapping[str, str] | None) -> list[str]:
 
 def live_settings(file: str | os.PathLike[str] | None = None, **sources: Any) -> Live[RuntimeSettings]:
     """The settings of :func:`read_settings`, which ``reload()`` reads again."""
+    kinds.path("file", file, optional=True)
     return Live(lambda: read_settings(file, **sources))

@@ -10,14 +10,14 @@ from chaoskit.runtime.forks import Lasting
 
 __all__ = ["GLANCE", "Stop", "end", "sleep_async", "watched"]
 
-# Seconds between two looks at an Event of another class, which does not tell when it is set.
+# Seconds between two looks at an Event of another class, which cannot call back when it is set.
 GLANCE = 0.02
 
 
 class Stop(Lasting, threading.Event):
     """An ``Event`` that also wakes event loops and can call back; usable wherever an Event is.
 
-    Setting it, in any thread, at once ends every wait that uses it.
+    Setting it, from any thread, immediately ends every wait that uses it.
     """
 
     def __init__(self) -> None:
@@ -31,12 +31,12 @@ class Stop(Lasting, threading.Event):
             try:
                 waker()
             except RuntimeError:
-                pass  # the event loop of that waiter has been closed: nothing waits there any more
+                pass  # that waiter's event loop is closed: nothing waits there any more
 
     def tell(self, waker: Callable[[], object]) -> Callable[[], None]:
         """Call ``waker`` when the signal is set, or now if it is; return a function that cancels this."""
         self._wakers.append(waker)
-        # After the append: if the signal is set in between, it is told twice instead of never.
+        # After the append: if the signal is set in between, the waker is called twice rather than never.
         if self.is_set():
             waker()
 
@@ -47,7 +47,7 @@ class Stop(Lasting, threading.Event):
         return forget
 
     async def wait_async(self, seconds: float | None = None) -> bool:
-        """Wait for the signal, at most ``seconds``; return True if it is set. Cancellation wins at once."""
+        """Wait for the signal, at most ``seconds``; return True if it is set. Cancellation ends the wait."""
         import asyncio  # costs more than all the rest of this module, and many programs have no loop
 
         loop, woken = asyncio.get_running_loop(), asyncio.Event()

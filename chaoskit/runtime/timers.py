@@ -1,4 +1,4 @@
-"""Timers that limit what a task awaits, by the clock of a strategy."""
+"""Time limits on what a task awaits, measured by a strategy's clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def timer(seconds: float | None, clock: Clock) -> AbstractAsyncContextManager[An
 
     Leaving the block raises ``TimeoutError`` if it was cut off; the block's own error is its cause.
     """
-    # A virtual clock calls back when the moment has come; the machine's time does not matter to it.
+    # A virtual clock calls back when its moment has come, whatever the machine's time is.
     alarm = getattr(clock, "alarm", None)
     if alarm is None or seconds is None:
         return asyncio.timeout(seconds)
@@ -25,7 +25,7 @@ def timer(seconds: float | None, clock: Clock) -> AbstractAsyncContextManager[An
 
 
 class _Told:
-    """A time-out that comes when the clock says so."""
+    """A time-out that strikes when the clock calls back."""
 
     __slots__ = ("_alarm", "_at", "_forget", "_loop", "_timer")
 
@@ -43,7 +43,7 @@ class _Told:
         await self._timer.__aexit__(kind, error, trace)
 
     def _ring(self) -> None:
-        # At once if possible: the task that has just let the time pass must not go on first.
+        # At once if possible: the task that has just moved the clock must not go on before the time-out.
         if asyncio._get_running_loop() is self._loop:
             self._cut()
         else:

@@ -207,7 +207,7 @@ def test_narrowing_a_union_reaches_its_parts() -> None:
     [
         (lambda: faults.disk().on(call="openat"), "Did you mean 'open'"),
         (lambda: faults.disk().on(call="rnmae"), "Did you mean 'rename'"),
-        (lambda: faults.disk().on(), "one of call=, path=, site= and host= at least"),
+        (lambda: faults.disk().on(), "at least one of call=, path=, site= and host="),
         (lambda: faults.disk().on(path=""), "not empty"),
         (lambda: faults.disk().on(path=["a", 1]), "path= is 1"),
         (lambda: faults.disk().on(host="db.example"), "none of these faults touches a network"),

@@ -53,6 +53,22 @@ def test_replay_runs_the_one_case_and_fails_like_it(project: Path) -> None:
     assert "1 of 1 case broke this scenario" in seen.texts["test_wrong"]
 
 
+def test_a_replay_reports_what_the_sweep_did(project: Path) -> None:
+    """The receipts and the timeline of the case, recovery included, though it runs once and not twice."""
+    module = MODULE.replace("assert load(chaos.path) in", "assert chaos.recover(load, chaos.path) in")
+    inner.write(project, module)
+    told = []
+    for more in ((), ("--chaoskit-replay", "write(job.json)#1=kill")):
+        cases = inner.run(project, *more).scenario("test_wrong")["cases"]
+        (case,) = [case for case in cases if case["schedule"] == "write(job.json)#1=kill"]
+        receipts = [run["receipts"] for run in case["runs"]]
+        told.append((receipts, case["timeline"], case["failure"]["message"], case["differences"]))
+    assert told[0] == told[1]
+    entries = told[1][1]["entries"]
+    assert {entry["run"] for entry in entries} == {1, 2}
+    assert [entry["operation"] for entry in entries if entry["struck"]] == ["write(job.json)#1"]
+
+
 @pytest.mark.parametrize("plugins", [(), ("xdist.plugin",)], ids=["alone", "xdist"])
 def test_the_replay_line_works_where_pytest_was_started(tmp_path: Path, plugins: tuple[str, ...]) -> None:
     """A node id is relative to the root directory, and pytest wants paths relative to where it starts."""
@@ -192,6 +208,7 @@ def test_a_place_for_cases_that_cannot_be_made_is_refused(project: Path) -> None
         ("--chaoskit-budget=0", ["budget", "0", "at least 1"]),
         ("--chaoskit-workers=-1", ["--chaoskit-workers", "-1", "at least 1"]),
         ("--chaoskit-depth=3", ["depth", "3", "1 or 2"]),
+        ("--chaoskit-oracle=on", ["oracle", "'on'", "one of 'warn', 'strict', 'off'"]),
         ("--chaoskit-backend=fuse", ["--chaoskit-backend", "'fuse'", "one of auto, kernel"]),
         ("--chaoskit-seed=x", ["--chaoskit-seed", "'x'", "whole number"]),
     ],

@@ -571,3 +571,53 @@ def test_a_block_of_lines_is_hidden_as_one_value():
     shown = redact_text("password: |\n  first line\n  second line\nhost: db1\n")
     assert "line" not in shown
     assert shown.endswith("host: db1\n")
+
+
+@pytest.mark.parametrize(
+    "text", [f"password={REDACTED[:-2]}{SECRET}", f"tool --password {REDACTED[:-2]}{SECRET}"]
+)
+def test_what_only_begins_like_the_mark_is_hidden(text: str) -> None:
+    """A value counts as hidden before only if it has all of the mark's word."""
+    assert SECRET not in redact_text(text)
+
+
+@pytest.mark.parametrize("length", [80, 30])
+def test_a_long_option_hides_the_value_behind_it(length: int) -> None:
+    """Up to eighty characters."""
+    option = "--" + "x" * (length - 11) + "-password"
+    assert len(option) == length
+    assert SECRET not in json.dumps(DEFAULT.plain([option, SECRET, 3]))
+
+
+def test_bytes_that_are_shown_whole_have_no_size_behind_them() -> None:
+    """Only what is missing is counted."""
+    redactor = Redactor(limits=RedactionLimits(text=20))
+    assert redactor.plain(b"x" * 17) == repr(b"x" * 17)
+    assert not redactor.plain(b"x" * 20).endswith("bytes>")
+    assert redactor.plain(b"x" * 21).endswith("<21 bytes>")
+
+
+def test_a_named_tuple_with_more_values_than_names_is_shown() -> None:
+    """A subclass may have added some; those with a name are shown, and none makes the rest unreadable."""
+
+    class Longer(namedtuple("Pair", "a b")):  # type: ignore[misc]
+        def __new__(cls, *values: int) -> Any:
+            return tuple.__new__(cls, values)
+
+    assert DEFAULT.plain(Longer(1, 2, 3)) == {"<type>": Longer.__qualname__, "a": 1, "b": 2}
+
+
+def test_a_command_after_one_whose_argument_names_a_program_is_read() -> None:
+    """The name inside of a value that was just hidden ends nothing."""
+    shown = redact_text(f"curl -u 'mysql root:{SECRET}' http://x ; redis-cli -a {SECRET} ping")
+    assert SECRET not in shown
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_a_text_that_was_not_read_to_its_end_says_so(beyond: int) -> None:
+    """Also where the part that was read is short, since it was a secret."""
+    words = ["password=" + "x" * 440] * 4
+    text = " ".join([*words, "password=" + "x" * (200 + 2048 + beyond - 4 * 450 - 9)])
+    shown = Redactor(limits=RedactionLimits(text=200)).plain(text)
+    hidden = " ".join([f"password={REDACTED}"] * 5)
+    assert shown == hidden + (f"… <{len(text)} characters>" if beyond else "")

@@ -34,12 +34,12 @@ class Aftermath:
         return tuple(order.model.name for order in self.orders if allows(order, persisted, garbage))
 
     def lacking(self, state: CrashState, wanted: int, tables: Tables) -> CrashState | None:
-        """The state in which, of the steps missing in ``state``, only those in ``wanted`` are missing.
+        """``state`` with every missing step put back except those in ``wanted``.
 
         Steps that need one of these under a model that allows ``state`` are missing, too. All of those models
         allow the result, and perhaps others; None if there is no such state.
         """
-        # A model that allows the same tree only by other steps says nothing about these.
+        # A model that reaches the same tree only by other steps says nothing about these.
         known = self._allowing(state)
         missing = self._closed(wanted, known)
         if missing & ~_missing(state):
@@ -51,12 +51,12 @@ class Aftermath:
         models = self.allowing(persisted, garbage)
         if not known or not set(known) <= set(models):
             return None
-        # Hashed for all of them: a smaller state must not be shown for a model under which it cannot occur.
+        # Hashed for all of them: a smaller state must not be shown for a model that does not allow it.
         digest = Image(tables).look(tables.with_garbage(persisted, garbage))
         return CrashState(state.moment, persisted, garbage, digest, models)
 
     def implied(self, state: CrashState) -> int:
-        """The missing steps that cannot persist as long as another missing step is missing.
+        """The missing steps that cannot persist while another missing step is missing.
 
         They are not to blame, since the other step prevents them. Of steps that only persist together, the
         first counts as the one to blame.

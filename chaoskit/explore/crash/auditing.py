@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from chaoskit.explore.border import Spared, World
@@ -16,7 +16,7 @@ from chaoskit.explore.crash.worlds import CrashHistory, CrashWorld
 def without_syncs(recorded: CrashHistory, places: Sequence[int], broken: Sequence[World]) -> Iterator[Spared]:
     """For each call that made something durable, the states that would be possible if it had not.
 
-    ``places`` are the operations at which the power may fail. A state that lacks everything that one of the
+    The power may fail after the operations ``places``. A state that lacks everything that one of the
     ``broken`` worlds lacks is left out: what breaks the program in spite of the sync says nothing about the
     sync.
     """
@@ -26,7 +26,9 @@ def without_syncs(recorded: CrashHistory, places: Sequence[int], broken: Sequenc
     for effect in script.effects:
         if effect.sync is None or effect.sync.failed:
             continue
-        states = crash_states(_without(script, effect), recorded.models, at=_from(places, effect.operation))
+        # A sync changes nothing at the operations before it.
+        later = {place for place in places if place >= effect.operation}
+        states = crash_states(_without(script, effect), recorded.models, at=later)
         history = replace(recorded, states=states, materialiser=Materialiser(states), _aftermaths={})
         new = [
             state
@@ -37,11 +39,6 @@ def without_syncs(recorded: CrashHistory, places: Sequence[int], broken: Sequenc
         ]
         files = _files(states, new, effect.sync)
         yield Spared(effect.operation, tuple(map(history.planned, new)), files)
-
-
-def _from(places: Sequence[int], operation: int) -> Container[int]:
-    # Before the sync nothing is different.
-    return {place for place in places if place >= operation}
 
 
 def _without(script: Script, spared: Effect) -> Script:

@@ -70,7 +70,7 @@ _UNSEEN = frozenset(("mmap", "splice"))
 def _learn(
     splitter: Splitter, source: Operation, identity: tuple[int, int], now: bytes, borders: tuple[int, ...]
 ) -> None:
-    """Add, as written, what a file holds although no call has put it there; split it at ``borders``."""
+    """Record content that no call wrote to a file as if a call had written it; split it at ``borders``."""
     tree = splitter.tree
     inode = tree.by_identity.get(identity)
     if inode is not None and tree.nodes[inode].kind is NodeKind.FILE:
@@ -199,10 +199,10 @@ class _Comparison:
 
     def _content(self, there: Inode, known: Inode) -> None:
         node = self.found.nodes[there]
-        # A new inode came with what was found.
+        # A new inode was created with the content that was found.
         if known >= len(self.tables.nodes):
             return
-        # Compared by name: mode and extended attributes are steps of the same kind.
+        # Each by its name: mode and extended attributes are steps of the same kind.
         self._attributes(node, known)
         if node.kind is NodeKind.FILE:
             now, before = node.content.read(), self.tables.bytes(known, self.state)

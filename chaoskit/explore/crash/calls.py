@@ -149,7 +149,7 @@ def _move(
     replaced: Inode | None,
 ) -> None:
     """The two halves of a rename, each the other's partner; one alone if the other is outside."""
-    # Partners point forward and back; the first half names a step that is yet to come.
+    # Partners point forward and back; the first half names a step that comes next.
     both = source[0] is not None and target[0] is not None
     first = len(tree.steps)
     if target[0] is not None:
@@ -207,7 +207,7 @@ def fallocate(tree: FileTree, operation: Operation) -> None:
     if mode & (_PUNCH | _ZERO):
         tree.zero(inode, offset, min(end, tree.sizes[inode]), keeps=bool(mode & _ZERO))
     if inode in tree.written:
-        # ext4 journals this size at once, although the data may be yet to be written.
+        # ext4 journals this size at once, even if the data has not been written yet.
         tree.grow(inode, min(end, tree.sizes[inode]))
     if not mode & _KEEP_SIZE and end > tree.sizes[inode]:
         tree.resize(inode, end)

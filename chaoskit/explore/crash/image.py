@@ -20,7 +20,7 @@ class _Delta:
     """How one set of steps differs from the image it is compared with.
 
     ``entries`` has for each name the inode before and now, ``own`` the new hashes of inodes without their
-    entries, ``hashes`` those with them, ``below`` the names under which something else has changed.
+    entries, ``hashes`` those with them, ``below`` the names with other changes below them.
     """
 
     entries: defaultdict[Inode, dict[str, tuple[Inode | None, Inode | None]]]
@@ -107,7 +107,7 @@ class Image:
                 if directory not in marked:
                     marked.add(directory)
                     waiting.append(directory)
-        # Recursively downwards: a marked child is finished before its directory needs it.
+        # Depth first: a marked child is finished before its directory needs the child's hash.
         for inode in marked:
             self._rehash(inode, change, marked, set())
         return change.hashes.get(TOP, self.hash if TOP not in marked else 0), change

@@ -97,6 +97,7 @@ class Writer:
             os.symlink(node.text, path)
             return
         if node.kind is NodeKind.OTHER:
+            # Its mode is set below, as for every file: the umask would narrow it here.
             os.mknod(path, node.format | 0o600)
         else:
             mode = self._mode(inode, state)

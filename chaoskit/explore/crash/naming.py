@@ -40,7 +40,7 @@ def name_of(script: Script, state: CrashState) -> str:
     if state.complete:
         return "all"
     rest = _torn_clause(script, state) + _listed("garbage", state.moment, state.garbage)
-    # The whole steps of which only a torn rest persisted.
+    # The whole steps that persisted only as a torn rest.
     torn = mask_of(origin for step in _torn(script, state) if (origin := step.torn_from) is not None)
     dropped = state.moment.pending & ~state.persisted & ~state.garbage & ~torn
     zero = mask_of(index for index in bits(dropped) if _is_zeroes(script, state, index))
@@ -86,7 +86,7 @@ def _torn_clause(script: Script, state: CrashState) -> list[str]:
 
 
 def _torn(script: Script, state: CrashState) -> list[Step]:
-    """The steps of which only a part persisted: each replaces a whole one."""
+    """The torn rests that persisted, each in place of a whole step."""
     return [script.steps[index] for index in bits(state.persisted & ~state.moment.present)]
 
 

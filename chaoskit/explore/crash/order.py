@@ -106,7 +106,7 @@ class Order:
         return mask
 
     def forget_users(self) -> None:
-        """Call this when a step no longer needs what it needed."""
+        """Call this when a step has lost one of its needs: the kept answers no longer hold."""
         self._users.clear()
 
     def without(self, index: int) -> int:

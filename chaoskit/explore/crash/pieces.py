@@ -41,7 +41,7 @@ def cuts(offset: int, length: int) -> tuple[int, ...]:
 
 
 def changed(before: bytes, now: bytes) -> Iterator[tuple[int, int]]:
-    """The ranges of whole pages in which ``now`` differs from ``before``, cut or extended by zeroes."""
+    """The ranges of whole pages where ``now`` differs from ``before``, cut or extended by zeroes."""
     begin = None
     old, new = memoryview(before), memoryview(now)
     for start in range(0, len(now), PAGE):

@@ -12,8 +12,8 @@ from chaoskit.explore.crash.steps import Script, StepKind, bits
 def most_suspicious(states: CrashStates, budget: int, seed: int = 0) -> tuple[CrashState, ...]:
     """At most ``budget`` states to check first; the same for the same seed.
 
-    States that no kill can leave come before those that a kill leaves, too; those in which a write has its
-    later part but not its earlier one come last. Every operation has one turn before any has a second.
+    States that no kill can leave come before those that a kill leaves, too; last come those in which a write
+    has its later part but not its earlier one. Every operation has one turn before any has a second.
     """
     # Shuffled before they are ranked: within a rank no operation or file comes first by its position.
     chance = random.Random(seed)

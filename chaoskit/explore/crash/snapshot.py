@@ -36,7 +36,7 @@ class NodeKind(Enum):
 class Node:
     """One inode. ``mode`` has the permission bits; ``text`` is the target of a symbolic link.
 
-    ``identity`` is the system's (device, inode number), by which operations name files.
+    ``identity`` is the system's (device, inode number), which operations use to name files.
     """
 
     kind: NodeKind

@@ -59,7 +59,7 @@ class CrashSource(CaseSource):
         self._remarks += [told(a, split.trace[a.operation]) for a in warnings(split)]
         self._caveats += split.caveats
         for state in recorded.states:
-            # Equal states after several operations are one state, and its place may not be offered.
+            # Equal states after several operations are listed once, at one of them, which may not be offered.
             if not set(state.models).isdisjoint(offered[state.moment.operation]):
                 yield recorded.planned(state)
 
@@ -246,7 +246,7 @@ def _found(point: Point, wanted: Schedule, recording: Recording) -> int | None:
 
 
 def _hit(strike: Strike, recording: Recording) -> Operation | None:
-    """The operation of a recording at which a fault struck; None if it is not in the recording."""
+    """The operation that a strike hit; None if it is not in the recording."""
     if strike.point not in recording.points:
         return None
     return recording.trace[recording.points.index(strike.point)]

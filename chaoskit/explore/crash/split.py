@@ -25,7 +25,7 @@ generic_write_sync of include/linux/fs.h. Changes of size, blocks and modes thro
 durable on mounted file systems; xfs alone forces its log in fallocate (xfs_file_fallocate)."""
 
 _LOST_DATA = frozenset((errno.EIO, errno.ENOSPC, errno.EDQUOT))
-"""The errors by which fsync reports that data was not written; others (EBADF, EINTR) change nothing."""
+"""The errors that report unwritten data when fsync fails; others (EBADF, EINTR) change nothing."""
 
 
 def script(trace: Trace, snapshot: Snapshot, umask: int | None = None) -> Script:
@@ -76,7 +76,7 @@ class Splitter:
         tree.begin(operation)
         begin = len(tree.steps)
         sync = closed = flushed = None
-        # Unknown counts as success: its steps are optional.
+        # An unknown result counts as success: the steps are then optional.
         if operation.result is None or operation.result >= 0:
             if operation.call == "close":
                 closed = self._early(tree.file(operation)) if operation.file.released else None

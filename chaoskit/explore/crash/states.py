@@ -129,7 +129,7 @@ def crash_states(
 
 @dataclass(slots=True)
 class _Found:
-    """A distinct state, as long as further models that allow it may be found."""
+    """A distinct state, while further models that allow it may still be found."""
 
     moment: Moment
     persisted: int
@@ -172,7 +172,7 @@ class _Enumeration:
     def run(self) -> CrashStates:
         for effect in self.script.effects:
             play_all(effect, self.orders, self.strict)
-            # Played in any case: later effects build on it.
+            # Whether it is worth a visit or not: later effects build on it.
             if self._worth(effect):
                 self._visit(effect)
         names = [model.name for model in self.models]
@@ -190,7 +190,7 @@ class _Enumeration:
         return CrashStates(self.script, self.tables, states, Counts(self.possible, len(states)))
 
     def _worth(self, effect: Effect) -> bool:
-        """True if the effect can leave a new state: it changed or synced something, or promised.
+        """True if the effect can leave a new state: it changed or synced something, or made a promise.
 
         A sync can add states: btrfs may then have a file without earlier changes of others.
         """
@@ -315,7 +315,7 @@ def _torn_and_garbage(order: Order) -> Iterator[_Candidate]:
 
 
 def variations(order: Order, state: int, only: int | None = None) -> Iterator[_Candidate]:
-    """The variations of a legal set in which one missing write was torn, or left garbage."""
+    """The variations of a legal set where one missing write was torn, or left garbage."""
     missing = order.present & ~state if only is None else 1 << only
     for index in bits(missing):
         step = order.script.steps[index]
@@ -328,7 +328,7 @@ def variations(order: Order, state: int, only: int | None = None) -> Iterator[_C
 
 def grown_over(script: Script, step: Step, state: int) -> bool:
     """True if the file grew by this write although its data is missing."""
-    # The growth of a write is the step right behind its data: see FileTree.put.
+    # The growth of a write is the step right after its data: see FileTree.put.
     grow = step.index + 1
     steps = script.steps
     return grow < len(steps) and steps[grow].partner == step.index and bool(state >> grow & 1)

@@ -1,4 +1,4 @@
-"""The records from which crash states are made: steps, the effect of each operation, and the whole script.
+"""The records that crash states are made from: steps, the effect of each operation, and the whole script.
 
 The decomposition follows ALICE (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014, section
 3.2): a write is data blocks and growth of the file, a rename is two directory entries, an unlink of the last

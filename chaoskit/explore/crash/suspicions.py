@@ -45,7 +45,7 @@ class _Suspicions:
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        # The default models are played only to say under which of them the suspicion is a danger.
+        # The default models are played only to say which of them make the suspicion a danger.
         self.orders = [Order(script, MODELS[name]) for name in (*DEFAULT_MODELS, STRICT.name)]
         self.order = self.orders[-1]
         self.synced: set[Inode] = set()
@@ -58,7 +58,7 @@ class _Suspicions:
         before = self.order.free
         for order in self.orders:
             play(order, effect)
-        # A sync of everything does not show what the program had in mind.
+        # A sync of everything does not show which file the program cared about.
         if effect.sync is not None and effect.sync.inode is not None and not effect.sync.failed:
             self.synced.add(effect.sync.inode)
         if operation.call in ("rename", "link"):
@@ -150,7 +150,7 @@ class _Suspicions:
         missed = [s for s in self._pending(before, kinds) if not directory or s.owner != inode]
         if not missed:
             return
-        # The latest change is most likely the one that the program had in mind.
+        # The latest change is most likely the one that the program meant to sync.
         other = self.script.trace[missed[-1].operation]
         name = directory_of(other, missed[-1]) if directory else other.target
         kind = "directory" if directory else "file"
@@ -188,7 +188,7 @@ class _Suspicions:
         }
         subject = changed.get(step.kind, f"what was written to `{name}`")
         # fdatasync(2) leaves out metadata that reading the data does not need, such as modes.
-        also = "; fdatasync does not do" if step.kind is StepKind.ATTRIBUTE else ""
+        also = "; fdatasync is not enough" if step.kind is StepKind.ATTRIBUTE else ""
         fix = sync_file(name, f"and only then acknowledge{also}")
         if self.order.is_directory(step.owner):
             fix = sync_directory(name)

@@ -16,7 +16,7 @@ def apply(order: Order, sync: Sync) -> None:
         order.durable |= saved | (_same_pages(order, saved & ~order.durable) if order.lost else 0)
         _forget_what_is_clean(order)
     elif sync.failed:
-        # They are marked clean without having been written: no later sync writes them.
+        # The kernel marks these pages clean without writing them, so no later sync writes them.
         pending = order.files[sync.inode].pending & ~order.durable
         order.lost |= order.of_kind(pending, StepKind.DATA)
     else:
@@ -137,7 +137,7 @@ def _nameless(order: Order, inode: Inode) -> bool:
 
 
 def _logged_names(order: Order, inode: Inode, names: int) -> int:
-    """The names by which a synced inode is found, and the other names in its log.
+    """The names that lead to a synced inode, and the other names in its log.
 
     Only names that still stand are logged. A log that gives a name to another inode than the disk does
     includes the former owner, too, with those of its names that still stand, if any. It does not include what
@@ -215,7 +215,7 @@ def _loosen(order: Order, inode: Inode) -> None:
     noted |= _directories_of(order, noted)
     touched, seen = _touched(order, noted, {inode})
     order.logged |= seen
-    # A second pass, since what is included by way of a directory needs no less than the rest.
+    # A second pass, since what is included through a directory needs no less than the rest.
     beside, seen = _touched(order, touched, seen | _renamed_in(order, inode))
     order.logged |= seen
     for index in bits(beside):

@@ -95,6 +95,7 @@ class Tables:
             names[step.name] = names.get(step.name, 0) | bit
             return
         content = self.content(step.owner)
+        # The second bit says that the data of the step is garbage: see with_garbage.
         content.whole |= bit | bit << self.count
         if step.kind is StepKind.DATA:
             content.data |= bit
@@ -115,7 +116,7 @@ class Tables:
 
     def child(self, directory: Inode, name: str, state: int) -> Inode | None:
         """The inode that has a name; None if there is no such name."""
-        # The last entry wins, whichever earlier ones are missing.
+        # The last entry wins, even if earlier ones are missing.
         present = state & self.cells.get((directory, name), 0)
         if present:
             return self.steps[present.bit_length() - 1].child
@@ -140,7 +141,7 @@ class Tables:
             grown = grown >> last << last
         # Only then must every growth be examined.
         if content.resizes or content.uneven:
-            # A cut between two growths may be missing: then the earlier one may be the longer.
+            # If a cut between two growths is missing, the earlier one may be the longer.
             return max([size, *(self.steps[index].size for index in bits(grown))])
         # Growth was recorded only where the file became longer, so the latest is the longest.
         return max(size, self.steps[grown.bit_length() - 1].size) if grown else size

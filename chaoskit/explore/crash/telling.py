@@ -1,4 +1,4 @@
-"""Find out whether a recording contains the path of the directory in which it was made."""
+"""Find out whether a recording contains the path of the directory that it was made in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chaoskit.explore.crash.snapshot import Inode
 from chaoskit.explore.crash.steps import Script, StepKind
 
 _UTF_16 = ("utf-16-le", "utf-16-be")
-"""Encodings in which some programs write text; most use the system's bytes of the path."""
+"""Encodings that some programs write text in; most use the system's bytes of the path."""
 
 
 def tells(script: Script, path: str) -> bool:

@@ -34,9 +34,9 @@ class Traits:
     entries: int
     resizes: int
     published: int
-    """Entries by which a rename or link names a file."""
+    """Entries made by a rename or link that names a file."""
     cuts: int
-    """Steps by which a file loses content: it is emptied by opening it, or made shorter."""
+    """Steps that take content from a file: it is emptied by opening it, or made shorter."""
     halves: int
     """The two entries that a rename changes."""
     content_of: Mapping[Inode, int]

@@ -39,7 +39,7 @@ class FileTree:
     gaps: dict[Inode, list[tuple[int, int]]] = field(default_factory=dict)
     """For each file, the ranges that writes skipped when they made it longer, until data is there."""
     brought: dict[Inode, dict[str, Inode]] = field(default_factory=dict)
-    """The names in directories from elsewhere, as they arrived."""
+    """The names in directories that were moved in from elsewhere, as they arrived."""
     operation: Operation = field(init=False)
     _certain: bool = False
 
@@ -185,8 +185,8 @@ class FileTree:
             self._piece(inode, start, count, data, start - offset, before)
         border = min(-(-before // PAGE) * PAGE, offset)
         if before < border:
-            # The block that the file ended in is zeroed up to its end, in memory. When that is written, xfs
-            # takes the end for the size on the disk, without what is behind the gap (measured).
+            # In memory the kernel zeroes the rest of the block in which the file ended. When that block is
+            # written, xfs takes its end for the size on the disk, without what is behind the gap (measured).
             self.add(StepKind.GROW, inode, size=border, unless=ModelRule.ENDS_APART)
         self.sizes[inode] = max(before, offset + length)
         first = self.written.setdefault(inode, self.operation.index)

@@ -1,4 +1,4 @@
-"""A crash state as the world of a case, and the recording from which it comes."""
+"""A crash state as the world of a case, and the recording that it comes from."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class CrashWorld(World):
 
     @property
     def parts(self) -> tuple[Hashable, ...]:
-        """The steps that did not persist as a whole, in the order in which they were made."""
+        """The steps that did not persist as a whole, in the order of the trace."""
         return tuple((id(self.recorded), index) for index in self.state.dropped)
 
     @property

@@ -52,8 +52,8 @@ def handled_lines(code: CodeType) -> dict[int, int]:
     return {
         at: line
         for start, end, target, keeps in _table(code.co_exceptiontable)
-        # Code that cleans up after a handler, or deletes the name of its exception; not the body of a "with",
-        # and not a whole generator.
+        # Only entries that cover a handler: their target cleans up after it, or deletes the name of its
+        # exception. The entries for the body of a "with" and for a whole generator have other targets.
         if keeps and text[target] not in _NO_CLEAN_UP
         for at in range(start, end, 2)
         if (line := lines[at // 2]) is not None and text[at] not in _NO_WORK

@@ -70,6 +70,7 @@ class HandlerWatch:
             sys.settrace(None)
 
     def _monitor(self, monitoring: Any) -> None:
+        # 4 and 3 are reserved for no kind of tool; a debugger (0) and coverage (1) are the likeliest to come.
         free = (tool for tool in (4, 3, 5, 2, 1, 0) if monitoring.get_tool(tool) is None)
         self._tool = next(free, -1)
         if self._tool < 0:

@@ -41,7 +41,7 @@ def spoilt(call: PythonCall, how: str) -> Any:
 
 
 def cut(call: PythonCall, answer: Any, how: str, after: int) -> Any:
-    """The rest of an answer of which ``after`` bytes arrived; a short body is an error.
+    """An answer that is cut after ``after`` bytes; a short body is an error.
 
     ``http.client`` takes an end within the header for the end of the header, and then returns an answer
     without a body.

@@ -67,14 +67,14 @@ class InProcessBackend:
         ran = self.run(work, Plan(root, strikes=Schedule.parse(schedule).strikes))
         ok = len(ran.receipts) == 1 and isinstance(ran.error, OSError) and ran.error.errno == errno.EIO
         hint = "" if ok else "Use CPython, whose functions can be replaced; please report it."
-        seen = "struck, and carried out no more" if ok else f"the workload came back with {ran.error!r}"
+        seen = "struck, and not carried out" if ok else f"the workload came back with {ran.error!r}"
         return Check(name, ok, f"{schedule}: {seen}", hint)
 
     def check(self, fault: Fault) -> None:
         """Refuse a fault that this backend cannot inject.
 
         Raises:
-            ScheduleError: naming the fault, and those that there are.
+            ScheduleError: naming the fault, and the faults that exist.
         """
         self._check(fault, shape_of(fault))
 
@@ -182,6 +182,7 @@ def _outcome(run: WatchedRun, ended: _CameBack, leaks: Leaks, stacks: str) -> Ra
         "leaks": leaks,
         "requests": tuple(run.requests),
     }
+    # Death and hang come first: the workload may have caught what ended it, and returned after all.
     if run.died_of is not None:
         return Ran(ok=False, signal=run.died_of, **fields)
     if run.stopped.is_set():

@@ -1,6 +1,6 @@
 """Names and connections of a workload that talks to declared peers, in Python's ``socket`` module.
 
-The name of a peer resolves to the address at which that peer really listens; no other name exists, and no
+The name of a peer resolves to the address where that peer really listens; no other name exists, and no
 other machine is reached, as with the kernel backend. C libraries resolve and connect on their own.
 """
 
@@ -26,7 +26,7 @@ def replaced(run: WatchedRun) -> Callable[[], object]:
     """Let ``run`` see name look-ups and connections; return a function that undoes it."""
     connections = _DeclaredPeers(run)
     run.connections = connections
-    # With files on a disk it is one of the functions that are searched once for all runs.
+    # On a real disk getaddrinfo is one of the functions that are searched once for all runs.
     names = {socket.getaddrinfo: Interception(socket.getaddrinfo, asked)} if run.machine.in_memory else {}
     at_end = ExitStack()
     at_end.callback(connections.close)

@@ -63,7 +63,7 @@ class Descriptors:
         self._directories.clear()
 
     def resolved(self, path: Any, dir_fd: int | None = None, follow: bool = False) -> str | None:
-        """The absolute path to which a name leads; None for no name, or one below an unknown descriptor.
+        """The absolute path that a name leads to; None for no name, or one below an unknown descriptor.
 
         A link as the last part is followed if ``follow``; one in a directory always.
         """

@@ -51,7 +51,7 @@ _IGNORED = frozenset(
 
 
 def fits(shape: Shape, family: str) -> bool:
-    """True unless an operation of ``family`` could never meet it, whatever the program does."""
+    """True if an operation of ``family`` can meet the fault at all."""
     row = FAMILIES[family]
     if isinstance(shape, timing.OfTime):
         return family in ("clock", "sleep")
@@ -168,6 +168,7 @@ def _not_reached(run: Struck, shape: Shape, call: PythonCall, receipt: Any) -> A
             raise socket.gaierror(*answers.NAMES["SERVFAIL"])
         case traffic.Unanswered(lasting=False):
             receipt("no answer", None)
+            # A non-blocking socket goes on and learns nothing; one without a time-out waits forever.
             if call.timeout == 0 and call.silence is not None:
                 return True, call.silence()
             if call.timeout is None:
@@ -217,7 +218,7 @@ def _damaged(run: Struck, label: str, call: PythonCall, receipt: Any) -> Answere
 
 def _failing(run: Struck, error: Errno, call: PythonCall, receipt: Any) -> Answered:
     if error.name == "EINTR" and call.retried:
-        # Python repeats the call before its caller could know (PEP 475).
+        # Python repeats the call before its caller can notice (PEP 475).
         receipt("interrupted, and made again by Python", None)
         return False, None
     if call.family == "close":

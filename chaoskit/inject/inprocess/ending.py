@@ -1,4 +1,4 @@
-"""Calls by which a workload ends its own process, which would end the test, too."""
+"""Calls that end the workload's own process, and would end the test with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chaoskit.inject.inprocess.wrapping import Understand
 
 
 def killing(run: WatchedRun, original: Original, args: Args, words: Words) -> PythonCall | None:
-    """A call of ``os.kill`` on this process that nothing handles."""
+    """A call of ``os.kill`` that would end this process."""
     if len(args) == 2 and args[0] == os.getpid() and not survives(args[1]):
         return PythonCall("", "", "kill", partial(run.die, int(args[1])), Detail)
     return None

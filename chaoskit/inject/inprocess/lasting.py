@@ -79,6 +79,7 @@ class FillingDisk:
             self.left -= growth
             return False, None
         fits = length - growth + self.left
+        # The part that still fits takes whatever was left.
         self.left = 0
         if fits <= 0 or call.part is None:
             self._refuse(call)

@@ -1,4 +1,4 @@
-"""The methods of ``socket.socket`` by which a workload communicates, each handled by its stream."""
+"""The methods of ``socket.socket`` that a workload communicates with, each handled by its stream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PeerStreams:
         self._streams: weakref.WeakKeyDictionary[Any, Stream] = weakref.WeakKeyDictionary()
         self._all: list[Stream] = []
         self.silenced: set[str] = set()
-        """Peers to which nothing gets through any more."""
+        """Peers that nothing gets through to any more."""
 
     def opened(self, sock: Any, target: str) -> None:
         """A connection to ``target`` has begun."""
@@ -30,7 +30,7 @@ class PeerStreams:
 
     def of(self, sock: Any) -> Stream | None:
         """The stream of a socket, if its messages concern the run."""
-        # What a client does for a request that is already an operation is not another one.
+        # A request that is an operation already counts once: what its client sends for it is not another one.
         if self._run.passes() or getattr(self._run.requesting, "now", False):
             return None
         return self._streams.get(sock)

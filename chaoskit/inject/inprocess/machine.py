@@ -46,8 +46,7 @@ class FakeMachine(HostMachine):
         return int(self.files.get_open_file(fd).tell())
 
     def truncated(self, fd: int) -> None:
-        # Its ftruncate changes the file without the knowledge of the open one, which would restore the old
-        # size.
+        # Its ftruncate changes the file but not the open file object, which would restore the old size.
         handle = self.files.get_open_file(fd)
         handle._file_epoch = -1
         handle._sync_io()

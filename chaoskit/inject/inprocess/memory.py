@@ -1,8 +1,8 @@
 """Interceptions in the file system that pyfakefs keeps in memory.
 
-Its modules replace ``os`` and ``io`` in the program's modules, and so do its functions; this module replaces
-those. Its own ``open`` is not used for files below the root: they are built on its descriptors, so that
-faults strike where buffers are written, as with real files.
+Its modules and functions replace ``os`` and ``io`` in the program's modules; this module replaces those in
+turn. Its own ``open`` is not used for files below the root: they are built on its descriptors, so that faults
+strike where buffers are written, as with real files.
 """
 
 from __future__ import annotations
@@ -116,6 +116,6 @@ def _put(undo: list[Callable[[], object]], holder: Any, name: str, value: Any) -
 
 
 def _of_its_own(run: WatchedRun, original: Any, args: Any, words: Any) -> PythonCall | None:
-    """A call of ``fake_open``, by which its ``pathlib`` and ``io`` open files."""
+    """A call of ``fake_open``, which its ``pathlib`` and ``io`` use to open files."""
     call = opening.understood(run, original, args[_SKIPPED_ARGUMENTS:], words)
     return None if call is None else PythonCall("", "", "open", call.do, FileDetail)

@@ -68,7 +68,7 @@ def _body(request: Any) -> bytes:
 
 
 def _answered_detail(answer: Any, detail: Any) -> Any:
-    """How much came, by the answer's own account: its header has been parsed already."""
+    """How much came, according to the answer itself, whose header has been parsed already."""
     head = len(f"HTTP/1.1 {answer.status_code} {answer.reason}\r\n\r\n") + sum(
         len(f"{name}: {value}\r\n") for name, value in answer.headers.items()
     )

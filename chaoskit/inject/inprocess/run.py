@@ -42,6 +42,7 @@ _HARNESS = (
     os.path.join(os.path.dirname(os.path.dirname(_OURS)), "session", ""),
 )
 _DEEPEST = 200
+"""Frames of a stack that are kept: an infinite recursion must not be walked to its end at every call."""
 
 
 class NamedPeers(Protocol):
@@ -72,9 +73,9 @@ class WatchedRun:
         self.raw_files: weakref.WeakSet[Any] = weakref.WeakSet()
         self.reached = 0
         self.died_of: int | None = None
-        """The signal by which the workload counts as killed."""
+        """The signal that counts as having killed the workload."""
         self.exited: int | None = None
-        """The status with which it ended itself."""
+        """The exit status if it ended itself."""
         self.stopped = threading.Event()
         self.over = False
         self.lasting: list[LastingCondition] = []
@@ -133,7 +134,7 @@ class WatchedRun:
 
     @property
     def dead(self) -> bool:
-        """True from the moment at which the workload counts as ended."""
+        """True once the workload counts as ended."""
         return self.died_of is not None or self.exited is not None
 
     def refuse_if_dead(self) -> None:
@@ -191,7 +192,7 @@ class WatchedRun:
         """
         self.refuse_if_dead()
         with self._lock, self.within():
-            # Again: another thread may have died while this one waited.
+            # Checked again: another thread may have ended the workload while this one waited.
             self.refuse_if_dead()
             place = Place(self.plan.run) if FAMILIES[call.family].remote else self._place()
             detail = call.detail() if self._whole or self.lasting or self._armed else Detail()
@@ -208,7 +209,7 @@ class WatchedRun:
                         return value
             if not call.lasts:
                 return self._carried_out(call, operation)
-            # At its beginning, as in the kernel backend: what others do meanwhile comes after it.
+            # Recorded when it begins, as in the kernel backend: what others do meanwhile comes after it.
             self._record(operation, 0)
         with self.within():
             return call.do()

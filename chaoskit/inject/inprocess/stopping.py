@@ -39,7 +39,7 @@ class Limit:
             return
         frame = sys._current_frames().get(self._thread)
         self.stacks = "" if frame is None else "".join(traceback.format_stack(frame))
-        # Ends a sleep, and makes every intercepted call raise.
+        # Ends a sleep, and makes every intercepted call raise. Mostly that is enough, and nothing is forced.
         self._run.stopped.set()
         if not self._over.wait(0.1):
             # The C interface is the only way to raise something in another thread.

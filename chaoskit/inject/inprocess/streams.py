@@ -23,10 +23,11 @@ from chaoskit.inject.inprocess.run import WatchedRun
 from chaoskit.inject.inprocess.underway import LongOperation
 
 _KEPT = 1 << 20
+"""Bytes of a request, and of an answer, that are kept."""
 _SLICES = 64
 """This many pieces show whether a program joins them; the rest comes at once."""
 _PATIENCE = 1.0
-"""Seconds in which a server must answer the first of two deliveries."""
+"""Seconds that a server has to answer the first of two deliveries."""
 
 _OF_STREAMS = (
     *(traffic.Unsent, traffic.Cut, traffic.Sliced, traffic.Corrupted),
@@ -290,6 +291,7 @@ class Stream:
                 with self._run.within():
                     time.sleep(seconds)
                 now.begun.prove(f"the answer held for {seconds:g} s")
+                # Once: the rest of the answer was on its way meanwhile.
                 now.shape = None
         now.come(data)
         return data

@@ -17,6 +17,7 @@ from chaoskit.inject.inprocess.wrapping import Understand
 _SETLK, _SETLKW = 6, 7
 """F_SETLK and F_SETLKW of fcntl(2), which is what ``lockf`` calls."""
 _LOCK_NB = 4
+"""``LOCK_NB`` of flock(2): fail instead of waiting."""
 
 
 def reading(run: WatchedRun, original: Original, args: Args, words: Words) -> PythonCall | None:
@@ -104,7 +105,7 @@ def closing(run: WatchedRun, original: Original, args: Args, words: Words) -> Py
 
 
 def plainly(family: str, run: WatchedRun, original: Original, args: Args, words: Words) -> PythonCall | None:
-    """A call of which only the file matters: ``fsync``, ``fdatasync``."""
+    """A call that takes only a file: ``fsync``, ``fdatasync``."""
     fd = argument(args, words, 0, "fd")
     # A file object may stand for its descriptor: os.fsync(file).
     fd = fd if isinstance(fd, int) else fd.fileno() if hasattr(fd, "fileno") else fd

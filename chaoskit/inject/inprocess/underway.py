@@ -14,7 +14,7 @@ _KILL = int(getattr(signal, "SIGKILL", 9))
 
 
 class Striking(Protocol):
-    """The run to which it belongs."""
+    """The run that an operation belongs to."""
 
     operations: list[Operation]
     receipts: list[Receipt]

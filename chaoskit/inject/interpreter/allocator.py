@@ -36,6 +36,7 @@ _SHARED, _CONTEXT, _FIRST, _TRACING, _THREAD = 0, 8, 16, 48, 56
 """Offsets in the context of a domain: the shared words, the context of the original allocator, its four
 functions, the address of the main thread's ``tracing``, and the main thread's pointer."""
 _PROT_READ_EXEC, _MAP_PRIVATE = 5, 2
+"""``PROT_READ | PROT_EXEC`` and ``MAP_PRIVATE`` of mmap(2)."""
 
 assert (COUNTDOWN, LEAST, HITS) == (0, 1, 2), "the offsets below are 0, 8 and 16"
 
@@ -254,7 +255,7 @@ class Allocator:
             api.get(domain, ctypes.byref(before))
             behind = [getattr(before, name) or 0 for name in ("ctx", *_FUNCTIONS)]
             context = (ctypes.c_uint64 * 8)(words, *behind, tracing, thread)
-            # Kept as long as the code may be called, which is to the end of the process.
+            # Kept for as long as the code may be called: until the process ends.
             self._contexts.append(context)
             self._before[domain] = before
             ours = (functions[name] for name in _FUNCTIONS)

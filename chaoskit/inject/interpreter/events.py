@@ -102,6 +102,7 @@ class Monitoring:
     def start(self) -> None:
         """Begin; leave a tool alone that already uses the same number."""
         monitoring, events = self._monitoring, self._monitoring.events
+        # As in HandlerWatch: the numbers that no kind of tool is reserved for come first.
         self._tool = next(tool for tool in (4, 3, 5, 2, 1, 0) if monitoring.get_tool(tool) is None)
         monitoring.use_tool_id(self._tool, "chaoskit")
         wanted: dict[int, tuple[bool, Callable[..., Any]]] = {
@@ -230,7 +231,7 @@ class Monitoring:
 
 
 def exits_of_with(code: CodeType) -> frozenset[int]:
-    """The offsets at which a ``with`` is left, where the line of the ``with`` begins again.
+    """The offsets where a ``with`` is left and its line begins again.
 
     Allocations there are the interpreter's (a tuple for the arguments of a lock's ``__exit__``), and ``with``
     is the safest that a program can be.
@@ -263,7 +264,7 @@ def _resumes(code: CodeType, offset: int) -> int:
 
 
 def _looks(code: CodeType, offset: int) -> bool:
-    """True for a ``RESUME`` at which CPython checks for signals, which it does not do after an await."""
+    """True for a ``RESUME`` that checks for signals: CPython does not check after an await."""
     return _resumes(code, offset) < 2
 
 

@@ -12,12 +12,13 @@ import time
 from chaoskit.inject.interpreter.words import COUNTDOWN, NEVER
 
 _PATIENCE = 0.001
-"""Processor seconds that a collection may take before each line; waiting for a processor is chance."""
+"""Processor seconds that a collection may take before each line. Not real seconds, since waiting for a
+processor is chance."""
 _has_frozen = False
 
 
 def settle() -> None:
-    """Empty them. Objects of the program that make it slow are skipped until :func:`thaw`."""
+    """Empty the free lists. Objects of the program that make it slow are skipped until :func:`thaw`."""
     global _has_frozen
     # A full collection does it (gc.collect in the library reference). Objects from before the fork are
     # frozen, so that only the workload's own objects are visited; if there are many, they are frozen, too.
@@ -29,7 +30,7 @@ def settle() -> None:
 
 
 def settle_within(words: memoryview) -> None:
-    """Empty them in the middle of a line, if its allocations are counted in ``words``."""
+    """Empty the free lists in the middle of a line, if its allocations are counted in ``words``."""
     if words[COUNTDOWN] != NEVER:
         settle()
 

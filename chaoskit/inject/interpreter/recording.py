@@ -112,7 +112,7 @@ class LineRecorder:
     def _close(self, left: int, told: int) -> None:
         if self._current is not None:
             (noted, seen), self._current = self._current, None
-            # Never too many: a strike at a missing allocation would be in vain.
+            # Rather too few than too many: a strike at an allocation that is not made would be in vain.
             noted.allocations = max(0, NEVER - left - spent_on(told, self._spent))
             if seen.kept and not seen.kept[0].allocations:
                 seen.kept.clear()
@@ -131,7 +131,7 @@ def _nothing() -> None:
 
 
 def packed(noted: list[Noted]) -> list[Any]:
-    """Plain data in which each stack occurs once."""
+    """Plain data that contains each stack once."""
     stacks: dict[tuple[Frame, ...], int] = {}
     rows = []
     for one in noted:

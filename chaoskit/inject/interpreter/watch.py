@@ -122,9 +122,10 @@ _LONGEST = 1 << 16
 def _calibration(
     recorder: LineRecorder, places: CodePlaces, families: frozenset[str], words: memoryview
 ) -> dict[int, int]:
-    """How many allocations the report of a line takes, by the least line number for which that holds.
+    """How many allocations the report of a line takes, by the least line number that this holds for.
 
-    A line number is an object, which must be allocated unless it is small.
+    A line number is an object, which must be allocated unless it is small: CPython keeps the numbers up to
+    256, and from 3.15 on those up to 1024.
     """
     found = {}
     for least in (0, 256, 1024):

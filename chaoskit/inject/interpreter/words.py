@@ -18,10 +18,12 @@ COUNTDOWN, LEAST, HITS, REACHED, POSITION, ARMED, BESIDE = range(7)
 """``COUNTDOWN``: the allocation that finds 1 fails. ``LEAST``: bytes from which those after it fail as well.
 ``HITS``: how many have failed. ``REACHED``: how many strikes had their point reached. ``POSITION``:
 how many operations are recorded. ``ARMED``: the strike that waits for its allocation, counted from 1.
-``BESIDE``: 1 once a line of the program began in another thread than the main one, where none counts."""
+``BESIDE``: 1 once a line of the program began in a thread other than the main one, where none counts."""
 _PROOFS = 8
 MOST_STRIKES = 64
 _COUNTS = _PROOFS + MOST_STRIKES
+"""After the words above each strike has one for its proof, and one for the allocations that its line made if
+they were too few."""
 
 
 class SharedWords:

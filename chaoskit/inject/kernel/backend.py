@@ -65,7 +65,7 @@ class KernelBackend:
         """Refuse a fault that this backend cannot inject.
 
         Raises:
-            ScheduleError: naming the fault, and those that there are.
+            ScheduleError: naming the fault, and the faults that exist.
         """
         self._check(fault, shape_of(fault))
 

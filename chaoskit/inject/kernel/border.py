@@ -27,7 +27,7 @@ class CannotExecute(Exception):
 
 
 UNFAITHFUL = (CannotExecute, OSError, OverflowError, MemoryError, ValueError)
-"""The errors of making a call here that cannot be made as it was meant: wild arguments, a limit of ours."""
+"""The errors of a call that cannot be made here as its caller meant it: wild arguments, a limit of ours."""
 
 Answer = tuple[int | None, str]
 """The answer (None: let the kernel make the call), and what it was, in words."""
@@ -202,12 +202,12 @@ class Domain(Protocol[C]):
     def outstanding(self) -> Collection[int]:
         """Sockets of ours, by inode, whose other end owes the workload an event.
 
-        If that end is outside the workload, no time may be skipped before.
+        No time may be skipped before that event if the other end is outside the workload.
         """
 
     @property
     def relayed(self) -> Mapping[int, int | None]:
-        """Maps each socket of ours, by inode, to the one from which it relays; to None if silenced."""
+        """Maps each socket of ours, by inode, to the one that it relays from; to None if silenced."""
 
     def settle(self) -> None:
         """Complete what is under way, since another operation, of any domain, is about to be recorded."""

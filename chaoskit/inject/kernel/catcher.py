@@ -1,9 +1,9 @@
 """Receive calls at once, even while the supervisor is busy with others.
 
-Until it is received, a notified call can be interrupted by a signal and then fails with EINTR: even a
-``close``, which the kernel never interrupts otherwise and programs do not repeat, and whose descriptor stays
+A signal can interrupt a notified call until it is received, and the call then fails with EINTR. That includes
+``close``, which the kernel never interrupts otherwise: programs do not repeat it, and the descriptor stays
 open. So a process with no other work receives each call as soon as it is made, and passes it on through a
-pipe. Answers do not take this way: every holder of the listener may give them (seccomp_unotify(2)).
+pipe. Answers do not go through that process: every holder of the listener may give them (seccomp_unotify(2)).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chaoskit.inject import private, processes
 from chaoskit.inject.kernel.seccomp import abi
 
 _PATIENCE = 0.5
-"""Seconds in which it must confirm a stop; then it is killed, and the next run gets another."""
+"""Seconds that it has to confirm that it has stopped. Then it is killed, and the next run gets another."""
 _DESCRIPTORS = struct.Struct("=2i")
 _ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 """``struct sched_attr`` of linux/sched/types.h."""
@@ -43,14 +43,14 @@ class Catcher:
         if self._pid == 0:
             _catch(theirs, parent)
         theirs.close()
-        # A process id may be reused.
+        # A descriptor, since a process id may be reused.
         self._pidfd = os.pidfd_open(self._pid)
-        # Workloads of later runs do not have them: a number that they get again is theirs, and may be a leak.
+        # Later workloads do not inherit these: a descriptor with such a number is their own, perhaps a leak.
         for fd in (self._ours.fileno(), self._pidfd):
             private.withhold(fd)
 
     def begin(self, listener: int) -> int:
-        """Begin to receive from ``listener``; return the pipe from which its calls can be read.
+        """Begin to receive from ``listener``; return the pipe that its calls can be read from.
 
         Raises:
             OSError: if its process is gone.

@@ -1,4 +1,4 @@
-"""All domains, in the order in which they are asked. No other module names them."""
+"""All domains, listed in the order that the supervisor asks them. No other module names them."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class Begun:
         index = None
         if self._log.recording:
             self._settle()
-            # Recorded at its beginning, to stand before operations that come before its end; completed then.
+            # Recorded now, so that it stands before the operations made until it ends; completed then.
             index = len(self._log.operations)
             self._log.record(call, None, detail, where)
         # Built only for a receipt: of a thousand requests one is struck.

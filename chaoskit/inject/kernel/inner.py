@@ -69,7 +69,7 @@ def caveats(words: SharedWords | None) -> tuple[Caveat, ...]:
     if words is None or not words.words[BESIDE]:
         return ()
     text = (
-        "lines of the program ran in another thread than the main one; there no allocation is made to fail. "
+        "lines of the program ran in a thread other than the main one, where no allocation is made to fail. "
         "Call what the thread runs from a scenario's function, or use faults.memory().limited(8)"
     )
     return (Caveat("threads", "", text),)

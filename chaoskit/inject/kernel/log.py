@@ -12,7 +12,7 @@ from chaoskit.inject.kernel.seccomp.syscalls import Spec
 from chaoskit.inject.kernel.workload.tree import Task, Tree
 
 Where = tuple[Place, tuple[Frame, ...]]
-"""The stream of operations to which a call belongs, and its Python stack."""
+"""The stream of operations that a call belongs to, and its Python stack."""
 
 
 class Call(Protocol):

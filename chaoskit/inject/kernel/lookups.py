@@ -154,7 +154,7 @@ class Lookups(AtOnce):
 
 
 def _expected(call: Lookup) -> int | None:
-    """The kernel's answer to the same question; None where it might answer us differently."""
+    """The kernel's answer to the same question; None if it might answer us differently."""
     name = os.fsencode(call.path)
     # Prefixed with the caller's directory a name may be too long for us but not for the caller.
     if len(name) >= _PATH_MAX or rights.difference(call.task.tid, status(call.task.tid)):

@@ -82,6 +82,6 @@ class Poller:
             self.watcher.look(happened)
 
     def only(self, called: list[tuple[int, int]]) -> Callable[[], bool]:
-        """Return a test: does only ``called`` (descriptors with events) happen within a millisecond?"""
+        """A function: does nothing but ``called`` (descriptors with events) happen within a millisecond?"""
         poll = self._poll.poll
         return lambda: poll(1) == called

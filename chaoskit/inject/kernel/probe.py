@@ -216,7 +216,7 @@ def _time(run: Runner) -> Check:
     if why is None:
         return Check(name, True, f"a sleep of {_LONG:g} s cost nothing", needed=False)
     reason, _, hint = why.partition(". ")
-    return Check(name, False, reason, hint or "Waits in workloads take their time.", needed=False)
+    return Check(name, False, reason, hint or "Waits in workloads take real time.", needed=False)
 
 
 def _slept(run: Runner) -> list[float]:
@@ -237,7 +237,7 @@ def _slept(run: Runner) -> list[float]:
 def _reads() -> Check:
     why = ability.reads_cost()
     hint = "" if why is None else "A read of a clock takes some 15 µs in a workload with virtual time."
-    return Check("clock reads", why is None, why or "cost what they do without us", hint, needed=False)
+    return Check("clock reads", why is None, why or "cost no more than without chaoskit", hint, needed=False)
 
 
 def _stacks() -> Check:

@@ -137,7 +137,7 @@ class Promises:
         )
 
     def _at_end(self) -> Detail:
-        """What the first domain with something to say knows at the end."""
+        """What the workload left, from the first domain that knows something about it."""
         found = (domain.at_end() for domain in self._domains)
         return next((detail for detail in found if detail is not None), Detail())
 

@@ -11,8 +11,8 @@ from chaoskit.inject.kernel.workload.tree import Process
 
 _MEBIBYTE = 1024 * 1024
 _RESERVED = 16 * 64 * _MEBIBYTE
-"""Address space that is only reserved: glibc takes 64 MiB for each arena (malloc/arena.c, ``HEAP_MAX_SIZE``),
-and makes as many arenas as threads need."""
+"""Address space that is only reserved, for 16 arenas: glibc takes 64 MiB for each (malloc/arena.c,
+``HEAP_MAX_SIZE``), and makes as many as threads need."""
 _ADDRESS_SPACE, _RESIDENT = 0, 1
 """Fields of /proc/PID/statm, in pages (proc_pid_statm(5))."""
 

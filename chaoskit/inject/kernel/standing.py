@@ -1,4 +1,4 @@
-"""A lasting error: from a strike to the end of the run every call fails with it that can."""
+"""A lasting error: from a strike to the end of the run, every call that can fail with it does."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from chaoskit.inject.kernel.workload import tree
 from chaoskit.inject.kernel.workload.tree import Task, Tree
 
 PROMISE = "promise"
-"""The pseudo-call by which a promise is an operation."""
+"""The pseudo-call of a promise, which is an operation too."""
 
 
 class Killer(Protocol):
@@ -95,7 +95,8 @@ class Strikes:
             if armed.family != family:
                 continue
             if place is None:
-                place = self._stream(family, task)
+                # What a peer sees is counted in the whole run, whichever thread made the call.
+                place = Place(self._plan.run) if FAMILIES[family].remote else self.place(task)
             if place == armed.place and armed.due(target, second) and position == 0:
                 due = armed
         return due
@@ -107,9 +108,6 @@ class Strikes:
             if one.family == family and one.ordinal - one.seen <= within:
                 return True
         return False
-
-    def _stream(self, family: str, task: Task) -> Place:
-        return Place(self._plan.run) if FAMILIES[family].remote else self.place(task)
 
     def place(self, task: Task) -> Place:
         """The stream of operations of ``task``; that of the first thread is known without a look-up."""
@@ -186,7 +184,7 @@ class Strikes:
         if effect.answer is not None and not stopped.answer(effect.answer):
             # An answer that comes too late changes nothing.
             return False  # Its thread was gone before: nothing was struck.
-        # Made now: the operation is as it stands, and what follows may change it.
+        # Made now, since what follows may change the operation.
         proof = _receipt(armed, operation, effect)
         if effect.standing is not None and effect.answer is None:
             self._unproven.append((effect, proof))  # The disk is nearly full, and nothing has failed yet.

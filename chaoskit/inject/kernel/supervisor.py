@@ -42,8 +42,8 @@ _AT_ONCE = 256
 class CallSupervisor:
     """Supervises one run; :meth:`serve` returns when it is over.
 
-    It knows when a call stops, whether a strike is due there, and who answers. The domains, asked in order,
-    know what the call means.
+    It knows when a call stops, whether a strike is due there, and what answers it. The domains, asked in
+    order, know what the call means.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class CallSupervisor:
             self._poller.forget(listener)
 
     def _receive(self) -> None:
-        """Receive a call and handle it; before it let through all that only have to be counted."""
+        """Let through the calls that only have to be counted, then receive one and handle it."""
         listener, counter = self._listener, self._counter
         if self.ending.dying:
             listener.drop()

@@ -33,7 +33,7 @@ from chaoskit.runtime.running.batches import BatchProgress, ItemFailed, ItemFail
 
 __all__ = ["PartialFailureCollector"]
 
-# An error gets a note unless it is among so many newest failures already.
+# An error that is among this many newest failures already gets no second note.
 KEPT_IN_MIND = 100
 
 T = TypeVar("T")
@@ -50,12 +50,11 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
 
     Errors that are instances of ``on`` are collected; others, and Ctrl-C or cancellation, end the batch at
     once. The batch is given up when a share of more than ``abort_above`` of at least ``abort_after`` items
-    has failed:
-    ``PartialFailure`` is raised at that point, and items that were not begun count as skipped.
+    has failed: ``PartialFailure`` is raised at that point, and items that were not begun count as skipped.
 
     ``progress`` is a listener that is told of each item: its exceptions have no effect. Threads may share a
-    collector. The errors keep their tracebacks, and thus everything in their frames, as long as the
-    collector.
+    collector. The errors keep their tracebacks, and thus everything in their frames, while the collector
+    lives.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         """Guard the work on ``item``: an error is collected and goes no further.
 
         Work that ends without an error counts as a success with the value None, unless :meth:`succeed` was
-        called. Raises ``PartialFailure`` if this item makes the batch be given up.
+        called. Raises ``PartialFailure`` if the batch is given up because of this item.
         """
         # Only entries from here on can be about this item, though other threads may add some as well.
         before = len(self._successes)
@@ -134,7 +133,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
     def run(self, fn: Callable[[T], R], items: Iterable[T]) -> list[ItemSuccess[T, R]]:
         """Call ``fn`` with each of ``items``, in order; return the successes so far.
 
-        Items of a generator are taken one at a time; those that it has not produced yet are unknown.
+        Items of a generator are taken one at a time; those that it has not produced yet cannot be counted.
         """
         synchronous("the function of a batch", fn, optional=False)
         if isinstance(items, Sized):
@@ -209,17 +208,17 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         return list(self._skipped)
 
     def summary(self) -> Summary:
-        """The counts at this time."""
+        """The counts so far."""
         with self._lock:
             kinds = Counter(type(failure.error).__name__ for failure in self._failures)
             counts = len(self._successes), len(self._failures), len(self._skipped)
             return Summary(*counts, dict(kinds), self.aborted)
 
     def raise_if_failed(self) -> None:
-        """Raise an error if any item has failed.
+        """Return if no item has failed.
 
         Raises:
-            PartialFailure: with all errors, if there are any.
+            PartialFailure: items have failed; it holds the errors of all of them.
         """
         if self._failures:
             raise self._failure()

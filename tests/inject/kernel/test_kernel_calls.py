@@ -225,6 +225,24 @@ def test_a_negative_offset_fails_as_it_does_unwatched(
         assert file.read() == b"12345"
 
 
+@pytest.mark.parametrize("call", ["writev", "readv"])
+@pytest.mark.parametrize(("address", "count", "expected"), [(0, 5, errno.EFAULT), (None, 1025, errno.EINVAL)])
+def test_a_list_of_buffers_that_the_kernel_refuses_transfers_nothing(
+    root: str, run: Any, call: str, address: int | None, count: int, expected: int
+) -> None:
+    """A list that cannot be read is EFAULT and one that is too long EINVAL; no part of it is transferred."""
+    make(f"{root}/a", b"12345")
+
+    def work() -> tuple[int, int]:
+        fd = os.open(f"{root}/a", os.O_RDWR)
+        parts = vector(*[b"x"] * count) if address is None else address
+        return syscall(call, fd, parts, count), os.lseek(fd, 0, os.SEEK_CUR)
+
+    assert run(work, record=True).value == (-expected, 0)
+    with open(f"{root}/a", "rb") as file:
+        assert file.read() == b"12345"
+
+
 READS: dict[str, Callable[[int], Any]] = {
     "read": lambda fd: os.read(fd, 4),
     "pread64": lambda fd: os.pread(fd, 4, 2),

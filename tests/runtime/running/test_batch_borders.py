@@ -200,3 +200,48 @@ def test_stacks_are_printed_outermost_call_first_with_the_kind_of_each_thread() 
     assert mine.startswith("told daemon (")
     assert mine.index("in outer") < mine.index("in inner")
     assert f"Thread {threading.current_thread().name} (" in text
+
+
+def test_a_batch_needs_a_function_to_call() -> None:
+    """None is refused before the first item, in each of the ways."""
+    batch: PartialFailureCollector[int, int] = PartialFailureCollector("b")
+    with pytest.raises(UsageError, match="the function of a batch is None"):
+        batch.run(None, [])  # type: ignore[arg-type]
+    with ThreadPoolExecutor(1) as pool, pytest.raises(UsageError, match="the function of a batch is None"):
+        batch.run_in(pool, None, [])  # type: ignore[arg-type]
+
+
+def test_each_item_of_a_generator_is_given_to_the_function() -> None:
+    """As each one of a list is."""
+    batch: PartialFailureCollector[int, int] = PartialFailureCollector("b")
+    assert [one.value for one in batch.run(lambda n: n * n, iter([1, 2, 3]))] == [1, 4, 9]
+
+
+def test_a_batch_that_was_given_up_has_no_worker_left() -> None:
+    """Their clean-up is waited for, and an error of it does not replace the one that ended the batch."""
+    cleaned: list[int] = []
+
+    async def main() -> None:
+        batch: PartialFailureCollector[int, int] = PartialFailureCollector(
+            "b", on=OSError, abort_above=0, abort_after=1
+        )
+        begun = asyncio.Event()
+
+        async def work(n: int) -> int:
+            if n == 0:
+                await begun.wait()
+                raise OSError
+            begun.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                cleaned.append(n)
+                raise KeyError("clean-up")
+
+        with pytest.raises(PartialFailure):
+            await batch.arun(work, [0, 1], concurrency=2)
+        assert cleaned == [1]
+
+    asyncio.run(main())

@@ -39,12 +39,12 @@ class Census:
         self.relayed: Callable[[], dict[int, int | None]] = dict
         """Returns relaying sockets of ours; see the border's ``Domain.relayed``."""
         self.timed_sockets = False
-        """A socket was given a time-out, which runs in real time."""
+        """True once a socket was given a time-out, which runs in real time."""
         self.known_outside = False
-        """The workload has peers, or has waited for something outside that may come to it as well."""
+        """True if the workload has peers, or has waited for something outside that may also contact it."""
         self._judged: tuple[object, bool] = ((), False)
         self._inner: set[int] = set()
-        """Sockets of ours whose other ends are of the workload."""
+        """Sockets of ours whose other ends belong to the workload."""
 
     def threads(self) -> list[tuple[int, int]]:
         """The process and thread id of every thread."""
@@ -84,8 +84,8 @@ class Census:
     ) -> bool:
         """True if something outside the workload could end one of these waits.
 
-        ``descriptors`` are duplicates of ours, for which held threads wait. With ``patient``, data in transit
-        on a socket counts as well: it arrives in a moment, or its reader does not read.
+        ``descriptors`` are our duplicates of those that held threads wait for. With ``patient``, data in
+        transit on a socket counts as well: it arrives in a moment, unless its reader does not read.
         """
         links = tuple(reach.link("self", fd) for fd in descriptors)
         relayed = self.relayed()
@@ -97,17 +97,14 @@ class Census:
             outside = any(known.outside("self", fd) for fd in descriptors)
             self._judged = (key, outside or any(known.wakes(s.pid, s.number, s.args) for s in sleepers))
             self.known_outside = known.known_outside
-        return self._judged[1] or (patient and bool(relayed) and self._undelivered(relayed))
+        return self._judged[1] or (patient and bool(relayed) and self._reach((), relayed).undelivered)
 
     def is_owed(self, sockets: set[int]) -> bool:
-        """True if the other end of one of these sockets of ours is not of the workload."""
+        """True if the other end of one of these sockets of ours is outside the workload."""
         unknown = sockets - self._inner
         if unknown:
             self._inner |= self._reach((), {}).leading_inside(unknown)
         return not unknown <= self._inner
-
-    def _undelivered(self, relayed: dict[int, int | None]) -> bool:
-        return self._reach((), relayed).undelivered
 
     def silent(self, descriptors: Collection[int]) -> bool:
         """True if all of these lead to peers that a fault has silenced."""
@@ -115,7 +112,7 @@ class Census:
         return all(known.silent("self", fd) for fd in descriptors)
 
     def _reach(self, descriptors: Collection[int], relayed: dict[int, int | None]) -> reach.Reach:
-        """What the processes of this moment have to themselves."""
+        """What the processes that exist now share with nothing else."""
         pids = {pid for pid, _ in self.threads()}
         return reach.Reach(self._tree.pid, pids, descriptors, relayed, self.timed_sockets, self.known_outside)
 

@@ -56,7 +56,7 @@ def of(plan: Plan, workload: Tree, poller: Poller, log: Log, ending: Ending) -> 
 def ask(made: Clockwork | None, poller: Poller, domains: Iterable[Domain[Any]]) -> None:
     """Make a clockwork ask the other domains before it skips time."""
     if made is not None:
-        # What is put off by the poller is put off in real time: an answer of a peer, for example.
+        # What the poller puts off, such as an answer of a peer, is put off in real time.
         made.keeper.outstanding = lambda: (
             poller.holding or made.census.is_owed({inode for one in domains for inode in one.outstanding})
         )
@@ -128,10 +128,11 @@ class Clockwork:
 
     @property
     def _early(self) -> bool:
-        """Make the workload read our clocks now.
+        """True if the workload must read our clocks from the beginning.
 
-        Until time is skipped they show the real time, and when it is skipped everything sleeps, so the code
-        can be replaced then; but if a fault may set a clock at any moment, that would be too late.
+        Normally that can wait: until time is skipped our clocks show the real time, and when it is skipped
+        everything sleeps, so the code can be replaced then. If a fault may set a clock at any moment, that
+        would be too late.
         """
         return self.operations or self.dial.moved
 
@@ -255,7 +256,7 @@ class Clockwork:
             case "option":
                 self.census.timed_sockets = True
                 name = tree.comm(task.tid)
-                text = f"{name} has set a time-out of a socket, which runs in real time"
+                text = f"{name} set a time-out on a socket, which runs in real time"
                 self._log.caveat("socket-options", name, text)
         return None
 
@@ -320,7 +321,10 @@ class Clockwork:
     def close(self) -> None:
         """Let everything go; the run is over."""
         if self.keeper.flowed:
-            text = "something ran for long while others waited: their waits ran out as fast as it did"
+            text = (
+                "something computed for a long time while others waited: their waits passed as fast as it "
+                "computed"
+            )
             self._log.caveat("time-flowed", "", text)
         self.keeper.close()
         self._files.give_back()

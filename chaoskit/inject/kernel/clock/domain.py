@@ -76,8 +76,8 @@ class Times(AtOnce):
         try:
             length = waits.length(spec, task, args, self._clockwork.dial)
         except waits.Over:
-            # Python sleeps until a moment, which may have passed on a busy machine: it is a sleep
-            # nevertheless, or it would be one only in some recordings.
+            # Python sleeps until a point in time, which may have passed on a busy machine. It is a sleep
+            # all the same: otherwise it would be one only in some recordings.
             length = 0
         except waits.Refused:
             return None

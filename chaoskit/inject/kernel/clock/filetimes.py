@@ -9,7 +9,7 @@ from chaoskit.inject.kernel.clock.dial import Dial
 from chaoskit.inject.kernel.log import Log
 
 _MOST = 5_000
-"""How many files are examined at most: each takes some 3 µs."""
+"""The most files that are examined: each takes some 3 µs."""
 _TICK = 10_000_000
 """Nanoseconds by which file times may lag: they are those of the kernel's last tick (CONFIG_HZ of 100)."""
 
@@ -35,14 +35,14 @@ class FileTimes:
             self.settle()
 
     def look(self, path: str) -> None:
-        """Correct the time of one file for which the workload asks. ``path`` is resolved."""
+        """Correct the time of one file that the workload asks about. ``path`` is resolved."""
         if path.startswith(self._root):
             with contextlib.suppress(OSError):
                 now, ahead = self._dial.real(), self._dial.now(0) - self._dial.real()
                 self._settled(path, os.lstat(path), now, ahead)
 
     def settle(self) -> None:
-        """Do the same even if there is no difference yet, since the clocks are about to be set."""
+        """As :meth:`follow`, even if there is no difference yet, since the clocks are about to be set."""
         now, ahead = self._dial.real(), self._dial.now(0) - self._dial.real()
         try:
             for path, entry in _below(self._root):
@@ -53,7 +53,7 @@ class FileTimes:
         self._since = now - _TICK
 
     def _settled(self, path: str, entry: os.stat_result, now: int, ahead: int) -> None:
-        # Leave a file alone that has the time given to it.
+        # A file that still has the time given to it is left alone.
         given = self._real.get(path, (0, 0))[0] == entry.st_mtime_ns
         if self._since <= entry.st_mtime_ns <= now + _TICK and not given:
             self._put(path, entry, entry.st_mtime_ns + ahead)

@@ -10,6 +10,7 @@ from chaoskit.inject.kernel.workload.tree import Process
 
 _PRIVATE = 128
 _WAKE, _WAKE_BITSET = 1, 10
+"""Bits and operations of futex(2), from linux/futex.h."""
 _ALL = 0xFFFFFFFF
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) (\S+) (\d+)")
 
@@ -38,7 +39,7 @@ def key(process: Process, address: int, operation: int) -> tuple[object, ...]:
 def wake(held: Iterable[Wait], process: Process, args: tuple[int, ...]) -> tuple[list[Wait], bool]:
     """The held waits that a call wakes, and whether it does nothing else.
 
-    Waits that the call would move to another futex are woken too, beyond the number that it counts: like
+    Waits that the call would move to another futex are woken too, beyond the number that it counts: as
     after any wake-up they look again, and then wait at the right futex.
     """
     operation = args[1] & 0x7F

@@ -23,7 +23,7 @@ _PATIENCE = SECOND // 20
 """Nanoseconds of processor time after which waits begin to pass in real time too. Otherwise a program that
 spins until another thread's time-out would spin forever."""
 _QUIET = 0.001
-"""Seconds between two looks at threads that sleep in the kernel, which must agree."""
+"""Seconds between two looks at threads that sleep in the kernel; both must find the same."""
 _BUSY, _SHORT, _ALONE = 0.01, 0.004, 0.1
 """Seconds until the next look while something runs: with waits held, with short waits, without waits."""
 _SPELL = 2 * _BUSY
@@ -265,9 +265,9 @@ class Keeper:
     # Something runs.
 
     def _running(self, now: float, threads: list[tuple[int, int]]) -> None:
-        """After long computing, waits pass as fast as it goes on; short waits pass in real time.
+        """After long computing, let waits pass at the pace of the computing; short waits pass in real time.
 
-        Measured in processor time: on a busy machine a thread may wait long for a processor.
+        The pace is in processor time: on a busy machine a thread may wait long for a processor.
         """
         self._seen = None
         worked = self._census.worked(threads)

@@ -1,4 +1,4 @@
-"""The pages from which the workload's processes read clocks: patched once, then updated."""
+"""The pages that the workload's processes read clocks from: patched once, then updated."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The other ends of the sockets of this machine, as the kernel tells them: sock_diag(7).
+"""The other ends of this machine's sockets, as the kernel reports them: sock_diag(7).
 
-It is asked whenever all threads of a workload sleep, and answers four times as fast as it writes the tables
-of proc(5). Those are read where it does not answer, and for a network namespace other than ours.
+The kernel is asked whenever all threads of a workload sleep, and this interface answers four times as fast as
+the tables of proc(5). Those are read only if it does not answer, or for a network namespace other than ours.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _HEADER = struct.Struct("=IHHII")
 _SOCK_DIAG_BY_FAMILY, _DUMP = 20, 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _ERROR, _DONE = 2, 3
 _UNIX = struct.Struct("=BBHIIIII")
+# UDIAG_SHOW_PEER with UNIX_DIAG_PEER, and UDIAG_SHOW_ICONS with UNIX_DIAG_ICONS (linux/unix_diag.h).
 _SHOW_PEER, _PEER, _SHOW_WAITING, _WAITING = 4, 2, 8, 3
 _INET = struct.Struct("=BBBBI48x")
 # struct inet_diag_msg: family, state; ports, addresses; what is not acknowledged; inode.
@@ -30,9 +31,9 @@ _EVERY_STATE = 0xFFFFFFFF
 
 
 class UnixPeers(NamedTuple):
-    """Local sockets by inode: ``connected`` has the other ends, ``open`` those that wait for anyone.
+    """Local sockets by inode: ``connected`` has the other ends, ``open`` those that wait for connections.
 
-    The other end of a connection that has not been accepted is the socket that listens.
+    Until a connection is accepted, its other end is the listening socket.
     """
 
     connected: dict[int, int]
@@ -40,7 +41,7 @@ class UnixPeers(NamedTuple):
 
 
 def unix_peers() -> UnixPeers:
-    """Those of the whole machine."""
+    """The local sockets of the whole machine."""
     found = UnixPeers({}, set())
     show = _SHOW_PEER | _SHOW_WAITING
     asked = _UNIX.pack(socket.AF_UNIX, 0, 0, _EVERY_STATE, 0, show, _EVERY_STATE, _EVERY_STATE)
@@ -86,15 +87,16 @@ def _answers(asked: bytes) -> Iterator[bytes]:
 _End: TypeAlias = tuple[bytes, int]
 """Address and port."""
 _SYN_SENT, _TIME_WAIT, _LISTENS = 2, 6, 10  # include/net/tcp_states.h
-_ENDED = frozenset({7, 8, 9, 11})  # CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING: the other end has had its say
+_ENDED = frozenset({7, 8, 9, 11})  # CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING: the other end sends no more
 _NOT_ACCEPTED = frozenset({1, 3, 8})
 """ESTABLISHED, SYN_RECV, CLOSE_WAIT: without an inode, such a connection is still in its listener's queue."""
 _ANY = {4: bytes(4), 16: bytes(16)}
 _MAPPED = bytes(10) + b"\xff\xff"
+"""How an IPv6 address begins that stands for an IPv4 address (RFC 4291, 2.5.5.2)."""
 
 
 class _Row(NamedTuple):
-    """One socket: its ends, its state, how many bytes of it are not acknowledged, and its inode."""
+    """One socket: its ends, its state, how many of the bytes it sent are not acknowledged, and its inode."""
 
     local: _End
     remote: _End
@@ -104,12 +106,12 @@ class _Row(NamedTuple):
 
 
 class InetPeers(NamedTuple):
-    """The other ends of TCP and UDP sockets of which both are of this machine, by inode.
+    """The other ends of TCP and UDP sockets, by inode, if both ends are on this machine.
 
-    ``connected``: peers of connections, or what listens where none has been accepted. ``reaching``: of a
-    connection that is not there yet the socket that listens, and of a UDP socket the one with the address to
-    which it goes. ``open``: those that wait for anyone. ``abroad``: those whose other end is not here.
-    ``unacknowledged``: those that have sent what has not arrived.
+    ``connected`` has the peers of connections; until one is accepted, that is the listening socket.
+    ``reaching`` has the listening socket of a connection that is being made, and for a UDP socket the one
+    bound to the address that it sends to. ``open`` are the sockets that anything may contact, ``abroad``
+    those whose other end is not here, ``unacknowledged`` those whose data has not all arrived.
     """
 
     connected: dict[int, int]
@@ -120,7 +122,7 @@ class InetPeers(NamedTuple):
 
 
 def inet_peers(pid: int) -> InetPeers:
-    """Those that the process ``pid`` can see."""
+    """The TCP and UDP sockets that the process ``pid`` can see."""
     ends: dict[tuple[_End, _End], int] = {}
     bound: dict[tuple[bool, _End], int] = {}
     reaching: dict[int, tuple[bool, _End]] = {}
@@ -133,7 +135,7 @@ def inet_peers(pid: int) -> InetPeers:
             queued.append(row)
         elif udp or row.state in (_SYN_SENT, _LISTENS):
             bound[udp, row.local] = row.inode
-            # One that is not connected goes nowhere, and has no port there.
+            # A socket that is not connected has no port at the other end.
             if row.remote[1]:
                 reaching[row.inode] = udp, row.remote
             else:
@@ -154,7 +156,7 @@ def inet_peers(pid: int) -> InetPeers:
 
 
 def _at(bound: dict[tuple[bool, _End], int], udp: bool, end: _End) -> int | None:
-    """The socket that has an address, or all addresses with its port: of its family, or of both."""
+    """The socket bound to an address, or to its port at all addresses of this family or of both."""
     address, port = end
     for one in (address, _ANY[len(address)], _ANY[16]):
         if found := bound.get((udp, (one, port))):
@@ -166,10 +168,10 @@ _IN_USE = re.compile(rb"^(TCP|UDP)(6?): inuse [1-9]", re.MULTILINE)
 
 
 def _rows(pid: int) -> Iterator[tuple[bool, _Row]]:
-    """All sockets of which one has to know, and for each whether it is one of UDP.
+    """All sockets that matter, each with True if it is one of UDP.
 
-    Only of kinds that are in use: to go through an empty table takes the kernel as long as a full one, some
-    hundred thousand places, and to count the sockets takes it nothing.
+    Kinds that are not in use are skipped: an empty table takes the kernel as long to walk as a full one, some
+    hundred thousand places, while counting the sockets costs nothing.
     """
     ours = _namespace("self") is not None and _namespace("self") == _namespace(str(pid))
     for counted in ("sockstat", "sockstat6"):
@@ -180,7 +182,7 @@ def _rows(pid: int) -> Iterator[tuple[bool, _Row]]:
             except OSError:
                 found = None
             rows = _written(pid, f"{kind.decode().lower()}{six.decode()}") if found is None else found
-            # What is left of connections that are closed for good is no socket any more, and a busy machine
+            # Closed connections leave entries in the table that are not sockets any more, and a busy machine
             # has thousands of them.
             yield from ((udp, row) for row in rows if row.inode or row.state in _NOT_ACCEPTED)
 
@@ -205,7 +207,7 @@ def _told(udp: bool, six: bytes) -> Iterator[_Row]:
 
 
 def _written(pid: int, table: str) -> Iterator[_Row]:
-    """The same from a table of proc(5)."""
+    """The same rows, from a table of proc(5)."""
     try:
         with open(f"/proc/{pid}/net/{table}") as file:
             lines = file.readlines()[1:]
@@ -224,5 +226,5 @@ def _end(text: str) -> _End:
 
 
 def _plain(address: bytes) -> bytes:
-    """An address of IPv4 in IPv6 as what it is: the other end may be a socket of IPv4."""
+    """Unwrap an IPv4 address that is mapped into IPv6: the other end may be an IPv4 socket."""
     return address[12:] if address.startswith(_MAPPED) else address

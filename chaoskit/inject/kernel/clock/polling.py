@@ -1,7 +1,7 @@
 """Detects loops that poll a silent peer, say every tenth of a second.
 
-psycopg waits like this, as others do that want to notice Ctrl-C. If each of these waits were skipped alone,
-the run would last until the scenario's time-out, as in real time.
+psycopg waits like this, and so do others that want to notice Ctrl-C. If each of these waits were skipped
+alone, the run would last until the scenario's time-out, as in real time.
 """
 
 from __future__ import annotations

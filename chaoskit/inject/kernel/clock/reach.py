@@ -1,6 +1,6 @@
 """What outside the workload can end a wait: peers, terminals, locks of other processes, our pipes.
 
-For a wait that is not held, the kernel's clock is outside as well.
+If a wait is not held by the supervisor, the kernel's clock is outside as well.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def ends_by_itself(number: int, args: tuple[int, ...]) -> bool:
 
 
 class Reach:
-    """What only the processes ``pids`` can reach, at one moment; ``main`` is the first of them.
+    """What the processes ``pids`` share with nothing else, at one moment; ``main`` is the first of them.
 
-    ``duplicates`` are descriptors of this process that stand for some of theirs, ``relayed`` sockets of it
-    that pass on what comes from others, or None for nothing any more. With ``timed_sockets`` a
-    wait at a socket may end by a time-out of that. ``known_outside`` is true if the workload has had to do
-    with something outside it, which then may come by itself, too.
+    ``duplicates`` are this process's duplicates of some of their descriptors. ``relayed`` maps this process's
+    relaying sockets to those whose data they pass on, or to None once they pass on nothing. With
+    ``timed_sockets`` a wait at a socket may end by a time-out of that socket. ``known_outside`` is True if
+    the workload has dealt with something outside, which may then also contact it unasked.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Reach:
         return [pid for pid in processes.children() - self._pids if not _is_helper(pid)]
 
     def _may_hold(self, pid: int, name: str) -> bool:
-        """True if a process, or one below it, has that open, and where it cannot be known."""
+        """True if a process, or one below it, has that file open, or if that cannot be known."""
         if _is_helper(pid):
             return False
         try:
@@ -161,7 +161,7 @@ class Reach:
     def _members(self, pid: int | str, fd: int) -> list[tuple[int | str, int]]:
         """The members of an epoll descriptor."""
         members = _MEMBER.findall(processes.read(f"/proc/{pid}/fdinfo/{fd}"))
-        # A member has the number by which some process added it, whichever that was.
+        # A member is listed by its number in the process that added it, which may be any of them.
         owners = self._pids if pid == "self" else (pid,)
         return [(one, int(member)) for one in owners for member in members]
 
@@ -191,7 +191,7 @@ class Reach:
         return mode & 0o170000 in (0o020000, 0o010000)
 
     def _socket_outside(self, inode: int) -> bool:
-        """Its other end is outside, or it waits for anyone who may be."""
+        """True if a socket's other end is outside or unknown, or if it is open to something outside."""
         if inode in self._inet.open or inode in self._unix.open:
             return self._may_be_visited
         leads = self._leads_outside(inode)
@@ -199,11 +199,11 @@ class Reach:
         return leads is not False
 
     def _leads_outside(self, inode: int) -> bool | None:
-        """True if what a socket is connected to, or on its way to, is outside; None if it is not known."""
+        """True if what a socket is connected to, or connecting to, is outside; None if that is not known."""
         connected, reaching = self._peers
         peer = connected.get(inode)
         if peer is not None and peer in self._relayed:
-            # One of ours, which passes on what comes from beyond it, or nothing any more.
+            # A relay of ours: what matters is the socket beyond it, unless it passes on nothing any more.
             beyond = self._relayed[peer]
             if beyond is None:
                 return False
@@ -216,25 +216,25 @@ class Reach:
             return True
         if inode not in reaching:
             return None
-        # Of ours, these are a name server and a listener that takes no one: what they are to do is due.
+        # Ours are a name server and a listener that accepts nothing: what they will do is scheduled.
         name = f"socket:[{reaching[inode]}]"
         return name not in self._inside and name not in self._ours
 
     @cached_property
     def _may_be_visited(self) -> bool:
-        """True if something outside may know where the workload listens, or waits for datagrams.
+        """True if something outside may know where the workload listens or waits for datagrams.
 
-        That is another child of this process, such as a peer, and what the workload talks to or has waited
-        for. The rest of the machine does not call on a program in a test: where a server and its clients are
-        all of the workload, their time is virtual.
+        These are other children of this process, such as peers, and whatever the workload talks to or has
+        waited for. The rest of the machine does not contact a program in a test: if a server and all its
+        clients belong to the workload, their time is virtual.
         """
         return self.known_outside or bool(self._others) or self._talks
 
     @property
     def _talks(self) -> bool:
-        """True if any socket of the workload leads outside, and not to this process, which says nothing.
+        """True if a socket of the workload leads outside. This process does not count: it only answers.
 
-        Those that it shares with this process it only inherited. They count when it waits for one.
+        The sockets that it shares with this process were only inherited. They count once it waits for one.
         """
         connected, _ = self._peers
         for one in filter(None, map(_NAMED.fullmatch, self._inside - self._ours)):
@@ -256,11 +256,11 @@ class Reach:
 
     @cached_property
     def _peers(self) -> tuple[dict[int, int], dict[int, int]]:
-        """By inode the peers of connected sockets, and those of sockets that are on their way to one."""
+        """By inode, the peers of connected sockets, and those of sockets that are being connected."""
         return {**self._unix.connected, **self._inet.connected}, self._inet.reaching
 
     def leading_inside(self, sockets: set[int]) -> set[int]:
-        """Those of these sockets whose other ends the workload has."""
+        """Those of ``sockets`` whose other ends belong to the workload."""
         connected, _ = self._peers
         return {inode for inode in sockets if f"socket:[{connected.get(inode)}]" in self._inside}
 

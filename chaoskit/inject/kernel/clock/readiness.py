@@ -31,6 +31,7 @@ _EVENT = {"x86_64": 12, "aarch64": 16}
 """Bytes of a ``struct epoll_event``, which x86-64 packs."""
 _EPOLL_PWAIT = {"x86_64": 281, "aarch64": 22}
 _MOST_EVENTS = 1024
+"""The most events reported to one epoll_wait(2); the next one gets the rest."""
 
 Collect = Callable[[dict[int, int], int], int | None]
 """Takes the events of our duplicates and the remaining nanoseconds; writes the results to the caller's memory
@@ -41,12 +42,12 @@ and returns the answer.
 
 
 def nothing(ready: dict[int, int], left: int) -> int | None:
-    """For calls that wait for no descriptor."""
+    """The answer of a call that waits for no descriptor: nothing is ready."""
     return 0
 
 
 def of_poll(memory: Memory, address: int, rows: list[tuple[int, int, int]], mine: list[int]) -> Collect:
-    """``rows`` are the caller's entries, ``mine`` duplicates of their descriptors that are not negative."""
+    """Collect for poll(2): ``rows`` are the caller's entries, ``mine`` has our duplicates of those in use."""
 
     def collect(ready: dict[int, int], left: int) -> int | None:
         duplicates = iter(mine)
@@ -64,7 +65,9 @@ def of_select(
     mine: dict[int, int],
     tell_rest: Callable[[int], object],
 ) -> Collect:
-    """``sets`` has address and bits of each set, ``mine`` the caller's descriptor for each duplicate;
+    """Collect for select(2) and pselect(2).
+
+    ``sets`` has address and bits of each set, ``mine`` the caller's descriptor for each duplicate;
     ``tell_rest`` is called with the remaining time.
     """
 
@@ -84,7 +87,10 @@ def of_select(
 
 
 def of_epoll(memory: Memory, address: int, most: int, mine: int) -> Collect:
-    """Events that are reported once, such as edges, are consumed here as by the caller's own call."""
+    """Collect for epoll_wait(2).
+
+    Events that are reported once, such as edges, are consumed here as by the caller's own call.
+    """
 
     def collect(ready: dict[int, int], left: int) -> int | None:
         machine, count = abi.machine(), min(most, _MOST_EVENTS)

@@ -15,7 +15,7 @@ Kind = Literal[
     "sleep", "until", "poll", "ppoll", "select", "epoll", "futex", "signal",  # waits
     "wake", "read", "timer", "left", "start", "set", "option",
 ]  # fmt: skip
-"""How a call is handled; the first row are waits that can end by their time."""
+"""How a call is handled; those in the first line are waits that can end by their time."""
 
 WALL, CPU = frozenset({0, 5, 8, 11}), frozenset({2, 3})
 """Clocks by number (linux/time.h): those that can be set, and those of processor time."""

@@ -1,7 +1,7 @@
-"""The processor's time stamp counter, on which the workload's clock reads rely.
+"""The processor's time stamp counter, the basis of the workload's clock reads.
 
-Python cannot read it, so a page holds ten bytes of machine code. Where the counter is unfit for a clock, or
-such a page is forbidden, clock reads are answered one by one.
+Python cannot read it, so a page holds ten bytes of machine code. If the counter is unfit for a clock, or such
+a page is forbidden, clock reads are answered one by one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _LEAST = 10_000_000
 """Nanoseconds of the first comparison with the system's clock. Its reads vary by some 100 ns, so the rate is
 then precise to 1 in 100,000, and improves with every run."""
 _SAMPLES = 5
+"""Pairs of reads from which the fastest is taken: an interruption between the two makes a pair useless."""
 
 
 class Ticks:

@@ -1,12 +1,14 @@
 """Timers on virtual time: setitimer, alarm, timer_settime and timerfd_settime.
 
-The kernel's own timers are not set before their virtual time has come, and then go off at once: so a program
-sees what the kernel does.
+A timer of the kernel is set only when its virtual time has come, and then goes off at once. So what the
+program notices is done by the kernel.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import os
 import re
 import signal
@@ -26,6 +28,8 @@ from chaoskit.inject.kernel.workload.tree import Process, Task
 
 _SETTING = struct.Struct("=qqqq")
 _TIMERFD_SETTIME = {"x86_64": 286, "aarch64": 86}
+_SET_TICKS = 0x40085400
+"""TFD_IOC_SET_TICKS of ioctl_timerfd(2); only kernels with CONFIG_CHECKPOINT_RESTORE know it."""
 _ABSOLUTE = 1
 _LISTED = re.compile(
     rb"ID: (\d+)\nsignal: (\d+)/(?:0x)?([0-9a-f]+)\nnotify: (\w+)/(\w+)\.(\d+)\nClockID: (-?\d+)"
@@ -33,7 +37,7 @@ _LISTED = re.compile(
 _PIDFD_SEND_SIGNAL, _RT_TGSIGQUEUEINFO = 424, {"x86_64": 297, "aarch64": 240}
 _INFORMATION = struct.Struct("=iiiiiiQ96x")
 _FROM_TIMER = -2
-"""The ``si_code`` of a timer's signal (sigaction(2)), by which glibc recognizes it."""
+"""The ``si_code`` of a timer's signal (sigaction(2)), which tells glibc what it is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -73,8 +77,8 @@ class Timers:
         """Set a timer; return the call's answer, None to leave the call to the kernel.
 
         Raises:
-            Refused: if the call is wrong, which the kernel is to answer. Unreadable: if its arguments cannot
-            be read.
+            Refused: if the call is wrong, so that the kernel must answer it. Unreadable: if its arguments
+            cannot be read.
         """
         if spec.name == "alarm":
             return self._alarm(task, args[0] & 0xFFFFFFFF)
@@ -93,6 +97,8 @@ class Timers:
             wall = clock in (0, 11)
             length = max(1, length - self._dial.now(clock))
         before = self._shown(key)
+        if spec.name == "timerfd_settime":
+            _forget_expiries(process, abi.signed(args[0]))
         self._replace(key, Timer(process, key, length, period, go_off, wall) if length else None)
         if args[3]:
             process.memory.write(args[3], before)
@@ -102,7 +108,7 @@ class Timers:
         """Write a timer's remaining time into the caller's memory; return the call's answer.
 
         Raises:
-            Refused: if the call is wrong, which the kernel is to answer.
+            Refused: if the call is wrong, so that the kernel must answer it.
         """
         if spec.name == "getitimer":
             data = _micros(self._shown(("interval", task.process.pid)))
@@ -168,7 +174,7 @@ class Timers:
                 continue
             if int(clock) not in READABLE:
                 raise Refused("it counts what a processor does")
-            # A timer that starts a thread signals a thread of the C library, which does so.
+            # For a timer that starts a thread, a helper of the C library gets the signal and starts it.
             tid = int(whose) if target == b"tid" else process.pid
             told = _INFORMATION.pack(int(signo), 0, _FROM_TIMER, 0, ident, 0, int(value, 16))
             go_off = partial(_tells, process, tid if how != b"none" else 0, int(signo), told)
@@ -183,22 +189,55 @@ class Timers:
         if clock is None:
             raise Refused("no timer")
 
-        def go_off() -> bool:
-            # Only while the process has it: a duplicate of ours would keep it alive forever.
-            mine = abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), process.pidfd, fd, 0)
-            if mine < 0 or _clock_of(process, fd) != clock:
-                return False
-            at_once = ctypes.create_string_buffer(_SETTING.pack(0, 0, 0, 1), _SETTING.size)
-            abi.libc().syscall(_TIMERFD_SETTIME[abi.machine()], mine, 0, at_once, 0)
-            os.close(mine)
-            return True
-
-        return ("fd", process.pid, fd), clock, go_off
+        return (
+            ("fd", process.pid, fd),
+            clock,
+            lambda: _clock_of(process, fd) == clock and _expires(process, fd),
+        )
 
 
 def _clock_of(process: Process, fd: int) -> int | None:
     found = re.search(rb"^clockid: (\d+)", processes.read(f"/proc/{process.pid}/fdinfo/{fd}"), re.MULTILINE)
     return None if found is None else int(found[1])
+
+
+def _expires(process: Process, fd: int) -> bool:
+    """Count one more expiry of a timerfd; False if the process no longer has it."""
+    # Taken each time: a duplicate of ours would keep the timer alive forever.
+    mine = _taken(process, fd)
+    if mine < 0:
+        return False
+    unread = _unread(process, fd)
+    if not unread:
+        _set_real(mine, 1)
+    else:
+        # A periodic timer that was not read in time: setting the kernel's timer again would begin at one.
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(mine, _SET_TICKS, struct.pack("=Q", unread + 1))
+    os.close(mine)
+    return True
+
+
+def _forget_expiries(process: Process, fd: int) -> None:
+    """Make a timerfd unreadable: what it has counted ends when it is set (timerfd_settime(2))."""
+    if _unread(process, fd) and (mine := _taken(process, fd)) >= 0:
+        _set_real(mine, 0)
+        os.close(mine)
+
+
+def _taken(process: Process, fd: int) -> int:
+    return int(abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), process.pidfd, fd, 0))
+
+
+def _unread(process: Process, fd: int) -> int:
+    found = re.search(rb"^ticks: (\d+)", processes.read(f"/proc/{process.pid}/fdinfo/{fd}"), re.MULTILINE)
+    return 0 if found is None else int(found[1])
+
+
+def _set_real(mine: int, nanoseconds: int) -> None:
+    """Let the kernel's timer go off that soon; 0 stops it. What it has counted is forgotten."""
+    setting = ctypes.create_string_buffer(_SETTING.pack(0, 0, 0, nanoseconds), _SETTING.size)
+    abi.libc().syscall(_TIMERFD_SETTIME[abi.machine()], mine, 0, setting, 0)
 
 
 def _signals(process: Process, number: int) -> Callable[[], bool]:

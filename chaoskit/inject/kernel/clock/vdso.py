@@ -1,9 +1,9 @@
-"""The vDSO, from which programs read clocks without a system call, and our code for it.
+"""The vDSO, where programs read clocks without a system call, and our code for it.
 
 C libraries read clocks by functions of this page, which the kernel maps into each process at exec (vdso(7)).
 We replace its code in the workload's processes alone: a write through ``/proc/PID/mem`` gives the process its
 own copy of the page. There are two versions. One computes the time from a table that follows it and the
-processor's counter; the other makes the system call, which stops like any other. The first goes over to the
+processor's counter; the other makes the system call, which stops like any other. The first switches to the
 second at a negative entry in the table.
 """
 

@@ -23,11 +23,13 @@ _TIME = struct.Struct("=qq")
 _ABSOLUTE = 1
 _MILLISECOND = 1_000_000
 SHORT = 20 * _MILLISECOND
-"""Up to so many nanoseconds, a wait at a futex counts as an interpreter's for its own lock."""
+"""A futex wait of at most this many nanoseconds counts as an interpreter's for its own lock, which it
+tries again every 5 ms (``sys.getswitchinterval``)."""
 FUTEX_WALL = 256
 _WAIT_BITSET = 9
 _ALL_BITS = 0xFFFFFFFF
 _MOST_POLLED = 1 << 16
+"""The most entries of a poll(2) that are looked at; the kernel refuses more than a process may have open."""
 
 
 class Refused(Exception):
@@ -193,6 +195,7 @@ def rounded(length: int, burst: int) -> int:
 
 
 _GRAINS = tuple(step * 10**power * _MILLISECOND for power in range(5) for step in (1, 2, 5))
+"""Round lengths, ascending: 1, 2, 5, 10 … ms, up to 50 s."""
 
 
 def _relative(wait: Wait, args: tuple[int, ...]) -> None:

@@ -21,9 +21,9 @@ def in_file(call: FileCall, store: PayloadStore) -> Payload | None:
 
 
 def in_directory(call: FileCall, store: PayloadStore, unsynced: Callable[[str], bool]) -> tuple[Brought, ...]:
-    """All that is in a directory, each before what is in it; empty for anything else.
+    """Everything in a directory, each directory before its entries; empty for anything else.
 
-    ``unsynced`` is asked by the names that the files have had outside.
+    ``unsynced`` is called with the name that each file had outside.
     """
     assert call.path is not None
     try:
@@ -38,7 +38,7 @@ def _below(
     path: str, within: str, target: str, store: PayloadStore, unsynced: Callable[[str], bool]
 ) -> Iterator[Brought]:
     with os.scandir(path) as entries:
-        # In an order that does not change: steps are counted by it.
+        # In a fixed order, since steps are numbered by it.
         for entry in sorted(entries, key=lambda one: one.name):
             found, name = entry.stat(follow_symlinks=False), within + entry.name
             identity, mode = (found.st_dev, found.st_ino), stat.S_IMODE(found.st_mode)
@@ -58,7 +58,7 @@ def _content(path: str, found: os.stat_result, store: PayloadStore) -> Payload:
 
 
 def kept(fd: int, store: PayloadStore, start: int, length: int) -> Payload:
-    """A part of what a descriptor of ours refers to, which is closed."""
+    """The content of a part of an open file; closes the descriptor ``fd``, which is ours."""
     try:
         return store.copy(fd, start, length)
     finally:

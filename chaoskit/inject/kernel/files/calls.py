@@ -68,7 +68,7 @@ class FileCall:
     opened: int | None = None
     """Our descriptor of the file that an open has opened, until it is handed over."""
     umask: int | None = None
-    """The caller's umask, once it is known to have the same rights as we."""
+    """The caller's umask, once the caller is known to have the same rights as this process."""
     table: int = 0
     """How many descriptors the caller's table has room for at present."""
 
@@ -128,14 +128,14 @@ class FileDecoder:
                 self._elsewhere.called(call.row, link, call.task.tid, fd)
             return False
         call.fd, call.target = fd, target
-        # Only such a name can have the mark " (deleted)", and checking costs a system call.
+        # Only a name that ends so can have the mark " (deleted)", and checking costs a system call.
         if target.endswith(")"):
             name = paths.without_mark(link, f"/proc/{call.task.tid}/fd/{fd}")
             call.target = paths.below(self.root, name) or target
         return True
 
     def _name(self, call: FileCall, base: int | None, index: int) -> str | None:
-        """The path by which this process reaches the name in argument ``index``; None if there is no name.
+        """A path to what argument ``index`` names, valid in this process; None if there is no name.
 
         An empty name counts as none, unless the call says that it stands for the descriptor.
         """
@@ -217,7 +217,7 @@ class FileDecoder:
         return True
 
     def _transfer(self, call: FileCall) -> bool:
-        """From descriptor ``other`` to ``fd``: a change of one below the root, or a read of one."""
+        """A transfer from descriptor ``other`` to ``fd``: a change of ``fd``, or else a read of ``other``."""
         spec = call.spec
         assert spec.fd is not None
         assert spec.other is not None
@@ -312,7 +312,7 @@ def _unescaped(path: bytes) -> str:
 
 
 _OPEN_FLAGS = os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-"""The flags for which ``openat2``, which refuses unknown ones, behaves like ``open``."""
+"""The flags that ``openat2`` treats as ``open`` does; it refuses unknown ones."""
 
 
 def _is_null(call: FileCall, argument: int | None) -> bool:

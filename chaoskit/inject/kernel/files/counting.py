@@ -1,6 +1,6 @@
 """Count the calls before the one that is struck, as cheaply as possible.
 
-A strike at the thousandth write lets 999 writes pass, whose cost is most of the case's. So one look at the
+A strike at the thousandth write lets 999 writes pass, and their cost is most of the case. So one look at the
 descriptor decides whether a call counts, and nothing else is decoded.
 """
 

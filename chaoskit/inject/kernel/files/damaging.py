@@ -18,7 +18,7 @@ from chaoskit.inject.kernel.files.calls import FileCall
 from chaoskit.inject.kernel.log import Call
 
 READERS = frozenset({"read", "mmap", "close"})
-"""The families by which a program learns a file's content, or gives the file up for its size."""
+"""The families that can prove a damage: reads, and a close once the program has seen the size."""
 
 
 @dataclass(slots=True)

@@ -48,10 +48,12 @@ def _to_release(call: FileCall) -> int | None:
 def _lost(reply: LostReply, call: FileCall) -> FaultEffect:
     released = _to_release(call)
     if released is not None:
+        # The release, which comes before the answer, is all that a close does.
         return FaultEffect(f"answered {reply.name}", answer=-reply.number, release=released)
     if call.row.opens:
         opened = execute.perform_open(call)
         if opened >= 0:
+            # Only the effect on the disk counts: the caller is told that it got no descriptor.
             os.close(opened)
         done = min(opened, 0)
     else:

@@ -43,7 +43,7 @@ class Elsewhere:
         self._unsynced.clear()
 
     def renamed(self, source: str, target: str) -> None:
-        """Note that a file outside was renamed there."""
+        """Note a rename outside the root."""
         self._unsynced.discard(target)
         below = source + os.sep
         for name in [name for name in self._unsynced if name == source or name.startswith(below)]:
@@ -58,7 +58,7 @@ class Elsewhere:
 def _is_written_later(tid: int, fd: int) -> bool:
     """True if data written to the descriptor need not be on the disk when the call returns.
 
-    It is with O_SYNC and O_DSYNC; and a device is not a file.
+    With O_SYNC and O_DSYNC it is there by then, and a device is not a file.
     """
     try:
         if not stat.S_ISREG(os.stat(f"/proc/{tid}/fd/{fd}").st_mode):

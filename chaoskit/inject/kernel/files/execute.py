@@ -146,7 +146,7 @@ def data_of(call: FileCall) -> bytes:
     if length_of(call) > _MOST:
         raise CannotExecute("it carries more than 1 GiB at once")
     if spec.vector is not None:
-        data = memory.gather(_vector(call))
+        data = memory.gather(_whole_vector(call))
     else:
         assert spec.buffer is not None
         data = memory.data(call.args[spec.buffer], length_of(call))
@@ -164,6 +164,15 @@ def _vector(call: FileCall) -> list[tuple[int, int]]:
         assert spec.count is not None
         call.vector = call.task.process.memory.vector(call.args[spec.vector], call.args[spec.count])
     return call.vector
+
+
+def _whole_vector(call: FileCall) -> list[tuple[int, int]]:
+    vector = _vector(call)
+    assert call.spec.count is not None
+    if len(vector) != call.args[call.spec.count]:
+        # The kernel transfers nothing then (EFAULT), not even the parts that could be read.
+        raise CannotExecute("its list of buffers cannot be read")
+    return vector
 
 
 def position(call: FileCall, fd: int) -> tuple[int, bool]:
@@ -189,7 +198,7 @@ def _appends(call: FileCall, fd: int) -> bool:
 
 
 def source_position(call: FileCall, fd: int) -> int:
-    """The position at which a copy reads its source; ``fd`` is a duplicate of that."""
+    """The position where a copy reads its source; ``fd`` is a duplicate of the source."""
     if call.spec.family == "clone":
         return call.source_offset
     index = 1 if call.spec.name == "copy_file_range" else 2
@@ -296,15 +305,15 @@ def _has_no_descriptor_left(call: FileCall) -> bool:
 
 def _moving(fd: int, data: bytes | memoryview, offset: int, flags: int) -> int:
     written = os.pwritev(fd, [data], offset, flags)
-    # pwritev2 with flags and no offset has no counterpart in Python that moves the position. Nothing written
-    # moves nothing, also where it would have been appended.
+    # pwritev2 with flags and no offset has no counterpart in Python that moves the position. If nothing was
+    # written the position stays, even for an append.
     if written:
         os.lseek(fd, offset + written, os.SEEK_SET)
     return written
 
 
 def _aligned(data: bytes, shift: int) -> memoryview:
-    """The data in memory that begins ``shift`` bytes behind a page border."""
+    """The data in memory that begins ``shift`` bytes after a page border."""
     buffer = mmap.mmap(-1, shift + max(len(data), 1))
     buffer[shift : shift + len(data)] = data
     return memoryview(buffer)[shift : shift + len(data)]
@@ -315,7 +324,7 @@ def _read(call: FileCall, fd: int, offset: int, moves: bool, length: int) -> int
     # pread first: if the buffer cannot be written, the position must not have moved.
     data = os.pread(fd, length, offset)
     if spec.vector is not None:
-        complete = memory.scatter(_vector(call), data)
+        complete = memory.scatter(_whole_vector(call), data)
     else:
         assert spec.buffer is not None
         complete = memory.write(call.args[spec.buffer], data)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 CHUNK = 1024 * 1024
+"""The most bytes read at once, and the grid on which pieces end."""
 
 
 _NO_ATIME = getattr(os, "O_NOATIME", 0)
@@ -29,7 +30,7 @@ def data(fd: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     """Offsets with their data, in order, from ``start`` to ``end``; everything left out is zero.
 
     The pieces depend on the content alone, and not on how the file system stores it. The position of ``fd``,
-    which it may share, is as before. Raises OSError where it cannot be read.
+    which may be shared, is the same afterwards. Raises OSError if the file cannot be read.
     """
     zeros = bytes(CHUNK)
     offset = start

@@ -81,11 +81,12 @@ class FullDisk:
                 path = call.path or f"/proc/{call.task.tid}/fd/{call.fd}"
                 self.left += max(0, os.stat(path).st_size - call.args[call.spec.count])
         except OSError:
+            # There is no such file, so the call will fail or create one: it frees nothing.
             pass
 
 
 def _wanted(call: FileCall, recorded: int) -> int:
-    """The bytes for which a call needs room. A copy may ask for more than its source has."""
+    """How many bytes a call needs room for. A copy may ask for more than its source has."""
     if not call.row.partial:
         return recorded
     try:

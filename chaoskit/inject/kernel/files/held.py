@@ -1,4 +1,4 @@
-"""The contents of files that a workload opens for reading, which can be damaged just before."""
+"""The contents of files that a workload opens for reading, which can be damaged just before the open."""
 
 from __future__ import annotations
 

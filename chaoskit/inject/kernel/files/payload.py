@@ -49,7 +49,7 @@ WHOLE = 1 << 63
 
 
 class _SpillFile:
-    """Stays open as long as some payload refers to it."""
+    """A file that stays open while a payload refers to it."""
 
     def __init__(self) -> None:
         with tempfile.TemporaryFile(prefix="chaoskit-") as file:
@@ -97,7 +97,7 @@ class PayloadStore:
     def copy(self, fd: int, start: int, length: int) -> Payload:
         """Store up to ``length`` bytes of a file, with little of it in memory at a time.
 
-        Raises OSError where it cannot be read.
+        Raises OSError if the file cannot be read.
         """
         length = max(0, min(length, os.fstat(fd).st_size - start))
         parts = extents.data(fd, start, start + length)

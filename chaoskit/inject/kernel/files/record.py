@@ -26,6 +26,7 @@ from chaoskit.inject.kernel.log import Log
 
 _ASYNC_OR_SYNC = frozenset({1, 4})
 _INVALIDATE = 2
+"""Flags of msync(2): MS_ASYNC, MS_SYNC and MS_INVALIDATE of sys/mman.h."""
 
 Facts = dict[str, Any]
 """What is known about a call so far, as fields of a future ``FileDetail``. The record is made once, at the
@@ -118,7 +119,7 @@ class Recorder:
         if expected is not None or result is None:
             return True
         if call.opened is None:  # A descriptor that was handed over is the answer already.
-            # Not held open any longer than the thread waits: a lock of flock(2) lasts as long as it is.
+            # Close our duplicate first: a lock of flock(2) is held until every duplicate is closed.
             _let_go(call)
             stopped.answer(result)
         return False
@@ -133,7 +134,7 @@ class Recorder:
         try:
             return _open(call, stopped) if call.row.opens else execute.perform(call)
         except UNFAITHFUL as why:
-            # Unknown results of reads are harmless; calls on which a verdict depends need a caveat.
+            # Unknown results of reads are harmless; calls that decide a verdict need a caveat.
             if call.row.opens or call.row.changes or call.row.syncs:
                 self._unconfirmed(call, str(why) or type(why).__name__)
             return None
@@ -307,7 +308,7 @@ def _copied(call: FileCall, store: PayloadStore) -> Payload:
     with translate.source_of(call) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CannotExecute("not a regular file")
-        # A length of 0 is all that there is from the offset on: ioctl_ficlonerange(2).
+        # A length of 0 means everything from the offset on: ioctl_ficlonerange(2).
         length = call.length or WHOLE if call.spec.count is None else call.args[call.spec.count]
         # First, since it raises if it cannot be read, and an open file would stay open.
         start = execute.source_position(call, fd)

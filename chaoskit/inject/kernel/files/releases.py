@@ -16,7 +16,9 @@ _EVENT = struct.Struct("iIII")
 _CLOSED = 0x08 | 0x10
 """IN_CLOSE_WRITE and IN_CLOSE_NOWRITE of linux/inotify.h."""
 _ONCE = 0x80000000
+"""IN_ONESHOT: a release is reported once, and the watch ends with it."""
 _ROOM = 4096
+"""Bytes of events that are read at once; the rest waits for the next read."""
 
 
 class Releases:
@@ -49,7 +51,7 @@ class Releases:
                     found.add(inode)
         return found
 
-    # The real one: in a test with pyfakefs the garbage collector may find this while ``os`` is another.
+    # The real os.close: with pyfakefs the garbage collector may find this while ``os`` is replaced.
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if self._fd >= 0:
             close(self._fd)

@@ -129,7 +129,7 @@ SPECS: tuple[FileSpec, ...] = (
     FileSpec("flock", "lock", 73, 32, fd=0, flags=1),
     FileSpec("fcntl", "lock", 72, 25, (_LOCKS,), fd=0, flags=1),
     FileSpec("mmap", "mmap", 9, 222, (_SHARED,), fd=4, count=1, offset=5, flags=3),
-    # No operation: the mapping is one. But from here on stores into it are possible.
+    # Not an operation, since the mapping was one; but from here on stores into it are possible.
     FileSpec("mprotect", "mmap", 10, 226, (_WRITABLE,)),
     FileSpec("msync", "msync", 26, 227, count=1, flags=2),
     FileSpec("getdents", "getdents", 78, None, fd=0, buffer=1, count=2),

@@ -39,7 +39,7 @@ _PATH_MAX = 4096
 class Duplicate:
     """The same open file as descriptor ``fd`` of ``process``, as a descriptor of ours in a block.
 
-    Raises CannotExecute where the system does not allow it.
+    Raises CannotExecute if the system does not allow it.
     """
 
     __slots__ = ("_fd", "_mine", "_process")
@@ -69,7 +69,7 @@ def duplicated(process: Process, fd: int) -> int:
 def source_of(call: FileCall) -> Duplicate:
     """The source of a copy, open within the block.
 
-    Raises CannotExecute where the test process would lose a lock by it.
+    Raises CannotExecute if the test process would lose a lock by it.
     """
     assert call.other_fd is not None
     # Unlike what is below the root, it may be open in the test process.
@@ -120,7 +120,7 @@ class Borrowed:
     def duplicate(self, process: Process, fd: int) -> int:
         """The same open file as descriptor ``fd`` of ``process``, until the end of the block.
 
-        Raises CannotExecute where the system does not allow it.
+        Raises CannotExecute if the system does not allow it.
         """
         mine = duplicated(process, fd)
         self._fds.append(mine)
@@ -187,7 +187,7 @@ def _translate_name(
     encoded = os.fsencode(path or "")
     if len(encoded) >= _PATH_MAX:
         raise CannotExecute("the name is too long")
-    # By our own path to the file: the descriptor to which it was relative means nothing here.
+    # By our own path to the file: the descriptor that it was relative to means nothing here.
     args[index] = ctypes.create_string_buffer(encoded)
     if base is not None:
         args[base] = abi.AT_FDCWD

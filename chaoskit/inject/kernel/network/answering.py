@@ -11,9 +11,9 @@ from chaoskit.inject.kernel.network import sockets
 from chaoskit.inject.kernel.network.connection import Connection
 
 _SLICES = 64
-"""So many pieces show whether a program reassembles an answer; the rest comes at once."""
+"""This many pieces show whether a program reassembles an answer; the rest comes at once."""
 _PAUSE = 0.001
-"""Seconds between two checks whether a piece was read, for which the next one waits."""
+"""Seconds between two checks whether a piece was read: the next piece waits for that."""
 _PATIENCE = 1000
 """After this many checks the next piece follows in any case: a program may read only when all is there."""
 

@@ -34,7 +34,7 @@ class NetCall:
     fate: int | None = None
     """The final answer: 0 or minus the errno."""
     instead: bytes | None = None
-    """The address to which the caller's own call must connect."""
+    """The address that the caller's own call must connect to."""
 
     @property
     def fd(self) -> int:

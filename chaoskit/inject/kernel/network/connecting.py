@@ -19,7 +19,7 @@ from chaoskit.inject.kernel.network.relay import Caller, Relay
 
 _LENGTH = struct.Struct("=I")
 _ENTERED = 0.005
-"""Seconds in which a released thread enters its call and the kernel copies the address."""
+"""Seconds that a released thread takes to enter its call, and the kernel to copy the address."""
 
 Done = Callable[[NetCall, Stopped, int | None], None]
 """Records a call with its result and answers it."""
@@ -55,7 +55,7 @@ class Connecting:
     def refuse(self, call: NetCall, stopped: Stopped) -> None:
         """Refuse an undeclared address outside this machine."""
         text = (
-            f"{call.address} was unreachable in this run: it is not of this machine and was not declared. "
+            f"{call.address} was unreachable in this run: it is not on this machine and was not declared. "
             "Declare it, and name what it stands for: chaos.peer(name, address=…)."
         )
         self._scene.log.caveat("undeclared", str(call.address), text)
@@ -152,7 +152,7 @@ class Connecting:
         return left != 0
 
     def _again(self, call: NetCall, stopped: Stopped) -> None:
-        """Handle a second connect, by which programs query the first one's result, or a datagram's."""
+        """Handle a second connect, which asks for the result of the first, or a datagram's."""
         try:
             with Duplicate(call.task.process, call.fd) as mine:
                 result = self._relay.again(call.link, mine)

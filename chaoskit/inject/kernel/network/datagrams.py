@@ -46,6 +46,7 @@ def _send(call: NetCall, times: int) -> int:
         raise CannotExecute("its data cannot be read")
     with Duplicate(call.task.process, call.fd) as mine, socket.socket(fileno=os.dup(mine)) as sock:
         try:
+            # Without waiting for room: meanwhile the supervisor would serve no other call.
             for _ in range(times):
                 sent = sock.sendto(data, socket.MSG_DONTWAIT, (call.to.host, call.to.port))
         except OSError as error:

@@ -24,9 +24,11 @@ _ANSWERS = 0x8180
 _SERVFAIL, _NXDOMAIN = 2, 3
 _TYPES = {1: "A", 28: "AAAA", 12: "PTR", 15: "MX", 16: "TXT", 33: "SRV", 65: "HTTPS"}
 _TTL = 5
+"""Seconds that a resolver may keep an answer."""
 _MOMENT = 0.0005
+"""Seconds in which the second of two queries for a name follows the first."""
 _NOBODY = "127.77.255.1"
-"""An address at which nothing listens; peers have addresses below 127.77.1."""
+"""An address where nothing listens; peers have addresses below 127.77.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class NameServer:
         return any(one[0] == port for one in self._unanswered)
 
     def stands_for(self, link: str) -> Address | None:
-        """The address from which the workload expects answers; None for a socket that does not lead to us."""
+        """The address that the workload expects answers from; None for a socket that does not lead to us."""
         return self._asked.get(link)
 
     def forget(self, link: str) -> None:

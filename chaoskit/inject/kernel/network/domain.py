@@ -74,7 +74,7 @@ class Network:
 
     @property
     def outstanding(self) -> Collection[int]:
-        """Our ends of connections on which an answer is on its way to the workload."""
+        """Our ends of connections with an answer on its way to the workload."""
         return self._relay.outstanding if self._has("_relay") else ()
 
     def _has(self, part: str) -> bool:

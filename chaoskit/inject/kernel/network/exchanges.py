@@ -1,4 +1,4 @@
-"""Streams of an unknown protocol, of which we know only who spoke last and how much."""
+"""Streams of an unknown protocol, of which we know only which side spoke last and how much."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Opening:
     def from_client(self, data: bytes) -> None:
         """Wait for a whole line if it may be HTTP, as servers do."""
         self._early += data
-        # A request line may come in pieces. Until it is complete pass nothing on: no server answers before.
+        # A request line may come in pieces. Pass nothing on before it is complete: no server answers a part.
         is_http = http.may_be(self._early)
         if is_http is not None:
             known: Talk = Requests(self._connection) if is_http else Exchanges(self._connection)

@@ -10,7 +10,7 @@ from chaoskit.inject.base import PeerAddress
 from chaoskit.inject.kernel.network.addresses import Address
 
 _NETWORK = "127.77.0."
-"""Peers get loopback addresses, to which the kernel has a route."""
+"""Peers get loopback addresses, since the kernel has a route to those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Names:
         return None
 
     def destination(self, address: Address) -> Destination | None:
-        """Where ``address`` leads; None if it was neither declared nor belongs to this machine."""
+        """Where ``address`` leads; None if it is neither declared nor on this machine."""
         host, port = str(address.plain), address.port
         # An address that we gave out stands for its name; the same server answers at every port.
         declared = self._addresses.get(host)

@@ -86,11 +86,11 @@ class Relay:
     # The workload's side.
 
     def join(self, caller: Caller, mine: int) -> int:
-        """Connect the workload's socket, of which ``mine`` is a duplicate, to us; return the result."""
+        """Connect the workload's socket, through its duplicate ``mine``, to us; return the result."""
         family = sockets.plain_family(caller.address)
         port = self._listener(family).getsockname()[1]
         result = sockets.connect(mine, caller.address.instead(port))
-        # The port by which our listener will recognize it; the kernel has chosen it by now.
+        # Our listener will recognize it by its port, which the kernel has chosen by now.
         local = sockets.local(mine) if result in _CONNECTED else None
         if local is None:
             if caller.upstream is not None:
@@ -111,7 +111,7 @@ class Relay:
         return sockets.connect(mine, address.instead(port))
 
     def address_of(self, link: str) -> Address | None:
-        """The address to which the workload believes a socket to be connected."""
+        """The address that the workload believes a socket to be connected to."""
         found = self._by_link.get(link)
         return None if found is None else found[0].address
 
@@ -165,12 +165,12 @@ class Relay:
 
     @property
     def outstanding(self) -> list[int]:
-        """Our ends towards those that were asked something and have not answered; 0 for one that is gone."""
+        """Our ends of connections whose peers owe an answer; 0 for an end that is gone."""
         return [_inode(one.server) for one in self._connections if one.outstanding]
 
     @property
     def relayed(self) -> dict[int, int | None]:
-        """Maps each of our sockets to the one from which it relays; to None if it is silent."""
+        """Maps each of our sockets to the one that it relays from; to None if it is silent."""
         found: dict[int, int | None] = {}
         for one in self._connections:
             if not (one.client.gone or one.server.gone):

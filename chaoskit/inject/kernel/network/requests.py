@@ -105,7 +105,7 @@ class Requests:
     def from_client(self, data: bytes) -> None:
         """Pass on data of the client."""
         out = self._to_server
-        # But not before data that is held back.
+        # At once if possible, but not before data that is held back.
         if (out.last or not self._inward.waiting) and self._plain:
             heads = self._unread.heads + http.most_heads(data)
             if self._blind or not self._connection.scene.happenings.near("http", heads):

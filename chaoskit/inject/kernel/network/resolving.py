@@ -1,4 +1,4 @@
-"""Leads a resolver's calls to our name server, without its noticing."""
+"""Leads a resolver's calls to our name server without the resolver noticing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workload as a server: the sockets on which it listens."""
+"""The workload as a server: the sockets that it listens on."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from chaoskit.inject.kernel.seccomp import abi
 LINGER_ZERO = struct.pack("ii", 1, 0)
 """With this a close sends a reset (socket(7), SO_LINGER)."""
 _FULL = 4
-"""Connections that fill the queue of a listener with a backlog of 0, and more."""
+"""More connections than the queue of a listener with a backlog of 0 holds."""
 
 
 def connect(fd: int, raw: bytes) -> int:
@@ -41,7 +41,7 @@ def kind(fd: int) -> tuple[int, int]:
 
 
 def local(fd: int) -> Address | None:
-    """The address to which the socket behind a descriptor is bound."""
+    """The address that the socket behind a descriptor is bound to."""
     return _named(fd, "getsockname")
 
 
@@ -101,7 +101,7 @@ def unread(sock: socket.socket) -> int:
 
 
 def error_of(sock: socket.socket) -> int:
-    """The errno with which a connection attempt has failed; 0 if it has not."""
+    """The errno of a connection attempt that has failed; 0 if it has not."""
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
@@ -115,7 +115,7 @@ def reset(sock: socket.socket) -> None:
 
 
 class Traps:
-    """Loopback ports at which the kernel refuses connections, or leaves them without an answer."""
+    """Loopback ports where the kernel refuses connections, or leaves them without an answer."""
 
     def __init__(self) -> None:
         self._kept: list[socket.socket] = []
@@ -123,7 +123,7 @@ class Traps:
         self._deaf: dict[int, int] = {}
 
     def closed(self, family: int) -> int:
-        """A port that is taken but at which nothing listens."""
+        """A port that is taken, but where nothing listens."""
         if family not in self._closed:
             self._closed[family] = self._bound(family).getsockname()[1]
         return self._closed[family]

@@ -52,7 +52,7 @@ SPECS: tuple[NetSpec, ...] = (
     NetSpec("listen", "listen", 50, 201),
     NetSpec("accept", "accept", 43, 202),
     NetSpec("accept4", "accept", 288, 242),
-    # Where a query for a name was struck: waiting in vain for its answer must take no time.
+    # For a query that was struck: waiting in vain for its answer must take no time.
     NetSpec("poll", "dns", 7, None),
     NetSpec("ppoll", "dns", 271, 73),
     # Only in recordings, since no strike is at this family: it shows which line of Python sends a request.

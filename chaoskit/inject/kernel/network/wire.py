@@ -13,7 +13,7 @@ from chaoskit.inject.kernel.poller import Poller
 MOST = 1 << 20
 """Bytes that may wait for one side; beyond that the other side is not read, as real back-pressure."""
 _LITTLE, _MUCH = 1 << 14, 1 << 18
-"""Bytes that are read at once. For much, memory comes from the kernel and goes back to it, which takes eight
+"""Bytes that are read at once. A large buffer comes from the kernel and goes back to it, which takes eight
 times as long as reading a small message."""
 _SOON = 0.0005
 """Seconds between two checks whether everything sent was acknowledged."""
@@ -170,7 +170,7 @@ class Wire:
             # A full buffer means that more may have come.
             self._at_once = _MUCH if len(data) >= _LITTLE else _LITTLE
             # Acknowledge at once: the sender's kernel may hold its next small message back for that (RFC
-            # 896), for 40 ms in which all seems to sleep and time would be skipped.
+            # 896), for 40 ms while all seems to sleep and time would be skipped.
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             self.got(data)
             return

@@ -28,7 +28,7 @@ SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5
 SECCOMP_RET_USER_NOTIF = 0x7FC00000
 SECCOMP_RET_ALLOW = 0x7FFF0000
 
-# Fixed sizes: the kernel has never extended them, and would report it by SECCOMP_GET_NOTIF_SIZES.
+# Fixed sizes: the kernel has never extended them, and would report that through SECCOMP_GET_NOTIF_SIZES.
 NOTIF = struct.Struct("=QIIiIQ6Q")
 """``struct seccomp_notif``: id, pid, flags, nr, arch, instruction pointer, six arguments."""
 NO_NOTIF = bytes(NOTIF.size)
@@ -112,7 +112,7 @@ def libc() -> _Libc:
 
 @cache
 def machine() -> str:
-    """The architecture for which this interpreter is built: ``x86_64``, ``aarch64`` or another name."""
+    """The architecture that this interpreter is built for: ``x86_64``, ``aarch64`` or another name."""
     name = os.uname().machine
     # A 32-bit interpreter on a 64-bit kernel makes different calls.
     if name == "x86_64" and sys.maxsize < 2**32:

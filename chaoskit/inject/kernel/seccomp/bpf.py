@@ -35,7 +35,7 @@ _NOTIFY: list[_Row] = [(_RETURN, abi.SECCOMP_RET_USER_NOTIF, 0, 0)]
 
 
 CONTROL = 2**31 - 1
-"""The descriptor to which promises and the result are written. No descriptor ever has this number: the
+"""The descriptor that promises and the result are written to. No descriptor ever has this number: the
 supervisor answers the call. So the workload cannot close, replace or leak it."""
 
 _TOLD = Spec("write", "", 1, 64, ((0, "any", (CONTROL,)),))
@@ -45,7 +45,7 @@ _TOLD = Spec("write", "", 1, 64, ((0, "any", (CONTROL,)),))
 def program(machine: str, specs: Iterable[Spec], families: Families = None) -> bytes:
     """Assemble the filter for ``machine`` as an array of ``struct sock_filter``.
 
-    Of ``specs`` the calls of ``families`` stop and those that always do. Writes to :data:`CONTROL` and
+    Of ``specs``, the calls of ``families`` stop, and those that always do. Writes to :data:`CONTROL` and
     watched calls stop in any case.
     """
     # The architecture first: without it a number means nothing.

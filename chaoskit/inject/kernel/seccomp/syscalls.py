@@ -40,7 +40,7 @@ class Spec:
 
     def number(self, machine: str) -> int | None:
         """The call's number on ``machine``; None if it does not exist there."""
-        # Only these two could be tested.
+        # Only these two architectures have been tested.
         return {"x86_64": self.x86_64, "aarch64": self.aarch64}.get(machine)
 
 

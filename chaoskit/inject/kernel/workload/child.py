@@ -46,8 +46,8 @@ HOLDS_MORE = 0
 """The answer to the result of a process with more descriptors than at its start: it collects its garbage and
 sends the result again."""
 _THREAD_GRACE, _DAEMON_GRACE = 0.25, 0.05
-"""Seconds that threads have to end once the workload's function has returned. Daemons get less: many run for
-ever, and every case would wait."""
+"""Seconds that threads have to end once the workload's function has returned. Daemons get less: many run
+forever, and every case would wait."""
 
 
 def enter(
@@ -70,6 +70,7 @@ def enter(
     """
     global _secret, _watch
     _secret, _watch = secret, watch
+    # 70 to 72 mean that our part failed: an error here, a parent that is gone, a filter that was refused.
     status = 70
     try:
         _prepare(parent)
@@ -87,7 +88,7 @@ def enter(
 
 
 def boundary() -> int:
-    """The address of the code object at which the workload's stacks end."""
+    """The address of the code object where the workload's stacks end."""
     return id(_call.__code__)
 
 
@@ -229,8 +230,8 @@ def _send_promise(value: Any) -> None:
         body = plain.dumps(value)
     except plain.NotPlain as error:
         raise UsageError(
-            f"promise() was given what cannot leave the workload's process ({error}); expected plain data, "
-            "a dataclass or an exception. Promise plain data."
+            f"promise() was given a value that cannot leave the workload's process ({error}); expected plain "
+            "data, a dataclass or an exception. Promise plain data."
         ) from None
     try:
         _tell(_message(PROMISE, [body]))

@@ -1,4 +1,4 @@
-"""The other threads of the test process: which are harmless at a fork, and who started them."""
+"""The other threads of the test process: which are harmless at a fork, and what started them."""
 
 from __future__ import annotations
 

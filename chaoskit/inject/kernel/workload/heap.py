@@ -17,6 +17,7 @@ _PIECE = 64 * 1024
 _SMALLER = _PIECE - 4096
 """Bytes of a block that is not mapped but makes its heap grow."""
 _LARGEST = 1 << 30
+"""Bytes of the largest free piece that is looked for: the search halves the size down to ``_PIECE``."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """mallopt(3). Once one of them is set, glibc adapts neither of them (malloc/malloc.c, ``do_set_*``)."""
 _IS_MAPPED, _OF_A_THREAD = 2, 4

@@ -1,4 +1,4 @@
-"""Measures a workload's imports, for which every case pays again, being a new process.
+"""Measures a workload's imports: every case is a new process, and pays for them again.
 
 Only in recordings, since it replaces the function that Python calls for an ``import``.
 """

@@ -129,7 +129,7 @@ def _file_at(address: int) -> tuple[bytes, int] | None:
 
 
 def _begin_of(pid: int | str, file: bytes) -> int | None:
-    """The lowest address at which a process has a file mapped."""
+    """The lowest address where a process has a file mapped."""
     found = (int(line.split(b"-", 1)[0], 16) for line in _maps(pid) if _file(line) == file)
     return min(found, default=None)
 

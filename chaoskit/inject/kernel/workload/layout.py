@@ -1,4 +1,4 @@
-"""The layout of this interpreter's frames, code objects, strings and threads, from which stacks are read.
+"""The layout of this interpreter's frames, code objects, strings and threads, for reading stacks.
 
 There is no table of versions: the layout is found by examining objects of this process whose content is
 known. So an unknown build can be read too, or is refused with a reason.
@@ -110,7 +110,7 @@ def find() -> Layout:
 
 
 class _Calibration:
-    """Examines this process through ``/proc/self/mem``, in the same way as later others."""
+    """Examines this process through ``/proc/self/mem``, in the way that others are read later."""
 
     def __init__(self) -> None:
         self.memory = Memory(os.getpid())

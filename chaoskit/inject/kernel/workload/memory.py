@@ -17,7 +17,7 @@ from chaoskit.inject.kernel.seccomp import abi
 _WORD = struct.Struct("=Q")
 _IOVEC = struct.Struct("=QQ")
 _AT_ONCE = 1 << 20
-"""Up to so many bytes are read into a buffer first."""
+"""Up to this many bytes are read into a buffer first."""
 _PAGE = os.sysconf("SC_PAGESIZE")
 _MOST_PARTS = 1024
 """How many parts one call accepts: UIO_MAXIOV (process_vm_readv(2))."""

@@ -1,8 +1,8 @@
 """Turns the name given to a call into a path below the scenario's directory.
 
-Names are looked up as by the observed thread: from its working directory or descriptor, and with its
-``/proc/self``. In the result the directory part has its symbolic links resolved, and is spelled as by the
-kernel.
+Names are looked up as the observed thread would: from its working directory or descriptor, and with its
+``/proc/self``. In the result the directory part has its symbolic links resolved, and is spelled as the kernel
+spells it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_LINKS = 40
 
 
 def as_seen(tid: int, base: int | None, raw: str) -> str:
-    """A path by which this process reaches what is ``raw`` to thread ``tid``.
+    """A path for this process to what the thread ``tid`` calls ``raw``.
 
     ``base`` is a descriptor of that thread, or None for its working directory.
     """

@@ -15,13 +15,13 @@ from chaoskit.inject.kernel.workload import companions, paths
 
 
 def check(plan: Plan) -> frozenset[int]:
-    """Refuse to fork where the result would be wrong; return the open descriptors.
+    """Refuse to fork if the result would be wrong; return the open descriptors.
 
     Raises:
         UsageError: naming the obstacle and the remedy. BackendUnavailable: if no call of a workload could be
         seen from this process.
     """
-    # It replaces the module ``os``, here as everywhere.
+    # pyfakefs replaces the module ``os`` here as everywhere.
     if type(os).__module__.startswith("pyfakefs"):
         raise UsageError(
             "pyfakefs is active while run() is called; expected the real file system: pyfakefs keeps files "

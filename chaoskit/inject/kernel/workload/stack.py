@@ -227,6 +227,7 @@ class StackReader:
 
     def _bytes(self, address: int) -> bytes | None:
         size = self._memory.word(address + 16)
+        # No location table has 16 MiB, so something else is at this address.
         if size is None or not 0 <= size < 1 << 24:
             return None
         return self._memory.read(address + self._layout.bytes_content, size)

@@ -229,7 +229,7 @@ class Tree:
         caller, before = process.replacing
         if _image(process.pid) != before:
             process.replacing = None
-            # It belongs to the address space that the exec has discarded.
+            # This descriptor belongs to the address space that the exec has discarded.
             process.memory.close()
             process.runs_our_python = process.looked_at = False
             process.reader, process.interpreter = None, 0
@@ -301,7 +301,7 @@ class Tree:
         return stack.whereabouts()
 
     def waiting(self) -> dict[int, str]:
-        """The kernel function in which each thread is blocked.
+        """The kernel function that each thread is blocked in.
 
         Must be called before the threads are stopped, else it only shows the stop.
         """
