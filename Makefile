@@ -8,7 +8,8 @@ WORKERS ?= 3
 PYTEST ?=
 REPORT ?= reports/latest
 # make report     make scenarios, the gate, and what is kept of a release in reports/release-VERSION/
-# make scenarios BUDGET=all runs every case, for hours; BUDGET=few half of the cases, and no planted mistakes.
+# make scenarios BUDGET=all runs every case, for hours; BUDGET=few a quarter of the cases of long sweeps, and no
+# planted mistakes.
 # make test BUDGET=all runs those of the suite that are bounded, too. Without it, the oldest Python tries half of
 # each long list and the others the rest, and sweeps are shorter on those.
 BUDGET ?=

@@ -29,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import packages
 import pythons
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -299,12 +300,15 @@ def probe(executable: str) -> Interpreter | None:
 def prepare(groups: Sequence[str], *, first_only: bool) -> None:
     """Bring the environments up to date and list their Pythons. The first one gets the linters too.
 
-    Two at once: pip computes on one processor, for the better part of a minute each.
+    Of the others two at once: pip, where there is no uv, computes on one processor for a minute.
     """
     chosen = interpreters()[: 1 if first_only else None]
-    wanted = [list(dict.fromkeys([*groups, "lint"])), *([list(groups)] * (len(chosen) - 1))]
+    first, *others = chosen
+    # Before the others, since it has the program that fills them.
+    made = {first.name: environment(first, list(dict.fromkeys([*groups, "lint"])), fills=True)}
     with ThreadPoolExecutor(2) as pool:
-        made = dict(zip((one.name for one in chosen), pool.map(environment, chosen, wanted), strict=True))
+        paths = pool.map(environment, others, [list(groups)] * len(others))
+        made.update(zip((one.name for one in others), paths, strict=True))
     _write_lines("python", list(made.values())[:1])
     if not first_only:
         _write_lines("pythons", made.values())
@@ -316,12 +320,17 @@ def complete(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([names[0], COMMON if COMMON in names else names[-1]]))
 
 
-def environment(interpreter: Interpreter, groups: Sequence[str]) -> str:
-    """One environment with chaoskit, in place and editable, and these groups; its Python's path."""
+def environment(interpreter: Interpreter, groups: Sequence[str], *, fills: bool = False) -> str:
+    """One environment with chaoskit, in place and editable, and these groups; its Python's path.
+
+    The one that ``fills`` has uv, too, for itself and the others.
+    """
     home = VENVS / interpreter.name
     python = home / "bin" / "python"
     if not _starts(python):
         create(interpreter, home)
+    if fills:
+        installer(python)
     for group in groups:
         install(python, home / f".installed-{group}", group)
     compile_ahead(python)
@@ -378,8 +387,8 @@ def install(python: Path, stamp: Path, group: str) -> None:
         return
     say(f"installing chaoskit and group {group!r} into {python.parent.parent.relative_to(ROOT)}")
     # Dependency groups need a pip that is newer than the one which older Pythons bring.
-    _pip(python, "pip")
-    _pip(python, "--editable", f"{ROOT}[pytest]", "--group", f"{ROOT / 'pyproject.toml'}:{group}")
+    _fill(python, "pip")
+    _fill(python, "--editable", f"{ROOT}[pytest]", "--group", f"{ROOT / 'pyproject.toml'}:{group}")
     _write(stamp, state)
 
 
@@ -392,20 +401,24 @@ def declared_state(python: Path) -> str:
     return digest.hexdigest() + "\n"
 
 
-def _pip(python: Path, *arguments: str) -> None:
-    command = [str(python), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*command, "--constraint", str(CONSTRAINTS), *arguments],
-        # The pins hold for what builds the package too; pip reads them for that from the environment alone.
-        env={**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS), "PIP_ROOT_USER_ACTION": "ignore"},
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    if done.returncode:
-        raise Stop(
-            f"pip install {' '.join(arguments)} failed (above is why). "
-            f"A package index must be reachable for the first run; pins are in .ci/constraints.txt."
-        )
+def _fill(python: Path, *arguments: str) -> None:
+    uv = next(iter(sorted(VENVS.glob("*/bin/uv"))), None)
+    try:
+        packages.install(python, arguments, constraints=CONSTRAINTS, uv=uv, cache=ROOT / ".cache" / "uv")
+    except packages.CannotInstall as error:
+        raise Stop(str(error)) from None
+
+
+def installer(python: Path) -> None:
+    """Have uv in an environment, for all of them; where it cannot be had, pip installs everything."""
+    stamp = python.parents[1] / ".installed-uv"
+    state = declared_state(python)
+    if not stamp.exists() or stamp.read_text() != state:
+        try:
+            packages.install(python, ["uv"], constraints=CONSTRAINTS, uv=None, cache=ROOT / ".cache" / "uv")
+        except packages.CannotInstall:
+            say("no uv for this machine, so pip installs, which takes minutes longer")
+        _write(stamp, state)
 
 
 def _write_lines(name: str, lines: Iterable[str]) -> None:

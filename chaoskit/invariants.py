@@ -48,7 +48,7 @@ def no_extra_files(evidence: Evidence) -> None:
 
     Raises InvariantBroken with the names of what is left.
     """
-    # By the wildcards of the scenario: a temporary file that the baseline leaves has another name here.
+    # With the scenario's wildcards: a temporary file that the baseline leaves has another name here.
     found = differences(evidence.expected, evidence.found, evidence.patterns)
     extra = [difference.path for difference in found if difference.change == "extra"]
     if extra:
@@ -56,11 +56,11 @@ def no_extra_files(evidence: Evidence) -> None:
 
 
 def no_truncated_files(evidence: Evidence) -> None:
-    """No file is empty that the baseline leaves with content.
+    """No file that has content in the baseline is empty.
 
     Raises InvariantBroken with the names of the empty files.
     """
-    # Only those: a program may leave empty files on purpose, such as locks and markers.
+    # Only files with content in the baseline: a program may leave empty ones on purpose, such as locks.
     filled = {path for path, entry in evidence.expected.items() if entry.kind == "file" and entry.size > 0}
     empty = [
         path
@@ -72,11 +72,11 @@ def no_truncated_files(evidence: Evidence) -> None:
 
 
 def resumes_from_newest(evidence: Evidence) -> None:
-    """A named recovery returns the newest value that was promised before it, or one that comes after it.
+    """A named recovery returns the newest value promised before it, or one that the baseline promises later.
 
-    That is, after it in the baseline. A collection that it returns, such as all that is done, has to hold
-    the newest promise. What had been done and not acknowledged when the fault struck may be there or not.
-    Without a promise, and without ``chaos.recover``, there is nothing to hold it to.
+    A collection that it returns, such as everything done so far, has to contain the newest promise. Work
+    that was done but not yet acknowledged when the fault struck may be there or not. A test without a
+    promise, or without ``chaos.recover``, always passes.
 
     Raises InvariantBroken with what the recovery returned and what was promised.
     """

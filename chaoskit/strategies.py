@@ -216,8 +216,8 @@ def worlds(
 
     ``world.run(workload)`` calls ``workload(world.path, world.data)`` twice, each time in another process:
     without faults, to learn which calls it makes with this data, and then under the schedule that is drawn.
-    Both are made simpler together: towards simpler data, no fault, and an earlier call. In either directory
-    ``prepare(path, data)`` makes what is there before. ``faults``: ``faults.default()``.
+    Both are made simpler together: towards simpler data, no fault, and an earlier call. First
+    ``prepare(path, data)`` fills the directory of each run. ``faults`` defaults to ``faults.default()``.
 
     A failing example prints a line for ``@example`` that repeats it: see :func:`world`. Use
     ``@settings(deadline=None)``, since an example takes two forks.
@@ -244,7 +244,7 @@ def worlds(
 
 
 def world(data: Data, schedule: str, *, prepare: Prepare | None = None) -> DrawnWorld[Data]:
-    """The world with these data and this schedule, for ``@example``: what a failing example has printed.
+    """The world with these data and this schedule, for ``@example``: a failing example prints such a line.
 
     ``prepare`` as in :func:`worlds`.
 

@@ -18,7 +18,8 @@ CI = Path(__file__).resolve().parent.parent / ".ci"
 def boot(tmp_path, monkeypatch):
     """The script as a module that works on a project of its own, and starts no installer."""
     monkeypatch.syspath_prepend(CI)
-    monkeypatch.delitem(sys.modules, "pythons", raising=False)
+    for name in ("packages", "pythons"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     spec = importlib.util.spec_from_file_location("bootstrap_under_test", CI / "bootstrap.py")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
@@ -33,7 +34,8 @@ def boot(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CONSTRAINTS", root / ".ci/constraints.txt")
     monkeypatch.setattr(module.pythons, "ROOT", root)
     yield module
-    sys.modules.pop("pythons", None)
+    for name in ("packages", "pythons"):
+        sys.modules.pop(name, None)
 
 
 def fake_python(folder: Path, version: tuple[int, int, int], **facts) -> Path:
@@ -181,9 +183,16 @@ def test_this_python_is_recognised(boot):
 
 @pytest.fixture
 def installed(boot, monkeypatch):
-    """What pip was asked to install, instead of installing it."""
+    """What was to be installed, instead of installing it."""
     asked = []
-    monkeypatch.setattr(boot, "_pip", lambda python, *arguments: asked.append(arguments))
+
+    def install(python, arguments, *, uv, **_):
+        asked.append((uv, *arguments))
+        if arguments == ["uv"]:
+            (boot.VENVS / "3.11" / "bin").mkdir(parents=True)
+            (boot.VENVS / "3.11" / "bin" / "uv").touch()
+
+    monkeypatch.setattr(boot.packages, "install", install)
     monkeypatch.setattr(boot, "_starts", lambda python: True)
     monkeypatch.setattr(boot, "compile_ahead", lambda python: None)
     return asked
@@ -222,6 +231,108 @@ def test_failed_installation_is_tried_again(boot, monkeypatch):
     with pytest.raises(boot.Stop, match="pip install pip failed"):
         boot.environment(boot.Interpreter("python3.11", (3, 11, 0)), ["test"])
     assert list((boot.VENVS / "3.11").iterdir()) == []
+
+
+def test_the_first_environment_has_what_fills_all(boot, machine, installed, monkeypatch):
+    """pip installs uv, once, and uv the rest."""
+    for minor in (11, 12):
+        fake_python(machine / "bin", (3, minor, 0))
+    (boot.VENVS / "3.12").mkdir()
+    boot.prepare(["test"], first_only=False)
+    assert installed[0] == (None, "uv")
+    assert {uv for uv, *_ in installed[1:]} == {boot.VENVS / "3.11" / "bin" / "uv"}
+    del installed[:]
+    boot.prepare(["test"], first_only=False)
+    assert installed == []
+
+
+def test_without_uv_pip_fills_them(boot, machine, installed, monkeypatch, capsys):
+    """Where uv cannot be had that is said, once; pip installs everything."""
+    fake_python(machine / "bin", (3, 11, 0))
+    (boot.VENVS / "3.11").mkdir()
+
+    def install(python, arguments, *, uv, **_):
+        if arguments == ["uv"]:
+            raise boot.packages.CannotInstall
+        installed.append(uv)
+
+    monkeypatch.setattr(boot.packages, "install", install)
+    boot.prepare(["test"], first_only=True)
+    boot.prepare(["test"], first_only=True)
+    assert installed
+    assert set(installed) == {None}
+    assert capsys.readouterr().out.count("no uv for this machine") == 1
+
+
+SAID_TO_PIP = {
+    "index-url": "http://127.0.0.1/simple",
+    "extra-index-url": "file:///a file:///b",
+    "find-links": "/wheels",
+    "cert": "/ca.crt",
+    "timeout": "60",
+    "no-input": "true",
+}
+
+
+def test_uv_is_told_what_pip_was(boot):
+    """Mirrors, folders, certificates and time-outs that are configured for pip hold for uv as well."""
+    told = boot.packages.told(SAID_TO_PIP)
+    assert told.arguments[2:] == (
+        *("--default-index", "http://127.0.0.1/simple", "--index", "file:///a", "--index", "file:///b"),
+        *("--find-links", "/wheels"),
+    )
+    assert told.variables == {"SSL_CERT_FILE": "/ca.crt", "UV_HTTP_TIMEOUT": "60"}
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """A Python whose pip has these settings, and a uv: both write down what they are asked."""
+    made = {}
+    for name, body in {
+        "python": 'case "$*" in *config*) cat settings; exit;; esac; echo "pip $*" >>asked; exit $(cat pip)',
+        "uv": 'echo "uv $SSL_CERT_FILE $*" >>asked; exit $(cat uv-status)',
+    }.items():
+        made[name] = tmp_path / name
+        made[name].write_text(f'#!/bin/sh\ncd "{tmp_path}"\n{body}\n')
+        made[name].chmod(0o755)
+    for name, text in {"settings": "", "pip": "0", "uv-status": "0", "asked": ""}.items():
+        (tmp_path / name).write_text(text)
+    return made
+
+
+def filled(boot, programs, **asked):
+    given = {"constraints": Path("pins"), "uv": programs["uv"], "cache": Path("cache"), **asked}
+    return boot.packages.install(programs["python"], ["a", "b"], **given)
+
+
+def test_uv_installs(boot, programs, tmp_path):
+    """With the pins, also for what builds packages, and with the particular settings before the general."""
+    (tmp_path / "settings").write_text(
+        ":env:.cert='/env.crt'\nglobal.cert='/global.crt'\nglobal.find-links='/a\\n/b'\nlist.format='json'\n"
+    )
+    assert filled(boot, programs) == "uv"
+    (line,) = (tmp_path / "asked").read_text().splitlines()
+    assert line.startswith("uv /env.crt pip install")
+    assert "--find-links /a --find-links /b" in line
+    assert line.endswith("--constraints pins --build-constraints pins a b")
+
+
+@pytest.mark.parametrize(
+    ("settings", "uv_status"), [("install.only-binary=':all:'\n", "0"), ("", "2")], ids=["untold", "failed"]
+)
+def test_what_uv_cannot_do_pip_does(boot, programs, tmp_path, settings, uv_status):
+    """A setting that has no translation, or a failure, and pip installs with its own."""
+    (tmp_path / "settings").write_text(settings)
+    (tmp_path / "uv-status").write_text(uv_status)
+    assert filled(boot, programs) == "pip"
+    assert (tmp_path / "asked").read_text().splitlines()[-1].startswith("pip -m pip install")
+
+
+def test_what_neither_installs_is_an_error(boot, programs, tmp_path):
+    """The message names what was asked for and where the pins are."""
+    (tmp_path / "pip").write_text("1")
+    with pytest.raises(boot.packages.CannotInstall, match=r"pip install a b failed .* pins are in pins"):
+        filled(boot, programs, uv=None)
 
 
 def test_what_is_imported_often_is_compiled_ahead(boot, monkeypatch):
@@ -411,7 +522,7 @@ def test_lists_for_make_are_written(boot, machine, installed, monkeypatch):
     """``make test`` reads which Pythons there are, and which of them run everything."""
     for minor in (11, 12, 14):
         fake_python(machine / "bin", (3, minor, 0))
-    monkeypatch.setattr(boot, "environment", lambda one, groups: f".venv/{one.name}/bin/python")
+    monkeypatch.setattr(boot, "environment", lambda one, groups, **_: f".venv/{one.name}/bin/python")
     boot.prepare(["test"], first_only=False)
     read = {name: (boot.VENVS / name).read_text().split() for name in ("python", "pythons", "complete")}
     assert read == {

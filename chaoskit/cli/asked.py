@@ -151,7 +151,7 @@ def _family(word: str) -> FaultSet:
         given = (_seconds(argument),) if name == "delay" else (argument,)
     # By name from the public module, so that the command line always agrees with it.
     family: FaultSet = getattr(catalogue, name.replace("-", "_"))(*given)
-    # The lines of a program in another process are invisible, but its memory can be limited.
+    # No line of another process can be watched, but its memory can be limited.
     return family.limited() if isinstance(family, MemoryFaults) else family
 
 

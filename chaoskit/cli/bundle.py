@@ -21,13 +21,16 @@ from chaoskit.report.files import read, replace_file
     help="A report.json, or the directory that holds it (default: this one).",
 )
 @click.option(
-    "--into", type=click.Path(path_type=Path), default=None, help="Where to (default: chaoskit-ID)."
+    "--into",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="The directory to write (default: chaoskit-ID).",
 )
 def bundle(finding: str, report: Path, into: Path | None) -> int:
     """Write a script that shows one finding, and the text of an issue about it.
 
-    Run it in the project. The script holds the test and what it imports of the
-    project; for a program it is the command line.
+    Run it in the project. The script contains the test and what the test imports from the
+    project; for a program it contains the command line.
     """
     found = read(report)
     entry, one = bundles.found(found, finding)

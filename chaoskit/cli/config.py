@@ -34,7 +34,7 @@ _prefix = click.option(
     "--prefix",
     default="CHAOSKIT_",
     show_default=True,
-    help="How the environment variables begin that set options.",
+    help="The prefix of the environment variables that set options.",
 )
 _table = click.option(
     "--table", default="", metavar="A.B", help="The part of the file that holds the options."
@@ -94,7 +94,7 @@ def show(file: str | None, schema: str, table: str, prefix: str, as_json: bool) 
 
 
 def _load(file: str | None, schema: str, table: str, prefix: str) -> Loaded[Any]:
-    # Only for chaoskit's own options: the table tool.chaoskit.runtime is not for another schema.
+    # For chaoskit's own options only: its table in pyproject.toml says nothing about another schema.
     layers = [from_pyproject(table="tool.chaoskit.runtime")] if schema == _SCHEMA else []
     if file is not None:
         layers.append(from_file(file, table=table))
@@ -103,7 +103,7 @@ def _load(file: str | None, schema: str, table: str, prefix: str) -> Loaded[Any]
 
 def _record(name: str) -> type:
     module, _, attribute = name.partition(":")
-    # As ``python -m`` does, so that a schema of the project in the current directory is found.
+    # As ``python -m`` does, so that a project's schema in the current directory is found.
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:

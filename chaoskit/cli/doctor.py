@@ -19,7 +19,7 @@ def doctor(as_json: bool) -> int:
     """Show which backends and faults work on this machine, and why not.
 
     Everything is tried out in a temporary directory. Exit code 0 if the default backend works with all of
-    its faults, 1 if not; what is degraded does not count.
+    its faults, 1 if not; degraded items do not change it.
     """
     found = examine()
     if as_json:

@@ -22,7 +22,7 @@ _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
-# In one place: a replay needs the same options, or it is another case.
+# Shared by both commands: a replay with other options would run another case.
 _SHARED: tuple[_Decorator, ...] = (
     click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED),
     click.option(
@@ -132,7 +132,7 @@ def explore(
     """
     asked = Asked(workspace=workspace, model=names(model), **options)
     if report is not None:
-        # Before the cases run, which may take an hour.
+        # Check before the cases run: they may take an hour, and then the report must have a place.
         check_place("--report", report)
     return tell(explored(asked, None, listing, quiet=as_json), report, as_json, listing, show_secrets)
 

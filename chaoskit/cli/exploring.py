@@ -102,8 +102,8 @@ def _end(number: int, frame: FrameType | None) -> None:
 def _directory() -> Iterator[Path]:
     """A parent directory for the cases' directories: in memory if possible, removed at the end.
 
-    It is removed after SIGTERM, too, with which timeouts and CI systems stop programs, and after SIGHUP,
-    which comes when the terminal is closed; an ignored signal (nohup) stays ignored.
+    It is also removed after SIGTERM, which timeouts and CI systems send, and after SIGHUP, which a closing
+    terminal sends. An ignored signal (nohup) stays ignored.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
@@ -113,7 +113,7 @@ def _directory() -> Iterator[Path]:
     try:
         yield Path(directory.path)
     except _Ended as stop:
-        # Nothing is known yet that could be reported.
+        # Before the exploration begins there is no result to report.
         sys.exit(128 + stop.args[0])
     finally:
         directory.close()

@@ -18,7 +18,7 @@ from chaoskit.report.visible import on_one_line
     "--baseline",
     type=click.Path(path_type=Path, exists=True),
     default=None,
-    help="The report of the last release: what it has, too, is old.",
+    help="The report of the last release: findings that it has already are old.",
 )
 @click.option(
     "--config",

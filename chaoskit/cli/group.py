@@ -24,7 +24,7 @@ INTERRUPTED = 130
 NO_READER = 141
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""Errors of a write that are about the disk, not about chaoskit."""
+"""Errors of a write for which the disk is to blame, not chaoskit."""
 
 
 class _NoReaderError(Exception):
@@ -109,7 +109,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return NO_READER
     except OSError as error:
-        # With a file name it concerns a file of the user's, or a bug: a traceback says more than a line.
+        # An error with a file name is about one of the user's files, or a bug: its traceback says more than
+        # one line could.
         if error.filename is not None or error.errno not in _NO_ROOM:
             raise
         sys.stdout = None  # Standard output may be what failed, and would fail again at exit.

@@ -23,7 +23,7 @@ def tell(text: str, *, err: bool = False) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table on standard output, in full width if that is not a terminal. Honours ``NO_COLOR``."""
+    """Print a table on standard output, at full width if that is not a terminal. Honours ``NO_COLOR``."""
     # Loaded late: importing it takes longer than most commands.
     from rich.console import Console
     from rich.table import Table

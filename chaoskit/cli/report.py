@@ -23,7 +23,11 @@ from chaoskit.report.views import views
 
 _REPORT = click.argument("report", type=click.Path(path_type=Path, exists=True))
 _OUTPUT = click.option(
-    "--output", "-o", type=click.Path(path_type=Path), default=None, help="Where to (default: print it)."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="The file to write (default: print it).",
 )
 _BASELINE = click.option(
     "--baseline",
@@ -90,7 +94,9 @@ _simple("sarif", sarif, "Make SARIF 2.1.0: a result for each finding, at its lin
 
 @report.command("merge")
 @click.argument("reports", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True)
-@click.option("--into", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where to.")
+@click.option(
+    "--into", type=click.Path(path_type=Path, file_okay=False), required=True, help="The directory to write."
+)
 @_BASELINE
 @_HISTORY
 def merged(reports: tuple[Path, ...], into: Path, baseline: Path | None, history: Path | None) -> int:

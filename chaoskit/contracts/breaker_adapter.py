@@ -36,7 +36,7 @@ class BreakerPlan:
 
     With ``window_calls`` or ``window_seconds`` the breaker opens by ``failure_rate`` only, otherwise by
     ``failures`` in a row only. ``hang_limit`` is how long a probe may take; an adapter ignores it if its
-    library has no such setting. ``failures``, ``open_for`` and ``probes`` may be zero and None in B9.
+    library has no such setting. ``failures``, ``open_for`` and ``probes`` may be zero or None in B9.
     """
 
     failures: Any = 3
@@ -61,7 +61,7 @@ class Subject(Protocol):
         """Return an awaitable that awaits async ``fn`` through the breaker (feature ``async``)."""
 
     def is_rejection(self, error: BaseException) -> bool:
-        """True if ``error`` means that a call was not let through."""
+        """Return True if ``error`` means that the breaker rejected the call."""
 
     def totals(self) -> tuple[int, int] | None:
         """Calls and failures in the window, or None if the breaker does not report them."""
@@ -78,7 +78,7 @@ class BreakerWorld(Protocol):
         """Let time pass, on every clock."""
 
     def step(self, seconds: float) -> None:
-        """Set the wall clock alone, by so many seconds."""
+        """Move the wall clock alone by ``seconds``, back if that is negative."""
 
 
 class StoreDouble(Protocol):

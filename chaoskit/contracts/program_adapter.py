@@ -41,10 +41,10 @@ from chaoskit.runtime.stop import watched
 __all__ = ["ChaoskitProgram", "ProgramAdapter", "StoppedWork", "Taker", "Wait"]
 
 Taker: TypeAlias = Callable[[Callable[..., Any]], Any]
-"""Gives a function to a place, and makes the place call it. If the taker is async, it is awaited."""
+"""Gives a function to a place in the library, which then calls it. If the taker is async, it is awaited."""
 
 Wait: TypeAlias = Callable[[threading.Event, Callable[[], None], RecordingClock], Any]
-"""Calls its second argument, then waits until its first is set. Without that it would outlast any test."""
+"""Calls its second argument, then waits until the first is set, or for longer than any test may last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class ProgramAdapter(Protocol):
     """One implementation under test.
 
     ``features`` are those of ``takers``, ``waits`` and ``works`` that are not empty. ``patience`` is how many
-    seconds a row waits for a thread. Within 50 ms is demanded of tasks only, in virtual time, since a busy
-    machine may not run a thread for longer than that.
+    seconds a row waits for a thread. Only tasks have to react within 50 ms, in virtual time: a busy machine
+    may leave a thread waiting for longer than that.
     """
 
     name: str
@@ -313,7 +313,7 @@ def _shutdown_wait(stop: threading.Event, waiting: Callable[[], None], clock: Re
 
 async def _shutdown_await(stop: threading.Event, waiting: Callable[[], None], clock: RecordingClock) -> None:
     async with Shutdown(signals=(), exit=_nothing) as shutdown:
-        # A thread polls any signal that is not one of our events, in real time; tasks use ours.
+        # Not watched(), as above: its thread polls any signal but our own events, and does so in real time.
         forget = stop.tell(shutdown.wake.set) if isinstance(stop, Stop) else _nothing
         waiting()
         await shutdown.wait_async(LONG)

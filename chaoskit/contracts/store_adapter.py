@@ -64,7 +64,7 @@ class StoreSubject(Protocol):
         """Put the run back. A refusal is False, or an exception."""
 
     def delivered(self) -> list[str]:
-        """Take the runs that were put back and are due; each as often as it is handed out."""
+        """Take the runs that were put back and are due. One that is handed out twice is listed twice."""
 
 
 class StoreAdapter(Protocol):

@@ -24,7 +24,7 @@ class CountedCases:
 
 
 RECOVERY_BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-"""Milliseconds: the upper ends of the classes by which times of recovery are counted."""
+"""Milliseconds: the upper ends of the classes in which times of recovery are counted."""
 
 
 @dataclass(frozen=True, slots=True)

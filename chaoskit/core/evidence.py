@@ -34,7 +34,7 @@ CauseKind = Literal["stopped", "answered", "went on", "unsynced", "damaged"]
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of several equal parts of each scenario's plan: part ``number`` (from 1) ``of`` so many."""
+    """One of several equal parts of each scenario's plan: part ``number``, from 1, of ``of`` parts."""
 
     number: int
     of: int

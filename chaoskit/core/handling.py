@@ -1,4 +1,4 @@
-"""Whether one exception handler ran: an ``except``, a ``finally``, or the exit of a ``with``."""
+"""A record of whether one exception handler ran: an ``except``, a ``finally``, or the exit of a ``with``."""
 
 from __future__ import annotations
 

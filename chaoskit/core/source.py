@@ -32,14 +32,14 @@ def excerpt(stack: Iterable[Frame]) -> Excerpt | None:
         return None
     first = max(1, site.line - AROUND)
     lines = [linecache.getline(site.file, number) for number in range(first, site.line + AROUND + 1)]
-    # Behind the end of a file there are no lines; an empty one within it has its line end.
+    # getline() returns "" past the end of a file, and the line end alone for an empty line within it.
     while lines and not lines[-1]:
         lines.pop()
     return Excerpt(site, first, tuple(line.rstrip() for line in lines)) if lines else None
 
 
 def of_a_library(file: str) -> bool:
-    """True if a file belongs to Python or to an installed package, as its name shows."""
+    """Return True if a file belongs to Python or to an installed package, as its name shows."""
     return (
         file.startswith("<")
         or "/site-packages/" in file

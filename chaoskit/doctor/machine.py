@@ -18,6 +18,7 @@ PLACES = "room for scenarios"
 EXTRAS = "extras"
 
 _FEW_FILES = 10_000
+"""Free inodes below which a place counts as degraded: workers make a directory for each case."""
 
 _LOWER = "sysctl kernel.yama.ptrace_scope=1, or run as root."
 _YAMA: dict[str, tuple[Status, str, str]] = {

@@ -63,7 +63,7 @@ EXCHANGES = (
 
 
 def exchanges(backend: Backend) -> Iterator[Item]:
-    """Try all of them, with a server in another process."""
+    """Try each exchange, with a server in another process."""
     try:
         with _server() as port:
             yield from (_attempt(backend, one, port) for one in EXCHANGES)

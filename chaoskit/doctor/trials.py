@@ -21,7 +21,7 @@ from chaoskit.inject.leftovers import scratch
 AREA = "faults"
 _HERE = "chaoskit/doctor/trials.py"
 _INSIDE = Inward(packages=(__name__,))
-"""Lines of this module count as a program's, unlike those of the rest of the package."""
+"""Lines of this module count as the program's; those of the rest of the package do not."""
 
 CONTENT = b"chaoskit"
 
@@ -162,7 +162,7 @@ TRIALS = (
 
 
 def trials(backend: Backend) -> Iterator[Item]:
-    """Try all of them, the recording first, from which crash states are built."""
+    """Run every trial, after a check of the recording, from which crash states are built."""
     yield recording(backend)
     for trial in TRIALS:
         yield attempt(backend, trial)

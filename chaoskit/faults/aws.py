@@ -27,7 +27,7 @@ _DOCUMENTED: dict[str, tuple[tuple[str, int], ...]] = {
     "query": (("Throttling", 400), ("InternalFailure", 500), ("ExpiredToken", 403)),
     "ec2": (("RequestLimitExceeded", 503), ("InternalError", 500), ("ExpiredToken", 400)),
 }
-"""Throttling, trouble of the service, and other errors of every service of a protocol."""
+"""Throttling, internal errors and the like, which every service of a protocol may return."""
 _MODELLED = ("Throughput", "Throttl", "LimitExceeded", "ConditionalCheck", "InternalServer", "Unavailable")
 _CONDITIONS = (b"\nif-match:", b"\nif-none-match:")
 

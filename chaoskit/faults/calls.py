@@ -37,7 +37,7 @@ class CallFamily:
     grows: bool = False
     """May make its file longer, and may thus meet the limit on file sizes."""
     room: Literal["", "name", "data", "back"] = ""
-    """What it needs on the disk: room for a name, for data, or none, since it may free some."""
+    """What it needs on the disk: room for a name or for data. ``"back"``: none, and it may give some back."""
     dirties: bool = False
     """Leaves data whose loss a later close may report."""
     syncs: Literal["", "file", "all", "mapping", "range"] = ""
@@ -53,7 +53,7 @@ class CallFamily:
     nameless: bool = False
     """Takes an empty name to mean the descriptor, given ``AT_EMPTY_PATH``."""
     plain: bool = False
-    """Every call of it is an operation on the file of its first argument, a descriptor."""
+    """Every call of the family acts on the file of its first argument, a descriptor."""
     comes_as: tuple[str, ...] = ()
     """Other families whose calls may turn out to be of this one."""
     looks: bool = False
@@ -61,8 +61,8 @@ class CallFamily:
     pseudo: bool = False
     """Not a system call: something was promised, or the workload is over."""
     remote: bool = False
-    """Reaches another program over the network. Ordinals count per peer, over all processes of a run, since
-    which thread of a pool asks is chance."""
+    """Reaches another program over the network. Ordinals count per peer, over all processes of a run, because
+    chance decides which thread of a pool makes a request."""
     talks: bool = False
     """A request and its answer, or one of the two."""
     inside: bool = False

@@ -36,7 +36,7 @@ class _Meetings:
 
 
 def contended(row: ErrnoRow, operation: Operation, trace: Trace) -> bool:
-    """True if another process of the run makes ``row`` possible at ``operation``.
+    """Return True if another process of the run makes ``row`` possible at ``operation``.
 
     The other process acts on the name while the caller is active, or the reverse. What a parent does before
     or after its child does not count: that order never varies. A process counts as present from its first
@@ -66,7 +66,7 @@ def _names(row: ErrnoRow, operation: Operation) -> Iterator[str]:
     if row.name == "ENOTEMPTY":
         yield _inside(operation.target)
     elif row.name == "EBUSY":
-        # A mount or the like, which a recording does not show.
+        # This takes a mount or the like, which a recording does not show.
         return
     elif row.name == "ENOENT":
         # Moving a parent directory away removes the name. An open that creates makes the name.

@@ -48,14 +48,14 @@ class Corruption:
 
 
 def _is_read(operation: Operation, trace: Trace) -> bool:
-    """True if the run goes on to read the file: one that is only opened, like a lock, gets no damage."""
+    """Return True if the run goes on to read the file: one that is only opened, as a lock is, stays whole."""
     run, inode = operation.place.run, operation.file.inode
     later = trace.operations[operation.index + 1 :]
     return any(one.call == "read" and one.file.inode == inode and one.place.run == run for one in later)
 
 
 def _is_input(operation: Operation, trace: Trace) -> bool:
-    """True if the trace neither made this file or its content, nor read it before."""
+    """Return True if the trace neither made this file or its content, nor read it before."""
     inode = operation.file.inode
     for before in trace.operations[: operation.index]:
         if before.file.inode == inode and (changes(before) or before.file.held is not None):
@@ -75,8 +75,8 @@ class CorruptionFaults(FaultSet):
     def detectable(self) -> CorruptionFaults:
         """Only damage that the rules of the file's format reveal: what a strict reader refuses.
 
-        Not a changed number or a missing row: those take a checksum of the program's. Not hostile members
-        either, which are well-formed.
+        A changed number or a missing row is not among them: only a checksum in the program's own data would
+        reveal it. Nor are hostile members, which are well-formed.
         """
         return self._with("detectable")
 

@@ -95,7 +95,7 @@ def _room_left(operation: Operation) -> tuple[int, ...]:
 
 
 def _reserves(operation: Operation) -> bool:
-    """True if the call asks for room behind the end: that is what a full disk refuses, and nothing inside."""
+    """Return True if the call reserves room beyond the end of the file: a full disk refuses no other room."""
     detail = operation.file
     if detail.length is None:
         return True

@@ -45,7 +45,7 @@ def _exclusive(op: Operation) -> bool:
 
 
 def _across(op: Operation) -> bool:
-    """True if the two names could be on different file systems; within one directory they never are.
+    """Return True if the two names could be on different file systems; within one directory they never are.
 
     Renaming a directory is different: overlayfs answers it with EXDEV anywhere when
     ``redirect_dir`` is off (Documentation/filesystems/overlayfs.rst).
@@ -62,13 +62,13 @@ def _is_directory(op: Operation) -> bool:
 
 
 def _by_name(op: Operation) -> bool:
-    """True if a call that has two forms was given a path, False for a descriptor."""
+    """Return True if a call that has two forms was given a path, False for a descriptor."""
     # fchmod, fchmod2, ftruncate take a descriptor; fchmodat, fchownat take a path.
     return not op.syscall.startswith("f") or op.syscall.removesuffix("2").endswith("at")
 
 
 def _lengthens(op: Operation) -> bool:
-    """True unless a truncate is known not to make its file longer."""
+    """Return True unless a truncate is known not to make its file longer."""
     detail = op.file
     return detail.length is None or detail.size_before is None or detail.length > detail.size_before
 
@@ -102,7 +102,7 @@ def _takes_lock(op: Operation) -> bool:
 
 
 def _makes_nothing(op: Operation) -> bool:
-    """True if an open does not create a missing file."""
+    """Return True if an open does not create a missing file."""
     return not op.file.flags & os.O_CREAT
 
 
@@ -124,11 +124,11 @@ _others = partial(_rows, fault_class="interference", lasting=False)
 _STALE = _share("errno(3)", "ESTALE")
 _GIVEN_UP = _share("nfs(5)", "EIO")
 # "A (local) disk is not a slow device according to this definition; I/O operations on disk devices are not
-# interrupted by signals." What waits for a server is.
+# interrupted by signals." A call that waits for a server is.
 _INTERRUPTED = _share("signal(7)", "EINTR", lasting=False)
 # A client answers look-ups from its cache, for missing names, too, for a minute and more: nfs(5),
-# "lookupcache" and "acdirmax". So a name vanishes for a moment while the server replaces it, and what other
-# clients have made shows late.
+# "lookupcache" and "acdirmax". So a name vanishes for a moment while the server replaces it, and names that
+# other clients made appear late.
 _BLINKS = _share("nfs(5)", "ENOENT", lasting=False)
 
 TABLE: dict[str, tuple[ErrnoRow, ...]] = {
@@ -152,14 +152,14 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
         *_INTERRUPTED,
         *_STALE,
     ),
-    # Only if data may still be pending: chaoskit.faults.facts says at which closes. close(2) says of room and
-    # quota: "On NFS".
+    # Only if data may still be pending: chaoskit.faults.facts says at which closes. close(2) lists ENOSPC and
+    # EDQUOT for NFS only.
     "close": (
         *_rows("close(2)", "EIO", lasting=False),
         *_share("close(2)", "ENOSPC EDQUOT EINTR", lasting=False),
     ),
     # "ENOSPC EDQUOT: fd is bound to a file on NFS or another filesystem which does not allocate space at the
-    # time of a write(2) system call". ENOSPC alone is there once more, of any file system.
+    # time of a write(2) system call". The page lists ENOSPC a second time by itself, for any file system.
     "fsync": (
         *_rows("fsync(2)", "EIO"),
         *_rows("fsync(2)", "ENOSPC", _is_file),
@@ -201,7 +201,7 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
         *_rows("rmdir(2)", "EACCES EPERM EROFS"),
         *_rows("rmdir(3p)", "EIO"),
         *_STALE,
-        # An NFS client leaves its .nfsXXXX for a file that is still open.
+        # An NFS client leaves a .nfsXXXX in place of a removed file that is still open.
         *_share("rmdir(2)", "ENOTEMPTY", lasting=False),
         *_others("rmdir(2)", "EBUSY", lasting=True),
         *_others("rmdir(2)", "ENOTEMPTY"),
@@ -278,7 +278,7 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
         *_others("fcntl(2)", "EDEADLK", _waits_fcntl),
     ),
     "mmap": _rows("mmap(2)", "ENOMEM ENODEV EAGAIN"),
-    # Not ENOENT: a removed directory is empty, and libc turns that errno into its end.
+    # Not ENOENT: a removed directory is empty, and libc reports that errno as the end of the directory.
     "getdents": (*_rows("errno(3)", "EIO"), *_GIVEN_UP, *_STALE),
     # Permissions of a directory may change at any time. That trouble is over with the call: a name that was
     # looked up lately is answered from memory and not from the disk.

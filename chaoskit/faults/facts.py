@@ -19,7 +19,7 @@ class Facts:
     first_at_site: frozenset[int]
     """The first sleep or clock read of a process at each stack."""
     second_at_site: frozenset[int]
-    """The second one, likewise."""
+    """The second sleep or clock read of a process at each stack."""
     survivors: frozenset[int]
     """Operations of processes that outlived the workload of their run."""
     firsts: frozenset[int]

@@ -14,7 +14,7 @@ class AllocationFails:
 
 
 LARGE = 64 * 1024
-"""The least bytes of an allocation that fails while memory stays short: smaller ones still succeed."""
+"""The size in bytes from which allocations fail while memory stays short; smaller ones still succeed."""
 
 
 @dataclass(frozen=True, slots=True)

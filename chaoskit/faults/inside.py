@@ -37,7 +37,7 @@ _AT: Mapping[str, tuple[str, ...]] = {
 
 
 def inside_of(faults: FaultSet, replay: Schedule | None = None) -> Inward:
-    """What the faults of a set need to see, and those of a schedule to replay."""
+    """What must be watched for the faults of a set, and for those of a schedule to replay."""
     named = {strike.point.call for strike in replay or ()} & INSIDE_CALLS
     wanted = {call for name in faults.names for call in _AT.get(name, ())}
     return Inward(frozenset(wanted | named), tuple(dict.fromkeys(_packages(faults))))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.operation import Frame, Operation
@@ -44,7 +45,7 @@ class On:
         # It would let everything pass: it looks like a filter, but filters nothing.
         if narrowing == cls():
             raise UsageError(
-                "on() was given nothing; expected one of call=, path=, site= and host= at least."
+                "on() was given nothing; expected at least one of call=, path=, site= and host=."
             )
         return narrowing
 
@@ -54,7 +55,7 @@ class On:
         return f".on({', '.join(parts)})"
 
     def lets(self, operation: Operation) -> bool:
-        """True if ``operation`` is in a place where the faults may strike."""
+        """Return True if ``operation`` is in a place where the faults may strike."""
         return (
             (not self.call or operation.call in self.call)
             and (not self.path or any(_fits_path(p, operation) for p in self.path))
@@ -66,7 +67,7 @@ class On:
         )
 
     def misses(self, operations: Sequence[Operation]) -> Iterator[str]:
-        """A sentence for each path here that no operation has, with what was perhaps meant."""
+        """A sentence for each path here that no operation has, with the path that was perhaps meant."""
         names = sorted({n for one in operations for n in (one.target, one.second) if n})
         for pattern in self.path:
             if any(_fits_path(pattern, one) for one in operations):
@@ -98,11 +99,11 @@ class Only:
         return f".only({_written(self.wanted)})"
 
     def could(self, name: str) -> bool:
-        """True if some fault of this name passes."""
+        """Return True if some fault of this name passes."""
         return any(name == wanted for wanted, _ in self.wanted)
 
     def lets(self, fault: Fault) -> bool:
-        """True if ``fault`` is one of those wanted."""
+        """Return True if ``fault`` is one of those wanted."""
         return any(_is(fault, name, argument) for name, argument in self.wanted)
 
 
@@ -121,11 +122,11 @@ class Without:
         return f".without({_written(self.unwanted)})"
 
     def could(self, name: str) -> bool:
-        """True if some fault of this name may pass."""
+        """Return True if some fault of this name may pass."""
         return (name, None) not in self.unwanted
 
     def lets(self, fault: Fault) -> bool:
-        """True if ``fault`` is not unwanted."""
+        """Return True unless ``fault`` is one of those unwanted."""
         return not any(_is(fault, name, argument) for name, argument in self.unwanted)
 
 
@@ -179,7 +180,7 @@ def _is(fault: Fault, name: str, argument: str | None) -> bool:
 
 
 def fits_form(name: str, argument: str) -> bool:
-    """True if a fault of this name can have such an argument, in which there may be wildcards."""
+    """Return True if a fault of this name can have such an argument, in which there may be wildcards."""
     if name == "power_loss":
         # The states are not known before a recording; only the models are checked here.
         return not argument or any(_glob(argument, within=".").fullmatch(model) for model in MODELS)
@@ -226,12 +227,15 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names if isinstance(names, list) else sorted(names))
 
 
-def _alternatives(keyword: str, given: str | Sequence[str]) -> tuple[str, ...]:
-    values = (given,) if isinstance(given, str) else tuple(given)
-    for value in values:
+def _alternatives(keyword: str, given: object) -> tuple[str, ...]:
+    # Whatever is not several values is one of them, to be refused by name: a Path, a number.
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    texts: list[str] = []
+    for value in cast("Iterable[object]", given) if several else (given,):
         if not isinstance(value, str) or not value:
             raise wrong(f"{keyword}=", value, "text that is not empty, or several such texts")
-    return values
+        texts.append(value)
+    return tuple(texts)
 
 
 def _fits_path(pattern: str, operation: Operation) -> bool:
@@ -252,7 +256,7 @@ def _fits_site(pattern: str, stack: tuple[Frame, ...]) -> bool:
 
 
 def _ends_with(file: str, glob: re.Pattern[str], pattern: str) -> bool:
-    """True if the last parts of a file's name fit, as many as the pattern has."""
+    """Return True if the last parts of a file's name fit, as many as the pattern has."""
     # Only as many parts as the pattern has, since a traceback shows paths from the root.
     parts = file.replace("\\", "/").split("/")
     wanted = pattern.count("/") + 1

@@ -72,7 +72,7 @@ class NetworkFamily:
             yield Fault("down", "3")
 
     def _name(self, operation: Operation) -> Iterator[Fault]:
-        # Of the two queries for a name, one often has an empty answer, and the other is enough.
+        # Of a look-up's two queries (A, AAAA) one often has an empty answer: striking the other is enough.
         if not operation.result:
             return
         yield Fault("NXDOMAIN")

@@ -16,7 +16,7 @@ from chaoskit.faults.narrowing import Named, On, Only, Without
 OneOrMore = str | Sequence[str]
 
 _REMOTE = frozenset({"reset", "status", "aws", "kill", "delay", "power_loss"})
-"""Faults that show that a family strikes at operations with a peer."""
+"""A set with one of these faults may strike at operations with a peer, so ``host`` may narrow it."""
 
 
 class Family(Protocol):

@@ -250,7 +250,7 @@ def shape_of(fault: Fault) -> Shape:
         ScheduleError: for a fault that does not exist, naming those that do.
     """
     for form in FORMS:
-        # Both in full: "kills" or "ENOSPC[persistent!]" must not pass as what they begin with.
+        # Match both in full: "kills" must not pass for "kill", nor "ENOSPC[persistent!]" without its "!".
         if re.fullmatch(form.name, fault.name) and re.fullmatch(form.argument, fault.argument):
             shape: Shape | None = form.make(fault.name, fault.argument)
             if shape is not None:

@@ -13,7 +13,7 @@ from chaoskit.faults.calls import FAMILIES
 from chaoskit.faults.facts import facts
 from chaoskit.faults.narrowing import unknown
 
-# SIGKILL has kill(), which knows where it is worth while; after SIGSTOP a workload never ends.
+# kill() sends SIGKILL, and only where it leaves something new; after SIGSTOP a workload never ends.
 _REFUSED = {"SIGKILL": "Use faults.kill().", "SIGSTOP": "It would stop the workload forever."}
 
 

@@ -1,1 +1,1 @@
-"""Which broken cases have one cause, by the evidence that each of them carries."""
+"""Decides which broken cases share one cause, from the evidence that each of them carries."""

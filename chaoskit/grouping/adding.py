@@ -1,4 +1,4 @@
-"""Adding up what several shards of one scenario have counted."""
+"""Adds up what the shards of one scenario have counted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chaoskit.core.result import PointSummary, Timing
 
 
 def numbers(several: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """The sums by name, in the order in which names turn up; zeroes are kept."""
+    """The sums by name, in the order in which the names first appear; zeroes are kept."""
     found: dict[str, int] = {}
     for one in several:
         for name, number in one.items():
@@ -25,7 +25,7 @@ def numbers(several: Iterable[Mapping[str, int]]) -> dict[str, int]:
 def points(
     several: Sequence[Sequence[PointSummary]], beyond: Iterable[CaseResult]
 ) -> tuple[PointSummary, ...]:
-    """The points of one recording, with what all shards have run there, and cases ``beyond`` that."""
+    """The points of one recording, with the cases of all shards there and the cases ``beyond`` the plan."""
     more = Counter(point for case in beyond for point in case.points)
     return tuple(
         replace(
@@ -39,7 +39,7 @@ def points(
 
 
 def timings(several: Sequence[Timing]) -> Timing:
-    """Everything that was spent, on whichever machine."""
+    """The time spent in all shards together, on whichever machine."""
     return Timing(
         sum(one.baseline for one in several),
         sum(one.second_baseline for one in several),
@@ -50,7 +50,7 @@ def timings(several: Sequence[Timing]) -> Timing:
 
 
 def recoveries(several: Iterable[RecoveryTimes | None]) -> RecoveryTimes | None:
-    """The times of all named recoveries; None if there was none."""
+    """The times of the named recoveries of all shards; None if no shard has any."""
     known = [one for one in several if one is not None]
     if not known:
         return None
@@ -64,7 +64,7 @@ def recoveries(several: Iterable[RecoveryTimes | None]) -> RecoveryTimes | None:
 
 
 def handlers(several: Iterable[tuple[HandlerResult, ...] | None]) -> tuple[HandlerResult, ...] | None:
-    """Each handler once, with the cases of all shards in which it ran; None if no shard noted any."""
+    """Each handler once, with the cases of all shards in which it ran; None if no shard watched handlers."""
     found: dict[object, HandlerResult] = {}
     noted = [one for one in several if one is not None]
     for one in (handler for each in noted for handler in each):

@@ -1,4 +1,4 @@
-"""Which world is to blame where several broke a test in the same way."""
+"""Finds the world that explains each broken case: the one with the fewest parts missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Lacking(Protocol):
-    """A world, as much of it as matters here."""
+    """The properties of a world by which it is compared."""
 
     @property
     def run(self) -> int: ...
@@ -20,10 +20,10 @@ class Lacking(Protocol):
 
 
 def simpler_of(harms: Mapping[int, Hashable], worlds: Mapping[int, Lacking]) -> dict[int, int]:
-    """By the index of each case with a world that of the case whose world explains it, often the same one.
+    """Map each case with a world to the case whose world explains it, often the same one; both are indices.
 
-    ``harms`` has by a case's index how it broke. If a world with fewer parts missing breaks the test in the
-    same way, what else is missing is not to blame.
+    ``harms`` says how each case broke. If a world with fewer parts missing breaks the test in the same way,
+    the other missing parts are not to blame.
     """
     found: dict[int, int] = {}
     reduced: dict[Hashable, list[int]] = {}
@@ -43,5 +43,5 @@ def _explains(
     simpler, world = worlds[one], worlds[other]
     if simpler.run != world.run or not missing[one] <= missing[other]:
         return False
-    # What breaks with nothing missing explains what is missing too, but only at the same operation.
+    # A world with nothing missing would explain all others, so it explains only those at its operation.
     return bool(missing[one]) or simpler.operation == world.operation

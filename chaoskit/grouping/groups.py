@@ -1,4 +1,4 @@
-"""Cases with one cause are one finding."""
+"""Groups the broken cases with one cause, which become one finding."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from chaoskit.grouping.stops import Named, Stops
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The broken cases with one cause, by their indices in order; ``shown`` is the plainest of them.
+    """The broken cases with one cause, as indices in ascending order; ``shown`` is the plainest of them.
 
-    ``name`` is the id of the finding. ``guilty`` gives for each member the index of the case whose operation
-    is to blame, mostly the member itself.
+    ``name`` is the id of the finding. ``guilty`` maps each member to the case whose operation is to blame,
+    which is mostly the member itself.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Group:
     guilty: Mapping[int, int]
 
     def simplest_by_model(self, evidence: Sequence[CaseEvidence]) -> dict[str, int]:
-        """For each model, in the order of the list of them, the simplest case that it allows."""
+        """For each model, in the order of :data:`MODELS`, the simplest case whose crash state it allows."""
         found: dict[str, int] = {}
         # The simplest first, so that setdefault keeps that one.
         for i in sorted(self.members, key=lambda i: (evidence[i].simplicity, i)):
@@ -39,14 +39,14 @@ class Group:
 
 
 def groups(evidence: Sequence[CaseEvidence], safe: Iterable[int], *, complete: bool = True) -> list[Group]:
-    """Group broken cases, given in the order of the plan; groups are in the order of their first members.
+    """Group broken cases, given in the order of the plan; the groups are in the order of their first members.
 
-    ``safe`` are the moments at which a kill was harmless. ``complete`` is False if cases have been left out,
-    since then what lies between two stops is not known.
+    ``safe`` are the moments at which a kill was harmless. ``complete`` is False if some cases were left out:
+    what happens between two stops is then unknown.
     """
     worlds = {i: one.world for i, one in enumerate(evidence) if one.world is not None and one.world.shown}
     harms = {i: one.harm for i, one in enumerate(evidence)}
-    # If part of what is missing breaks the test by itself, the rest of it is not to blame.
+    # If some of the missing parts break the test by themselves, the others are not to blame.
     simpler = simpler_of(harms, worlds)
     causes: dict[int, Named] = {}
     guilty: dict[int, int] = {}
@@ -76,7 +76,7 @@ def _cause(one: CaseEvidence, blamed: CaseEvidence) -> Named:
     """The cause of a case that the world of ``blamed`` explains."""
     if one is blamed or blamed.world is None or not blamed.world.told:
         return Named(one.cause, one.id, one.answered)
-    # Cases are compared only if they broke in the same way, so the words for that are the same, too.
+    # A world explains only cases that broke in the same way, so its words for the harm fit this one too.
     at = one.world.at if one.world is not None and blamed.cause.killed else None
     return Named(replace(blamed.cause, at=at), blamed.id, blamed.answered)
 

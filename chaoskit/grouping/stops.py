@@ -1,6 +1,6 @@
-"""Stops that have one cause because the program is in one unsafe stretch at all of them.
+"""Finds stops that have one cause because the program is in the same unsafe stretch at all of them.
 
-A stretch is a piece of the recording at every operation of which a kill breaks the test in the same way.
+A stretch is a part of the recording in which a kill at any operation breaks the test in the same way.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from chaoskit.core.evidence import CaseEvidence, Cause
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A cause with the id of its finding, and that which it has if its kind is ``answered``."""
+    """A cause with the id of its finding, and the id that it has instead if its kind is ``answered``."""
 
     cause: Cause
     id: str
@@ -24,8 +24,8 @@ class Named:
 class Stops:
     """Settles the causes of stops.
 
-    ``safe`` are the moments at which a kill was harmless. ``complete`` is False if cases are missing: what
-    lies between two stops is then not known.
+    ``safe`` are the moments at which a kill was harmless. ``complete`` is False if some cases were left out:
+    what happens between two stops is then unknown.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Stops:
         self._stretches: list[list[int]] = []
 
     def settled(self) -> dict[int, Named]:
-        """The cause of each case, with that of its stretch for those that are in one."""
+        """The cause of each case; cases within one stretch share the cause of its first."""
         kills = [i for i in self._named if self._cause(i).killed and self._cause(i).at is not None]
         for i in sorted(kills, key=lambda i: (self._cause(i).at or 0, i)):
             self._add(i)
@@ -62,7 +62,7 @@ class Stops:
         return self._named[i].cause
 
     def _add(self, i: int) -> None:
-        """Put a kill at the end of a stretch that reaches up to it, or begin one."""
+        """Append a kill to the stretch that reaches up to it, or begin a new one."""
         for stretch in self._stretches:
             last = stretch[-1]
             if self._evidence[last].harm == self._evidence[i].harm and self._joined(last, i):
@@ -74,22 +74,22 @@ class Stops:
         one, other = self._cause(earlier), self._cause(later)
         assert one.at is not None
         assert other.at is not None
-        # At one moment a kill may be safe before a write and not in the middle of it.
+        # The earlier moment does not count: there, a kill may be safe before a write and not in the middle.
         between = bisect.bisect_right(self._safe, other.at) - bisect.bisect_right(self._safe, one.at)
         return not between and (self._complete or one.owner == other.owner)
 
     def _answered(self, i: int, cause: Cause) -> Named:
         """The cause of a case in which the program reported an error and stopped.
 
-        That of a stretch if a kill at this moment does the same harm, or leaves the very same; else the
-        program has done something about the error, and that was wrong.
+        It is the cause of a stretch if a kill at this moment does the same harm, or leaves the same files.
+        Otherwise the program reacted to the error, and its reaction did the harm.
         """
         same = [s for s in self._stretches if self._evidence[s[0]].harm == self._evidence[i].harm]
         for stretch in same:
             first, last = (self._cause(stretch[end]).at for end in (0, -1))
             if cause.at is not None and first is not None and last is not None:
-                # No kill is tried before a call that only syncs or reads: the stretch reaches up to the next
-                # moment that is known to be safe.
+                # No kill is tried before a call that only syncs or reads, so the stretch reaches up to the
+                # next moment known to be safe.
                 low, high = min(cause.at, first), max(cause.at, last)
                 within = first <= cause.at <= last
                 if within or (self._complete and not self._is_safe_within(low, high)):
@@ -104,16 +104,16 @@ class Stops:
         return replace(self._named[i], cause=replace(cause, kind="answered"), id=self._named[i].answered)
 
     def _is_safe_within(self, low: int, high: int) -> bool:
-        """True if a kill at one of these moments, both included, was harmless."""
+        """Return True if a kill at one of these moments, both included, was harmless."""
         return bisect.bisect_right(self._safe, high) > bisect.bisect_left(self._safe, low)
 
     def _like(self, stretch: Sequence[int], i: int) -> Named:
-        """The cause of the whole stretch, at the moment of this case."""
+        """The cause that the whole stretch shares, at the moment of this case."""
         first, own = self._named[stretch[0]], self._cause(i)
         return replace(first, cause=replace(first.cause, at=own.at, killed=own.killed))
 
     def _in_place(self, i: int, cause: Cause) -> Named:
-        """The same as a stretch in which a kill alone breaks what a power loss breaks, too."""
+        """The cause of a stretch where a kill alone breaks what this power loss breaks, if there is one."""
         for stretch in self._stretches:
             first = self._cause(stretch[0])
             if (cause.owner, cause.files) == (first.owner, first.files):

@@ -1,8 +1,8 @@
-"""Making crash states smaller once more, of which every answer is known: what a run of all cases had done.
+"""Repeats the search for smaller crash states, with every answer known, as a run of all cases would do it.
 
-Each shard has made its own states smaller, and more of them than the whole would have. Here only those are
-taken by which a finding of the whole is shown, so that joined shards have the findings of a run that was
-never divided. It follows :mod:`chaoskit.explore.shrink` step by step.
+Each shard has made its own states smaller, and more of them than the whole run would have. Only the steps
+that lead to the findings of the whole are taken here, so that joined shards have the same findings as a run
+that was never divided. The search follows :mod:`chaoskit.explore.shrink` step by step.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from chaoskit.grouping.groups import groups
 
 @dataclass(slots=True)
 class Retraced:
-    """What was taken.
+    """The part of the shards' searches that counts.
 
-    ``broken`` are all cases that broke, those taken among them, and ``taken`` the states beyond the plan in
+    ``broken`` are all cases that broke, including those taken, and ``taken`` the states beyond the plan in
     the order in which they were tried. ``complete`` and ``origins`` are as in
     :class:`chaoskit.explore.shrink.Shrinker`.
     """
@@ -37,13 +37,13 @@ def retrace(
     *,
     complete: bool,
 ) -> Retraced:
-    """Take of the cases ``smaller`` those that a run of all had tried beyond ``broken``, by their trails."""
+    """Follow the trails, and take those of the cases ``smaller`` that a run of all cases would have tried."""
     found = Retraced(sorted(broken, key=lambda one: one.evidence.order))
     pool = {one.evidence.schedule: one for one in smaller}
     while larger := [one for one in _shown(found.broken, safe, complete=complete) if _can_be(one, found)]:
         walked = [trail for one in larger if (trail := trails.get(one.schedule)) is not None]
         for one in larger:
-            # Without a trail, which its shard had no room for, it stays as it is.
+            # Its shard had no room left for a trail: the state stays as large as it is.
             found.complete.setdefault(one.schedule, None)
         for step in _beyond_the_plan(walked, {step.content for step in found.taken}):
             _take(step, pool, found)
@@ -57,7 +57,7 @@ def retrace(
 
 
 def _shown(broken: Sequence[BrokenCase], safe: Sequence[int], *, complete: bool) -> Sequence[CaseEvidence]:
-    """The cases by which findings are shown, for each model one."""
+    """The cases that illustrate the findings: one for each model."""
     evidence = [one.evidence for one in broken]
     found = (
         group.simplest_by_model(evidence).values() for group in groups(evidence, safe, complete=complete)
@@ -71,7 +71,7 @@ def _can_be(one: CaseEvidence, found: Retraced) -> bool:
 
 
 def _beyond_the_plan(trails: Sequence[Trail], known: set[int]) -> Iterator[StateTried]:
-    """The steps of all trails that were run, each content once; every trail takes one in each round."""
+    """The steps of all trails beyond the plan, each content once; every trail gives one in each round."""
     paths = [iter(trail.steps) for trail in trails]
     while True:
         batch: dict[int, StateTried] = {}
@@ -94,7 +94,7 @@ def _take(step: StateTried, pool: Mapping[str, BrokenCase], found: Retraced) -> 
 
 
 def _note(trail: Trail, found: Retraced) -> None:
-    """Note what came of making one state smaller."""
+    """Record whether the search for a smaller state ended, and where it led."""
     by_name = {one.evidence.schedule: one.evidence for one in found.broken}
     smallest = by_name.get(trail.smallest)
     alike = smallest is not None and smallest.harm == by_name[trail.origin].harm

@@ -1,4 +1,4 @@
-"""One result out of the shards of one scenario, with the findings that a run of all cases has."""
+"""Joins the shards of one scenario into one result, with the findings that a run of all cases has."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from chaoskit.grouping.trails import Retraced, retrace
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """The result of one shard, and what it knows beside that."""
+    """The result of one shard, and its :class:`Part`, which is known to exist."""
 
     result: ScenarioResult
     part: Part
 
 
 def union(results: Sequence[ScenarioResult]) -> ScenarioResult:
-    """The result that one run of all cases has, findings first of all.
+    """Return the result that one run of all cases would have; above all, its findings are the same.
 
-    What only says how it was found is added up: times, and the cases in which second faults struck behind
-    first ones that two shards did not know to be alike.
+    Only the cost differs: times are added up, and so are cases in which second faults struck after first
+    faults that two shards did not know to lead to the same state.
 
     Raises:
-        UsageError: if the shards are not those of one plan, or if one is missing.
+        UsageError: if the shards do not belong to one plan, or if one is missing.
     """
     shards = _checked(results)
     first = shards[0]
@@ -77,7 +77,7 @@ def _checked(results: Sequence[ScenarioResult]) -> Sequence[_Shared]:
     """The shards in their order.
 
     Raises:
-        UsageError: they are not all, or not of one plan.
+        UsageError: if one is missing, or if they do not belong to one plan.
     """
     shards = [_Shared(one, one.part) for one in results if one.part is not None]
     shards.sort(key=lambda one: one.part.shard.number)
@@ -92,14 +92,14 @@ def _checked(results: Sequence[ScenarioResult]) -> Sequence[_Shared]:
     if missing or len(shards) != of:
         names = ", ".join(f"{number}/{of}" for number in missing)
         raise UsageError(
-            f"of {name} the shards {names} are missing; expected all {of}, since what was not run may have "
-            "broken. Give merge the reports of these shards as well."
+            f"the shards {names} of {name} are missing; expected all {of}, since a case that was not run may "
+            "break. Give merge the reports of these shards as well."
         )
     return shards
 
 
 def _left_out(shards: Sequence[_Shared]) -> dict[str, int]:
-    """By reason the cases that no shard has run: those of the plan once, and what each has left out."""
+    """The cases that no shard has run, by reason: those left out of the plan once, the others per shard."""
     plan = dict(shards[0].part.left_out)
     books = [one.result.budget.left_out for one in shards]
     own = [{why: book[why] - plan.get(why, 0) for why in book if why != ELSEWHERE} for book in books]
@@ -107,7 +107,7 @@ def _left_out(shards: Sequence[_Shared]) -> dict[str, int]:
 
 
 def _without_hangs(broken: Sequence[BrokenCase]) -> tuple[list[BrokenCase], int]:
-    """Without what comes behind enough hangs at one line in the order of running, and how much that is."""
+    """Drop the cases that one run would have left out after too many hangs at their line; count them."""
     hung: Counter[int] = Counter()
     beyond = set()
     for one in sorted((one for one in broken if one.rank >= 0 and one.line), key=lambda one: one.rank):
@@ -119,7 +119,7 @@ def _without_hangs(broken: Sequence[BrokenCase]) -> tuple[list[BrokenCase], int]
 
 
 def _without_repetitions(broken: Sequence[BrokenCase], shards: Sequence[_Shared]) -> list[BrokenCase]:
-    """Of first faults that lead to the same, only the second faults behind the first one in order."""
+    """Where several first faults lead to one state, keep only the second faults after the earliest one."""
     seen: set[object] = set()
     repeated = set()
     followed = sorted((one.order, one.what) for shard in shards for one in shard.part.followed)
@@ -133,7 +133,7 @@ def _without_repetitions(broken: Sequence[BrokenCase], shards: Sequence[_Shared]
         if evidence.order[0] == PAIRED:
             alike = evidence.order[1:-1] in repeated
             if evidence.world is not None and evidence.world.shown:
-                # What is on the disk decides, whatever led to it.
+                # The content of the disk decides, whichever faults led to it.
                 alike = evidence.world.alike in seen
                 seen.add(evidence.world.alike)
             if alike:
@@ -145,7 +145,7 @@ def _without_repetitions(broken: Sequence[BrokenCase], shards: Sequence[_Shared]
 def _findings(
     found: Retraced, safe: Sequence[int], first: ScenarioResult, *, complete: bool
 ) -> tuple[tuple[Finding, ...], dict[str, int]]:
-    """The findings, and by schedule the number of the one that each broken case belongs to."""
+    """The findings, and the number of the finding to which each broken case belongs, by schedule."""
     broken = found.broken
     evidence = [one.evidence for one in broken]
     findings = []
@@ -162,7 +162,7 @@ def _findings(
 
 
 def _cases(shards: Sequence[_Shared], found: Retraced, numbers: dict[str, int]) -> dict[str, Any]:
-    """The cases with a record, and those that are counted."""
+    """The cases that keep a record, and those that are only counted."""
     others = [*(case for one in shards for case in one.result.cases), *_beyond(shards, found)]
     kept: list[CaseResult] = [
         replace(one.case, finding=numbers.get(one.evidence.schedule)) for one in found.broken
@@ -176,14 +176,14 @@ def _cases(shards: Sequence[_Shared], found: Retraced, numbers: dict[str, int]) 
 
 
 def _beyond(shards: Sequence[_Shared], found: Retraced) -> Sequence[CaseResult]:
-    """The cases by which states were made smaller, as counted."""
+    """The cases in which smaller states were tried, as the shards count them."""
     taken = {step.schedule for step in found.taken}
     cases = {case.schedule: case for one in shards for case in one.part.tried}
     return [cases[schedule] for schedule in sorted(taken & cases.keys())]
 
 
 def _sums(shards: Sequence[_Shared], found: Retraced) -> dict[str, Any]:
-    """All fields that are added up, by name."""
+    """The fields whose values are sums or unions over the shards, by name."""
     results = [one.result for one in shards]
     first = results[0]
     shrunk = any(value is not None for value in found.complete.values())
@@ -203,12 +203,12 @@ def _sums(shards: Sequence[_Shared], found: Retraced) -> dict[str, Any]:
 
 
 def _crash_states(shards: Sequence[_Shared], found: Retraced) -> StateCounts | None:
-    """Those of the plan once, and what was found behind faults and in making states smaller."""
+    """The counts of the plan once, plus what the shards found after faults and in making states smaller."""
     counts = [one.result.crash_states for one in shards if one.result.crash_states is not None]
     if not counts:
         return None
     plan = shards[0].part
-    # What is left by several is counted once.
+    # A content that several sets of steps leave counts once as distinct, and each set as possible.
     taken = [step for step in found.taken if step.ways]
     possible = plan.possible + sum(one.possible - plan.possible for one in counts)
     distinct = plan.distinct + sum(one.distinct - plan.distinct for one in counts) + len(taken)
@@ -224,7 +224,7 @@ def _budget(shards: Sequence[_Shared], found: Retraced, run: int, left_out: dict
 
 
 def _state(joined: ScenarioResult) -> Conclusion:
-    """What the cases come to, all together."""
+    """The conclusion that follows from all cases together."""
     if joined.stale or joined.new_findings:
         return "failed"
     unjudged = sum(joined.verdicts[verdict] for verdict in INCONCLUSIVE)

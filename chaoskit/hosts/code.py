@@ -41,15 +41,15 @@ def packed(root: Path) -> SentCode:
                 if size > LARGEST:
                     raise UsageError(
                         f"the files below {root} have more than {LARGEST >> 20} MiB; expected a project's "
-                        "code. Ignore data in .gitignore, or bring it all there and name it by chdir=."
+                        "code. List data in .gitignore, or copy the project to the host and name chdir=."
                     )
     except OSError as error:
         raise UsageError(
-            f"the code below {root} cannot be read: {error}; expected files to send. Bring the project "
-            "there, and name it by chdir=."
+            f"the code below {root} cannot be read: {error}; expected files to send. Copy the project "
+            "to the host, and name its directory there with chdir=."
         ) from error
     if not size:
-        raise UsageError(f"below {root} there is no file to send; expected a project's code there.")
+        raise UsageError(f"there is no file to send below {root}; expected the code of a project.")
     data = buffer.getvalue()
     return SentCode(hashlib.sha256(data).hexdigest(), data)
 
@@ -57,7 +57,7 @@ def packed(root: Path) -> SentCode:
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> int:
     """Add one file, and return its size in bytes."""
     info = archive.gettarinfo(path, name)
-    # Owner and time are not content, and of the mode the umask changes all but the right to execute.
+    # Owner and time are not content, and the umask decides every bit of the mode but the right to execute.
     info.uid = info.gid = info.mtime = 0
     info.uname = info.gname = ""
     info.mode = 0o755 if info.mode & 0o100 else 0o644

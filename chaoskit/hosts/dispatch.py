@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     queues: list[queue.SimpleQueue[bytes]] = [queue.SimpleQueue() for _ in specs]
 
     def serve(number: int, spec: str) -> None:
-        """Each host in a thread: one that does not answer must not delay the others."""
+        """Connect to one host, and feed it. A thread for each: a silent host must not delay the others."""
         try:
             with packing:
                 sent = code() if execnet.XSpec(spec).code else None

@@ -18,7 +18,7 @@ from chaoskit.hosts.wire import Frames, Packer, framed, write_all
 from chaoskit.inject import private
 
 PATIENCE = 60.0
-"""A host counts as lost if it is silent for so many seconds more than its cases may take."""
+"""A host counts as lost if it is silent for this many seconds longer than its cases may take."""
 
 State = Literal["connecting", "open", "ready", "lost"]
 
@@ -40,8 +40,8 @@ class Host:
 class Fleet:
     """All hosts, from the first scenario of a session to its end.
 
-    Python runs ``words`` on each of them, with ``settings`` added to its environment. The project is in
-    ``root``, and the words are meant for its ``directory``; both matter only to hosts that receive code.
+    Python runs ``words`` on each of them, with ``settings`` added to its environment. A host that receives
+    code gets the project in ``root``, and runs the words in its ``directory``.
     Messages of a lost host are ignored.
     """
 

@@ -38,7 +38,7 @@ def unpacked(channel: Any, digest: str) -> str:
         if hasattr(tarfile, "data_filter"):
             archive.extractall(draft, filter="data")
         else:
-            # Before CPython 3.11.4. The digest proves that the archive is the right one.
+            # CPython before 3.11.4 has no filters. The digest proves that the archive is the right one.
             archive.extractall(draft)
     try:
         # Atomic, even if the same code is sent twice at once.

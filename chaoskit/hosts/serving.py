@@ -135,7 +135,7 @@ def renamer(own: Mapping[str, str], theirs: Mapping[str, str]) -> Callable[[Obse
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve with the arguments of the pytest elsewhere."""
+    """Collect the tests with the arguments of the pytest elsewhere, and run its jobs until it ends."""
     feed, results = os.dup(0), os.dup(1)
     for fd in (feed, results):
         private.withhold(fd)

@@ -1,4 +1,4 @@
-"""Runs jobs on hosts in batches: elsewhere if a host is lost, and here if none is left."""
+"""Runs jobs on hosts in batches. The jobs of a lost host go to others, and run here if none is left."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ BATCH = 16
 """Jobs in one message. A host has up to two messages, so that it need not wait for the next."""
 
 _TWICE = 2
-"""A job with which so many hosts were lost runs here, where its process is watched."""
+"""A job that was running on this many lost hosts runs here, where its process is watched."""
 _TICK = 0.5
+"""Seconds between two looks at which hosts are silent, if no message comes."""
 
 
 class Spread:
@@ -116,7 +117,8 @@ class _Spreading:
             jobs = [(number, self._jobs[number]) for number in batch]
             frame = host.packer.pack(("jobs", self._number, jobs))
         except Exception:
-            # A world or a note in it cannot be sent; this module cannot know what they contain.
+            # A world or a note that cannot be pickled. Their content is not this module's business, so which
+            # error that raises is unknown.
             self._not_there.update(batch)
             return
         host.outstanding += batch
@@ -129,7 +131,7 @@ class _Spreading:
                 if found != plan:
                     raise UsageError(
                         f"on the host {host.spec} {name} has the plan {found}; expected {plan}, as here. "
-                        "Bring the same commit and the same versions there."
+                        "Install the same commit and the same versions there."
                     )
                 host.state = "ready"
             case ("failed", str(of), str(why)) if of == name:
@@ -157,5 +159,5 @@ class _Spreading:
 
 
 def _is_bound(job: Job) -> bool:
-    """True if the job names a directory of this machine, or its notes would name one of another machine."""
+    """Return True if the job names a directory here, or its notes would name one of another machine."""
     return job.note is not None or (job.world is not None and job.world.tells_of_home)

@@ -54,7 +54,7 @@ class Packer:
             fresh |= more
             waiting += more
         self._known |= fresh
-        # The object found last is needed first.
+        # Reversed, because an object found within another has to be unpacked before it.
         return framed(pickle.dumps((shared[::-1], body), pickle.HIGHEST_PROTOCOL))
 
 

@@ -27,6 +27,11 @@ _OPTIONS = {
     "report": ("DIR", "write report.json and summary.md into DIR"),
     "budget": ("N", "run at most N cases of each scenario"),
     "depth": ("N", "how many faults strike in one case: 1 or 2"),
+    "oracle": (
+        "warn|strict|off",
+        "what to do if a test accepts states that it should not pass: report them, fail, or do not try "
+        "(default: warn)",
+    ),
     "backend": ("NAME", "fail, instead of skipping, where this backend does not work: kernel"),
     "seed": ("N", "decides which cases a budget takes (default: 0)"),
     "workers": ("N", "run cases on N processes (default: one for each processor)"),
@@ -134,7 +139,8 @@ class _Door:
         self._told: set[str] = set()
 
     def pytest_report_header(self) -> str | None:
-        # Only if nothing is collected in this process: the line belongs to runs that have scenarios.
+        # Only in xdist's controller, which collects nothing. Other runs print the line after the collection,
+        # and only if they have scenarios.
         if not self._config.pluginmanager.has_plugin("dsession"):
             return None
         options = self._config.option

@@ -60,7 +60,7 @@ def tear_down(item: pytest.Item) -> None:
 
 
 def _needs_chaos_alone(item: pytest.Function) -> bool:
-    """True if pytest would make only the plugin's own fixture ``chaos`` for the test.
+    """Return True if pytest would make only the plugin's own fixture ``chaos`` for the test.
 
     A test with ``request`` may ask for others while it runs.
     """
@@ -102,7 +102,7 @@ class ItemRunner:
         failure_after = self._tear_down()
         seconds = time.perf_counter() - began
         if mounts := removal.met():
-            # No one sees a worker's warnings.
+            # As a caveat: the warnings of a worker are not shown.
             seen = replace(seen, caveats=(*seen.caveats, *map(_left_mount, mounts)))
         return replace(seen, failure=failure or failure_after, skipped=skipped, seconds=seconds)
 
@@ -125,10 +125,10 @@ class ItemRunner:
         return None, ""
 
     def _failure(self, error: BaseException, job: Job) -> CaseFailure:
-        """The failure that ``error`` means, with its text only if that may be shown.
+        """The failure that ``error`` means, with pytest's text only where it may be shown.
 
-        Formatting the text takes longer than most cases, and a finding shows one text: that of the recorded
-        run that is made once more for it. The first failure of each kind has one, too.
+        Formatting the text takes longer than most cases do, and a finding shows only one: that of the run
+        that is recorded again for it. The first failure of each kind has its text, too.
         """
         kind = (type(error), _site(self.item, error))
         shown = job.record or kind not in self._told
@@ -136,7 +136,7 @@ class ItemRunner:
         return failure_of(self.item, error, in_full=shown)
 
     def _set_up(self) -> None:
-        """As pytest does it, except that ``chaos`` alone is made directly, which is cheaper."""
+        """Set up as pytest does. If ``chaos`` is the only fixture, make it directly, which is cheaper."""
         item, made = self.item, contextlib.ExitStack()
         item._initrequest()
         if self._chaos_alone:

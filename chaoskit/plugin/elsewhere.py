@@ -37,7 +37,7 @@ class RunHosts:
         if self._fleet is None:
             words = ["-m", "chaoskit.hosts.serving", *map(str, self._config.invocation_params.args)]
             root, asked = self._config.rootpath, self._config.invocation_params
-            # As seen from the host: one to which the code is sent has it in another place.
+            # Relative: a host to which the code is sent has it in another place.
             self._fleet = Fleet(specs, words, {}, str(root), os.path.relpath(asked.dir, root))
         return Spread(self._fleet, item.nodeid, local, here(self._config.rootpath))
 

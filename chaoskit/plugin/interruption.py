@@ -30,7 +30,7 @@ class Terminated(KeyboardInterrupt):
 def arm() -> None:
     """Let SIGTERM and SIGHUP end the run as Ctrl-C does from now on, unless they have other handlers."""
     global _armed
-    # Python sets handlers only from the main thread, though signal(2) does not care.
+    # Python lets only the main thread set handlers, though signal(2) has no such rule.
     if _armed is not None or threading.current_thread() is not threading.main_thread():
         return
     _armed = []
@@ -73,7 +73,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def so_far_text(result: ScenarioResult, detail: Extent) -> str:
-    """The text about a scenario some of whose cases are not over."""
+    """The text about a scenario that was stopped before all of its cases were over."""
     done = f"{len(result.cases):,} of {result.budget.possible:,} possible cases were over"
     if not result.findings:
         return f"interrupted: {done}, without a finding"

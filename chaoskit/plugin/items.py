@@ -1,4 +1,4 @@
-"""A test that is to be a scenario: its marker, what may be wrong with it, and what a report says of it."""
+"""A test that is marked as a scenario: its marker, mistakes in its form, and what a report says of it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def marker_of(item: pytest.Item) -> pytest.Mark | None:
 
 
 def check(item: pytest.Item) -> None:
-    """Refuse a scenario that cannot be one as it is written.
+    """Refuse a test that cannot be a scenario as it is written.
 
     Raises:
         UsageError: with what is wrong and what to write instead.
@@ -63,7 +63,7 @@ def check(item: pytest.Item) -> None:
 
 
 def _tests_of(item: pytest.Item) -> Callable[[str], bool]:
-    """What tells if the item's module has a test of some name, as it stands behind the file in a node id."""
+    """Return a predicate that tells whether the item's module has a test, named as in a node id."""
 
     def has(name: str) -> bool:
         found: object = getattr(item.getparent(pytest.Module), "obj", None)
@@ -75,9 +75,9 @@ def _tests_of(item: pytest.Item) -> Callable[[str], bool]:
 
 
 def specimen(item: pytest.Item) -> Specimen:
-    """The test, with the name for a command line where pytest was started.
+    """The test as the exploration names it; its name works on a command line where pytest was started.
 
-    Its node id works only in the root directory.
+    The node id by itself would work only in the root directory.
     """
     nodeid = whole(item)
     file, colons, rest = nodeid.partition("::")

@@ -66,7 +66,7 @@ def _shard(config: pytest.Config) -> Shard | None:
 
 
 def _handlers(config: pytest.Config) -> bool:
-    """True if exception handlers are watched; the default is on where that costs nothing."""
+    """Return True if exception handlers are watched; the default is on where that costs nothing."""
     word = _text(config, "handlers")
     if word not in ("", "on", "off"):
         raise wrong("--chaoskit-handlers", word, "on or off")
@@ -74,7 +74,7 @@ def _handlers(config: pytest.Config) -> bool:
 
 
 def failed_first(config: pytest.Config) -> bool:
-    """True if schedules that broke a scenario are kept, and run first the next time.
+    """Return True if schedules that broke a scenario are kept, and run first the next time.
 
     Raises:
         UsageError: for a word other than on and off.
@@ -89,7 +89,7 @@ def failed_first(config: pytest.Config) -> bool:
 
 
 def required(config: pytest.Config) -> bool:
-    """True if a run that examined nothing must fail: by default if CI is set.
+    """Return True if a run that examined nothing must fail: by default if CI is set.
 
     A green build whose scenarios were all skipped looks like one whose scenarios hold.
 
@@ -105,20 +105,20 @@ def required(config: pytest.Config) -> bool:
 
 
 def backend_asked(config: pytest.Config) -> bool:
-    """True if the command line or the ini file names a backend, which must then work here."""
+    """Return True if the command line or the ini file names a backend, which must then work here."""
     return _backend(config) is not None
 
 
 def in_force(config: pytest.Config, spec: ScenarioSpec) -> ScenarioSpec:
     """The scenario's arguments, combined with the command line and the ini file."""
     changes: dict[str, Any] = {}
-    for name in ("budget", "depth"):
+    for name in ("budget", "depth", "oracle"):
         given = config.getoption(f"chaoskit_{name}")
         # The command line wins over the decorator, which wins over an ini file.
         if given is not None or name not in spec.given:
-            number = _integer(config, name, None)
-            if number is not None:
-                changes[name] = number
+            value = _text(config, name) or None if name == "oracle" else _integer(config, name, None)
+            if value is not None:
+                changes[name] = value
     if _backend(config) is not None:
         changes["backend"] = _backend(config)
     # Checked by the same rules as the decorator's arguments.

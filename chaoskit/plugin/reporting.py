@@ -96,7 +96,7 @@ class Reporting:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _join(self, session: pytest.Session, exitstatus: int) -> None:
-        """Join the items of each scenario into one result; fail the run for what only all of them show."""
+        """Join the items of each scenario; fail the run for a failure that only the whole shows."""
         assert self._report is not None
         told = {entry.result.nodeid for entry in self._report.entries if entry.outcome == "failed"}
         self._report, self._apart = joined(self._report)
@@ -121,7 +121,7 @@ class Reporting:
         return Line(f"report: {place}" + (f" (no page: {missing})" if missing else "") + wrong_rules)
 
     def _replayed_nowhere(self) -> bool:
-        """True if a schedule was to be replayed but no scenario has it."""
+        """Return True if a schedule was to be replayed but no scenario has it."""
         entries = () if self._report is None else self._report.entries
         asked = self._config.getoption("chaoskit_replay") is not None
         return asked and bool(entries) and all(entry.reason.startswith(NOT_HERE) for entry in entries)
@@ -177,7 +177,7 @@ def _listing(result: ScenarioResult) -> Iterator[str]:
         site = f"  {own.file}:{own.line}" if own else ""
         unstable = "" if point.stable else "  (not in both recordings)"
         yield f"{point.name}{site}{unstable}"
-        # By name, as .only() and --chaoskit-replay take it.
+        # Named as .only() and --chaoskit-replay take them.
         yield from _wrapped(point.faults or ("none",))
     faults = sum(len(point.faults) for point in result.points)
     yield f"{len(result.points)} points, {faults} cases"

@@ -96,7 +96,7 @@ class Scenarios:
     def _recorded_again(self, item: pytest.Function, state: Underway, error: Exception) -> None:
         """Repeat a baseline that failed after calls were interrupted while they waited for the supervisor.
 
-        Without chaoskit none would have been interrupted. Any other failure is the test's own, and raised.
+        Without chaoskit none would have been interrupted. Any other failure is the test's own, and is raised.
         """
         for _ in range(INTERRUPTED_ATTEMPTS - 1):
             if state.chaos is None or not state.chaos.observed().interrupted:
@@ -131,8 +131,8 @@ class Scenarios:
                 del item.stash[STATE]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # Only subtests report while their test is being called, and in a case nothing else takes their
-        # reports.
+        # Only subtests report while their test is being called, and nothing else collects their reports in a
+        # case.
         if self._at is not None and report.failed:
             self._at.failed_subtests.append(report.longreprtext)
 
@@ -141,7 +141,7 @@ class Scenarios:
         self._close()
         self._elsewhere.close()
         if number := interruption.disarm():
-            # As for a program that died of the signal, so that a script can tell.
+            # The status of a program that died of the signal, so that a script can tell.
             session.exitstatus = 128 + number
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -152,7 +152,7 @@ class Scenarios:
         while self._places:
             self._places.pop().close()
 
-    # Outside the plugin that turns failures into expected ones.
+    # Outside pytest's own plugin for xfail, which turns failures into expected ones.
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
@@ -273,7 +273,7 @@ class Scenarios:
         if isinstance(stop, KeyboardInterrupt):
             interruption.report_so_far(item, result, text)
             return
-        # Such as that of pytest-timeout: pytest reports the failure itself.
+        # Another exception, such as pytest-timeout's: pytest reports the failure itself.
         item.stash[_RESULT] = result
         item.add_report_section("call", "chaoskit", text)
 
@@ -309,7 +309,7 @@ def _note_lost_memory(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
 def _check_runs(item: pytest.Item, state: Underway) -> None:
     seen = Observation() if state.chaos is None else state.chaos.observed()
     if not seen.runs and seen.refused:
-        raise UsageError(f"{item.name} caught what chaos.run said about wrong use: {seen.refused}")
+        raise UsageError(f"{item.name} caught the error that chaos.run raised for wrong use: {seen.refused}")
     if not seen.runs:
         raise UsageError(
             f"{item.name} never called chaos.run; expected at least one call, since faults strike only "

@@ -115,7 +115,7 @@ def bundle(report: Report, entry: Entry, finding: Finding, place: Path) -> Bundl
 
 
 def _content(file: Path) -> str | bytes:
-    """Readable where it can be: a module may declare another encoding (PEP 263)."""
+    """The file's text, or its bytes if that is not UTF-8: a module may declare another encoding (PEP 263)."""
     raw = file.read_bytes()
     try:
         return raw.decode()
@@ -146,6 +146,7 @@ def _folders(test: Path, root: Path) -> list[Path]:
 def _imported(file: Path, root: Path) -> Iterator[str]:
     try:
         tree = ast.parse(file.read_bytes())
+    # Not Python that this interpreter parses. The file is included; what it imports is unknown.
     except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):

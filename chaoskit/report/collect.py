@@ -17,7 +17,7 @@ from chaoskit.report.document import Entry, Outcome, Report, Run, in_order
 from chaoskit.report.environment import detect
 from chaoskit.report.secrets import Secrets
 
-# Not imported from the package: no module inside may import its face, which imports everything.
+# Not taken from ``chaoskit`` itself: a module inside must not import the face, which imports everything.
 _PACKAGE = Path(__file__).parent.parent
 
 

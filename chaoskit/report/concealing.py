@@ -19,7 +19,7 @@ NOT_SHOWN = "contents not shown: by its name this file may hold secrets"
 
 _WORD = re.compile(r"[^\s'\"\\=:,;{}\[\]()<>]{8,200}")
 _TELLING = re.compile(r"[^a-z]")
-"""A word in lower case alone occurs in any file, and hiding it everywhere would hide half of the text."""
+"""A word of lower-case letters alone is in any file: hiding it everywhere would hide half of the text."""
 
 
 def concealed(result: ScenarioResult, secrets: Secrets | None) -> ScenarioResult:

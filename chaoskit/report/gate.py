@@ -96,7 +96,7 @@ def judge(
 
 
 def limits_in(file: Path) -> dict[str, Limit]:
-    """The limits that a ``pyproject.toml`` sets; none where there is no such file, or no such table in it.
+    """The limits that a ``pyproject.toml`` sets; none if the file, or the table in it, does not exist.
 
     Raises:
         UsageError: the file is not TOML, names a rule that does not exist, or gives it no number.

@@ -1,4 +1,4 @@
-"""What secrets look like, as data: patterns of tokens, names of values, names of files.
+"""The forms of secrets, as data: patterns of tokens, names of values, names of files.
 
 Every repetition is bounded or over one class of characters, so that matching takes time linear in the text.
 """
@@ -8,24 +8,24 @@ from __future__ import annotations
 import re
 
 SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-"""Between the words of a name, so that apiKey, API_KEY and api-key are one."""
+"""Where a name is split into words, so that apiKey, API_KEY and api-key are the same name."""
 
 SECRET_PARTS = (
     "password", "passwd", "passphrase", "passcode", "secret", "credential", "apikey", "accesskey",
     "accountkey", "privatekey", "encryptionkey", "signingkey", "masterkey", "deploykey", "authorization",
     "cookie", "sessionid", "connectionstring", "authtoken", "accesstoken", "refreshtoken", "sharedaccess",
 )  # fmt: skip
-"""Wherever they stand in a name, without case and separators."""
+"""Parts that make a name secret wherever they stand in it; case and separators do not matter."""
 
 SECRET_WORDS = frozenset(
     {"auth", "pass", "pwd", "pw", "token", "tokens", "jwt", "bearer", "otp", "pin", "salt", "dsn", "sas"}
 )
-"""As a whole word alone: inside others ("author", "bypass", "tokenizer") they mean something else."""
+"""Words that make a name secret; within others ("author", "bypass", "tokenizer") they mean something else."""
 
 HARMLESS_VALUES = frozenset(
     {"str", "bytes", "int", "bool", "float", "dict", "list", "None", "True", "False", "null", "true", "false"}
 )
-"""After a name and a colon or an equals sign these tell nothing."""
+"""Values that reveal nothing after a secret name: types and constants in the text of a program."""
 
 SECRET_FILES = (
     ".env", ".env.*", "*.env", ".netrc", "_netrc", ".pgpass", "pgpass.conf", ".my.cnf", ".mylogin.cnf",
@@ -40,7 +40,7 @@ SECRET_FILES = (
 _KEY = r"[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 
 FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    # To its end or to the quote that ends the text; an encrypted one has lines with colons and dashes.
+    # A key, to its end or to the quote that ends the text. An encrypted one has lines with colons and dashes.
     (
         "PRIVATE KEY",
         re.compile(
@@ -71,7 +71,7 @@ FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("dapi", re.compile(r"\bdapi[0-9a-f]{32}")),  # Databricks
     (":AA", re.compile(r"\b\d{8,10}:AA[\w-]{30,}")),  # Telegram
     ("$", re.compile(r"\$(?:2[abxy]|5|6|7|y|argon2id?|argon2i)\$[\w./$=,+-]{12,}")),  # crypt(5)
-    # A login in a URL. The password may hold a slash or an @: the last one ends it.
+    # A login in a URL. The password may hold a slash or an @: only the last @ ends it.
     ("://", re.compile(r"(?<=://)[^\s/@:'\"]{0,256}:[^\s'\"]{1,1000}(?=@)")),
     ("earer", re.compile(r"(?P<before>\b[Bb]earer\s{1,3})[\w.~+/=-]{6,}")),
     ("EARER", re.compile(r"(?P<before>\bBEARER\s{1,3})[\w.~+/=-]{6,}")),
@@ -83,7 +83,7 @@ FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
         re.compile(r"(?P<before>\b(?:login|account)\s+\S{1,200}\s+password\s{1,3})[^\s'\"\\]{1,200}"),
     ),
 )
-"""Tokens that are known by their look. Before each a text without which it cannot match."""
+"""Tokens with a known form. Before each, a text that occurs in every match, and is quicker to look for."""
 
 _QUOTED = r"\\?\"(?:[^\"\\]|\\[^\"]){0,2000}(?:\\?\")?|\\?'(?:[^'\\]|\\[^']){0,2000}(?:\\?')?"
 
@@ -91,8 +91,8 @@ ASSIGNED = re.compile(
     # A name, with what ends it in a dictionary or a subscript; then = or :, but no == and no URL.
     r"(?<![\w.-])(?P<name>-{0,2}[A-Za-z_][\w.-]{0,80})(?:\\?['\"])?\]?\s{0,3}(?:=>|:=|[=:](?![=/]))\s{0,3}"
 )
-"""A name before its value, as in programs, configuration files, JSON, queries and headers. The value is no
-part of it: what follows a harmless name ("ValueError: token=…") may be another name."""
+"""A name before its value, as in programs, configuration files, JSON, queries and headers. The match ends
+before the value: what follows a harmless name ("ValueError: token=…") may be another name."""
 
 VALUE = re.compile(
     rf"(?P<value>[rbuf]{{0,2}}(?:{_QUOTED})|(?:(?:basic|bearer|digest)\s)?[^\s,;&?)\]}}'\"]{{1,2000}})",
@@ -102,7 +102,7 @@ VALUE = re.compile(
 PAIR = re.compile(
     rf"(['\"])(?P<name>[A-Za-z_][\w.-]{{0,80}})\1\s{{0,3}},\s{{0,3}}(?P<value>[rbuf]{{0,2}}(?:{_QUOTED}))"
 )
-"""A name and a value side by side, as headers and items are listed."""
+"""A name and a value side by side, as in lists of headers or items."""
 
 OPTION = re.compile(
     r"(?<![\w-])(?P<name>--?[A-Za-z][\w-]{1,60})['\"]?,?\s+['\"]?(?P<value>[^\s'\"-][^\s'\"]{0,2000})"
@@ -121,7 +121,7 @@ HARMLESS_OPTIONS = re.compile(
     r"no:\S+|\d{1,5}(?::\d{1,5})?(?:/tcp|/udp)?|[./~]\S*|rint\w*|arallel\w*|ath\w*|erm\w*|rune|rofile\S*"
     r"|edantic\S*|thread|ipe|ie|ytest\S*|lugin\S*|xdist\S*|refix\S*|orts?|roject\S*|ackage\S*|latform\S*"
 )
-"""What follows ``-p`` in options of well-known programs, and is not a password."""
+"""What may follow ``-p`` in well-known programs without being a password."""
 
 RANDOM = re.compile(r"(?<![\w+])[A-Za-z0-9_+-]{32,}={0,2}")
-"""A run that may have been drawn at random. Hexadecimal digests are left: they are shown to be compared."""
+"""A run that may have been drawn at random. Hexadecimal digests stay visible: readers compare them."""

@@ -1,9 +1,9 @@
-"""What must not be shown in a report: secrets, told by their look, by the name before them, or by their file.
+"""Hides secrets in a report. They are recognised by their form, by the name before them, or by their file.
 
-Strict on purpose: what is hidden by mistake costs a reader one more run with everything shown, what is shown
-by mistake is on the page of a CI run for good. The runtime has a redactor too, for the logs of production
-programs. This one is apart from it: a report has to be made without what stands accused, it hides more, and
-it knows files and command lines where the other knows objects.
+It is strict on purpose: hiding too much costs a reader one more run with everything shown; showing too much
+puts a secret on the page of a CI run for good. The runtime has a redactor, too, for the logs of production
+programs. The two are separate because a report must not depend on the runtime, which may be under test.
+This one hides more, and knows files and command lines where the other knows objects.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CLASSES = (str.islower, str.isupper, str.isdigit)
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """True if a value of this name (variable, key, option, header) is to be hidden."""
+    """Return True if a value with this name (variable, key, option, header) has to be hidden."""
     words = [word.lower() for word in SEPARATORS.split(name) if word]
     joined = "".join(words)
     return not SECRET_WORDS.isdisjoint(words) or any(part in joined for part in SECRET_PARTS)
@@ -50,26 +50,26 @@ def is_secret_name(name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_secret_file(path: str) -> bool:
-    """True if the name of the file, or of a directory on the way to it, says that it holds secrets."""
+    """Return True if the name of the file, or of a directory on its path, says that it holds secrets."""
     parts = path.split("/")
     known = any(fnmatchcase(part.lower(), glob) for part in parts for glob in SECRET_FILES)
     return known or any(map(is_secret_name, parts))
 
 
 def _is_known_secret(name: str, value: str) -> bool:
-    # PWD is where a shell is; SSH_AUTH_SOCK and XAUTHORITY are places, too, which are in half of all texts.
+    # PWD is a directory; SSH_AUTH_SOCK and XAUTHORITY hold paths, too. Such paths are in half of all texts.
     return is_secret_name(name) and len(value) >= _LEAST and not value.startswith(("/", "./", "~"))
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Hides secrets in text. ``values`` are texts that are known to be secret, whatever they look like."""
+    """Hides secrets in text. ``values`` are texts known to be secret, whatever they look like."""
 
     values: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, environment: Mapping[str, str] | None = None) -> Secrets:
-        """Those with the values of all variables (of this process, by default) whose names say it."""
+        """The values of all variables whose names say that they are secret; by default, of this process."""
         variables = os.environ if environment is None else environment
         return cls().knowing(value for name, value in variables.items() if _is_known_secret(name, value))
 
@@ -79,7 +79,7 @@ class Secrets:
         return Secrets(tuple(sorted({*self.values, *values}, key=lambda value: (-len(value), value))))
 
     def hide(self, text: str) -> str:
-        """``text`` with what is secret, or looks like it, replaced. Hiding twice changes nothing more."""
+        """``text`` with everything that is or looks secret replaced. Hiding it again changes nothing."""
         for value in self.values:
             text = text.replace(value, REDACTED)
         for needle, form in FORMS:
@@ -106,14 +106,14 @@ class Secrets:
 
 
 def _replaced(match: re.Match[str]) -> str:
-    """What is to be seen around a secret is in the group ``before``."""
+    """Keep the group ``before``, which may be shown, and replace the rest."""
     return (match.groupdict().get("before") or "") + REDACTED
 
 
 def _assigned(text: str) -> str:
     parts, done = [], 0
     for found in ASSIGNED.finditer(text):
-        # Inward a value that was just hidden, or harmless by its name.
+        # Skip a name within a value that was just hidden, and a name whose value is harmless.
         if found.start() < done or not is_secret_name(found["name"]):
             continue
         value = VALUE.match(text, found.end())
@@ -124,12 +124,12 @@ def _assigned(text: str) -> str:
 
 
 def _is_secret(name: str, value: str) -> bool:
-    """True if the value after such a name is to be hidden."""
+    """Return True if ``value`` has to be hidden because of the ``name`` before it."""
     value = value.strip("'\"")
-    # A type or a constant after a name is program text, and so is a name that is handed on.
+    # A type or a constant after a name is program text, and so is token=token, which passes one on.
     if not is_secret_name(name) or value in HARMLESS_VALUES or value in (name, ""):
         return False
-    # Hidden already. Without its last bracket, which ends a value.
+    # Already hidden. Compared without the closing bracket, which is not part of the value found.
     return REDACTED[:-1] not in value
 
 
@@ -141,13 +141,13 @@ def _of_secret_name(match: re.Match[str]) -> str:
 
 
 def _of_option(match: re.Match[str]) -> str:
-    """``-psecret`` as of mysql, but not ``-print`` of find."""
+    """Hide ``-psecret`` as mysql takes it, but not ``-print`` as find does."""
     harmless = HARMLESS_OPTIONS.fullmatch(match["value"]) is not None
     return match[0] if harmless else f"-p{REDACTED}"
 
 
 def _if_random(match: re.Match[str]) -> str:
-    """A long run of letters and digits, hidden if it changes between their kinds more often than words do."""
+    """Hide a long run of letters and digits if it changes between their kinds more often than words do."""
     text = match[0]
     kinds = [next((i for i, is_of in enumerate(_CLASSES) if is_of(char)), -1) for char in text]
     changes = sum(one != other for one, other in itertools.pairwise(kinds))

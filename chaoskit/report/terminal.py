@@ -14,10 +14,10 @@ from chaoskit.report.visible import on_one_line
 _MARKUP = {"violated": "red", "hung": "red", "diverged": "yellow", "not injected": "yellow"}
 
 _WORTH_SAYING = 1.0
-"""Seconds not waited from which on the summary says so."""
+"""The summary says how many seconds of waiting were skipped, from this number on."""
 
 KNOWN_SHOWN = 2
-"""How many findings of one scenario that are known are listed."""
+"""The most known findings of one scenario that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def _lines(report: Report, verbose: bool) -> Iterator[Line]:
         if verbose or _needs_attention(entry):
             yield from _scenario(entry)
     failed = any(entry.outcome == "failed" for entry in report.entries)
-    # Nothing was shown, so there is nothing to be glad of.
+    # Scenarios without a single case have shown nothing, so the line must not be green.
     bad = failed or (totals.scenarios and not totals.cases)
     yield Line(headline(totals), {"red" if bad else "green": True, "bold": True})
     yield Line(f"verdicts: {verdict_text(totals)}")
@@ -52,7 +52,7 @@ def _lines(report: Report, verbose: bool) -> Iterator[Line]:
     if totals.weak_oracles:
         text = f"{counted(totals.weak_oracles, 'scenario')} with a check that accepts what it should not"
         yield Line(text, {"yellow": True})
-    # After an interruption the last line counts what is missing, and a budget had no say in it.
+    # After an interruption the last line counts the missing cases, and the budget is not the reason.
     if (cut := cut_by_budget(report.entries)) and not report.interrupted:
         text = f"budget: {totals.cases:,} of {totals.cases + cut:,} cases were run"
         yield Line(text, {"yellow": True})
@@ -160,7 +160,7 @@ def _scenario(entry: Entry) -> Iterator[Line]:
 
 
 def _needs_attention(entry: Entry) -> bool:
-    """Something failed, broke, or could not be judged; a scenario that is fine is counted and not listed."""
+    """Return True if something failed, broke or could not be judged; all other scenarios are only counted."""
     inconclusive = any(entry.result.verdicts[verdict] for verdict in INCONCLUSIVE)
     weak = entry.result.oracle is not None and bool(entry.result.oracle.accepted)
     idle = weak or bool(unreached(entry.result))

@@ -1,4 +1,4 @@
-"""Text that does to a terminal, a page or a reader nothing but show itself."""
+"""Makes text harmless for a terminal, a page and a reader: every character shows itself, or is spelt out."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 
 from chaoskit.core.schedule import printable
 
-# C0 but for tabs and line ends, DEL and C1 (ECMA-48): they move cursors, set titles, fill clipboards. Then
-# what changes the order of what follows or is not seen at all: a name may look like another one by it
-# (Unicode technical report 36, and annex 9 for the bidirectional controls). And code points that will never
-# be characters, which no page of HTML may hold (The Unicode Standard, 23.7).
+# C0 except tabs and line ends, DEL and C1 (ECMA-48) move cursors, set titles and fill clipboards. Then come
+# characters that are invisible or change the order of the text after them, so that one name may look like
+# another (Unicode technical report 36; annex 9 for the bidirectional controls). Last, code points that will
+# never be characters, which no page of HTML may hold (The Unicode Standard, 23.7).
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
     "\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
@@ -28,7 +28,7 @@ def visible(text: str) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """The same for a name: it must not forge a line of its surroundings."""
+    """The same on one line, for names: a line end in a name must not forge a line of its surroundings."""
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 

@@ -257,7 +257,7 @@ class DurableTask(Task):  # type: ignore[misc]
         if known is not None and known < self._lease():
             logger.warning(
                 "visibility_timeout is %g s, the lease of %s is %g s; expected a longer time-out: messages"
-                " come back while their runs go on, and wait for them",
+                " are delivered again while their runs still go on, and have to wait for them",
                 *(known, self.name, self._lease()),
             )
         return super().start_strategy(app, consumer, **kwargs)

@@ -6,6 +6,7 @@ read at the first wait, a signal at the shutdown, and the text ``"no"`` given as
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -13,7 +14,19 @@ from typing import Any, TypeVar
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.callables import is_async
 
-__all__ = ["able", "chance", "clock", "errors", "event", "instance", "listed", "mapping", "switch", "text"]
+__all__ = [
+    "able",
+    "chance",
+    "clock",
+    "errors",
+    "event",
+    "instance",
+    "listed",
+    "mapping",
+    "path",
+    "switch",
+    "text",
+]
 
 T = TypeVar("T")
 
@@ -41,6 +54,11 @@ def instance(what: str, value: T, *classes: type, optional: bool = False) -> T:
     if isinstance(value, classes) or (optional and value is None):
         return value
     raise wrong(what, value, _named(classes, optional), _not_the_class(value))
+
+
+def path(what: str, value: T, *, optional: bool = False) -> T:
+    """``value`` if it can be a path. The ``os`` module takes numbers as well, for open descriptors."""
+    return instance(what, value, str, os.PathLike, optional=optional)
 
 
 def able(what: str, value: T, expected: str, *methods: str, optional: bool = False) -> T:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.config import option
+from chaoskit.runtime.config.made import check
 from chaoskit.runtime.durable.checkpoints.inspecting import statistics
 from chaoskit.runtime.durable.checkpoints.records import kind_of
 from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
@@ -67,6 +68,9 @@ class DiskNeed:
     path: str
     size: int = option(minimum=0, unit="bytes")
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @dataclass(frozen=True, slots=True)
 class StagingNeed:
@@ -75,6 +79,9 @@ class StagingNeed:
     path: str
     size: int = option(minimum=0, unit="bytes")
     fallback: str | None = None
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,9 @@ class PreflightSettings:
     descriptors: int = option(default=0, minimum=0)
     processes: int = option(default=0, minimum=0)
     margin: float = option(default=0.2, minimum=0, unit="ratio")
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def preflight(self) -> Preflight:
         """Make the preflight."""
@@ -112,6 +122,9 @@ class MonitorSettings:
     thresholds: tuple[ResourceThreshold, ...] = ()
     every: float = option(default=5.0, above=0, unit="s")
 
+    def __post_init__(self) -> None:
+        check(self)
+
     def monitor(self, **code: Any) -> ResourceMonitor:
         """Make the monitor; ``code`` adds what a file cannot express (``clock``, ``listeners``)."""
         return ResourceMonitor(self.thresholds, every=self.every, **code)
@@ -125,6 +138,9 @@ class QuotaSettings:
     budgets: dict[str, StageBudget] = field(default_factory=dict)
     priorities: dict[str, int] = field(default_factory=dict)
     max_wait: float | None = option(default=None, minimum=0, unit="s")
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def quota(self, **code: Any) -> Quota:
         """Make the quota; ``code`` adds what a file cannot express (``clock``, ``wake``)."""
@@ -146,6 +162,7 @@ class MemorySettings:
     reserve: int = option(default=1 << 20, minimum=0, unit="bytes")
 
     def __post_init__(self) -> None:
+        check(self)
         # Checked as in GateSettings, without allocating the reserve.
         self.pressure(reserve=0)
 
@@ -167,6 +184,7 @@ class ManagerSettings:
     history: int = option(default=200, minimum=1)
 
     def __post_init__(self) -> None:
+        check(self)
         for name in self.by:
             category_named(name)
 
@@ -201,6 +219,7 @@ class CelerySettings:
     visibility_timeout: float | None = option(default=None, above=0, unit="s", help="of a Redis broker")
 
     def __post_init__(self) -> None:
+        check(self)
         if self.visibility_timeout is not None and self.visibility_timeout < self.lease:
             raise wrong(
                 "visibility_timeout", self.visibility_timeout, f"at least the lease, {self.lease:g} s"
@@ -215,6 +234,7 @@ class GateSettings:
     mandatory: bool = True
 
     def __post_init__(self) -> None:
+        check(self)
         # Make the gate once and throw it away: its error becomes a problem of the file, with its line.
         self.gate("gate")
 
@@ -231,6 +251,7 @@ class QueueAgeSettings:
     most: float = option(default=86400.0, minimum=0, unit="s")
 
     def __post_init__(self) -> None:
+        check(self)
         if self.warn > self.most:
             raise wrong("warn", self.warn, f"at most as many seconds as most, {self.most:g}")
 
@@ -245,6 +266,9 @@ class HealthSettings:
     tools: tuple[str, ...] = ()
     queues: dict[str, QueueAgeSettings] = field(default_factory=dict)
     timeout: float = option(default=5.0, above=0, unit="s")
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def checks(self, store: Storage, directory: Path) -> Mapping[str, HealthCheck]:
         """Make the checks, of the disk that holds ``directory`` and of the queues in ``store``."""
@@ -270,6 +294,9 @@ class DeadLetterSettings:
     max_redrives: int = option(default=3, minimum=1)
     poison_after: int = option(default=3, minimum=1)
 
+    def __post_init__(self) -> None:
+        check(self)
+
     def letters(self, store: Storage) -> DeadLetters:
         """Make the dead letters of ``store``."""
         return DeadLetters(
@@ -292,6 +319,7 @@ class EmailSettings:
     timeout: float = option(default=10.0, above=0, unit="s")
 
     def __post_init__(self) -> None:
+        check(self)
         self.channel()
 
     def channel(self) -> EmailChannel:
@@ -319,6 +347,7 @@ class WebhookSettings:
     timeout: float = option(default=10.0, above=0, unit="s")
 
     def __post_init__(self) -> None:
+        check(self)
         self.channel()
 
     def channel(self) -> WebhookChannel:
@@ -338,6 +367,9 @@ class NotificationSettings:
     dedupe: float = option(default=300.0, minimum=0, unit="s")
     on_dead_letter: bool = True
     look_every: float = option(default=30.0, above=0, unit="s", help="for new dead letters")
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def notifier(self, **code: Any) -> Notifier:
         """Make the notifier; ``code`` adds what a file cannot express (``clock``)."""

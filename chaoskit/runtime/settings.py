@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.breaker.breaker import CircuitBreaker
 from chaoskit.runtime.breaker.options import BreakerOptions
 from chaoskit.runtime.calling.candidates import Candidate
@@ -24,6 +25,7 @@ from chaoskit.runtime.config import (
     from_pyproject,
     load,
 )
+from chaoskit.runtime.config.made import check
 from chaoskit.runtime.observing.anomaly import AnomalyOptions
 from chaoskit.runtime.observing.details import DetailOptions
 from chaoskit.runtime.observing.metrics import MetricsOptions
@@ -69,6 +71,9 @@ class LogSettings:
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     json_lines: bool = True
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSettings:
@@ -104,6 +109,7 @@ class RuntimeSettings:
     celery: CelerySettings = field(default_factory=CelerySettings)
 
     def __post_init__(self) -> None:
+        check(self)
         for name, one in self.retry.items():
             for what, group in (("shared_budget", self.budgets), ("throttle", self.throttles)):
                 if (said := getattr(one, what)) is not None and said not in group:
@@ -240,6 +246,11 @@ def read_settings(
     A variable without a double underscore that names no option here is ignored, since other programs use such
     prefixes too. Raises ``ConfigurationProblems`` with all problems.
     """
+    kinds.path("file", file, optional=True)
+    kinds.path("pyproject", pyproject)
+    kinds.text("prefix", prefix)
+    for what, given in (("code", code), ("environment", environment)):
+        kinds.mapping(what, {} if given is None else given, "a dict, or None")
     layers = [from_pyproject(pyproject, table="tool.chaoskit.runtime")]
     if file is not None:
         layers.append(from_file(Path(file)))
@@ -262,4 +273,5 @@ def _others(prefix: str, environment: Mapping[str, str] | None) -> list[str]:
 
 def live_settings(file: str | os.PathLike[str] | None = None, **sources: Any) -> Live[RuntimeSettings]:
     """The settings of :func:`read_settings`, which ``reload()`` reads again."""
+    kinds.path("file", file, optional=True)
     return Live(lambda: read_settings(file, **sources))

@@ -21,6 +21,7 @@ from chaoskit.runtime.calling.ratelimit import RateLimit, RateLimiter
 from chaoskit.runtime.calling.recovery import Recovery, RecoveryStep
 from chaoskit.runtime.calling.timeout import Deadline, Timeout
 from chaoskit.runtime.config import option
+from chaoskit.runtime.config.made import check
 from chaoskit.runtime.failures import taxonomy
 from chaoskit.runtime.failures.taxonomy import Category, ResilienceError
 from chaoskit.runtime.retrying import backoff, backoffs
@@ -70,6 +71,7 @@ class WaitSettings:
     )
 
     def __post_init__(self) -> None:
+        check(self)
         self.backoff()
 
     def backoff(self) -> Backoff:
@@ -94,6 +96,7 @@ class BudgetSettings:
     cap: int = option(default=1000, minimum=0)
 
     def __post_init__(self) -> None:
+        check(self)
         self.budget()
 
     def budget(self, **code: Any) -> RetryBudget:
@@ -110,6 +113,7 @@ class ThrottleSettings:
     minimum: int = option(default=10, minimum=1)
 
     def __post_init__(self) -> None:
+        check(self)
         self.throttle()
 
     def throttle(self) -> AdaptiveThrottle:
@@ -152,10 +156,12 @@ class RetrySettings:
     throttle: str | None = None
 
     def __post_init__(self) -> None:
+        check(self)
         if not self.on:
             raise wrong("on", self.on, "at least one category or exception class")
         if self.budget is not None and self.shared_budget is not None:
-            raise wrong("shared_budget", self.shared_budget, "none beside a budget of the policy's own")
+            hint = "Remove one of the two."
+            raise wrong("shared_budget", self.shared_budget, "None, since the policy has a budget", hint)
         self.policy()
 
     def policy(self, name: str = "", **code: Any) -> RetryPolicy:
@@ -190,6 +196,9 @@ class RateLimitSettings:
     per: float = option(default=1.0, above=0, unit="s")
     burst: int = option(default=1, minimum=1)
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @dataclass(frozen=True, slots=True)
 class RateSettings:
@@ -202,6 +211,7 @@ class RateSettings:
     max_wait: float = option(default=0.0, minimum=0, unit="s")
 
     def __post_init__(self) -> None:
+        check(self)
         self.limiter()
 
     def limiter(self, name: str = "rate limiter", **code: Any) -> RateLimiter:
@@ -220,6 +230,7 @@ class BulkheadSettings:
     max_wait: float | None = option(default=None, minimum=0, unit="s")
 
     def __post_init__(self) -> None:
+        check(self)
         self.bulkhead()
 
     def bulkhead(self, name: str = "bulkhead", **code: Any) -> Bulkhead:
@@ -236,6 +247,7 @@ class TimeoutSettings:
     abandon: int = option(default=0, minimum=0, help="threads of synchronous calls that may be left behind")
 
     def __post_init__(self) -> None:
+        check(self)
         self.timeout()
 
     def timeout(self, **code: Any) -> Timeout:
@@ -250,6 +262,7 @@ class DeadlineSettings:
     seconds: float = option(above=0, unit="s")
 
     def __post_init__(self) -> None:
+        check(self)
         self.deadline()
 
     def deadline(self, **code: Any) -> Deadline:
@@ -264,6 +277,9 @@ class LastGoodSettings:
     max_age: float = option(above=0, unit="s")
     size: int = option(default=1024, minimum=1)
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @dataclass(frozen=True, slots=True)
 class FallbackSettings:
@@ -272,6 +288,9 @@ class FallbackSettings:
     on: tuple[type[Exception], ...] = (Exception,)
     minimum_quality: float | None = None
     last_good: LastGoodSettings | None = None
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def chain(
         self, *candidates: Candidate[Any], name: str = "fallback", key: Any = None, **code: Any
@@ -298,6 +317,7 @@ class RecoverySettings:
     then: RecoveryStep = RecoveryStep.GIVE_UP
 
     def __post_init__(self) -> None:
+        check(self)
         self.recovery()
 
     def recovery(self, **code: Any) -> Recovery:

@@ -163,7 +163,7 @@ class Chaos:
             raise_failure(outcome, "the recovery", self._words)
         course = promised if self._job.expected is None else self._job.expected.promised
         self._resumed.append(resumed(outcome.value, promised, course))
-        # After the first recovery: only what a second one changes is compared.
+        # Taken after the first recovery, so that only the changes of a second one show.
         before = take(self._root)
         again = outcome_of(self._without_faults(work))
         if not again.ok:
@@ -178,10 +178,10 @@ class Chaos:
         return outcome.value
 
     def _told_unrepeatable(self, text: str) -> bool:
-        """Note ``text`` in a baseline, as a finding beside those of cases; True if nothing need be raised.
+        """Note ``text`` as a finding, if this is a baseline. Return True unless the caller has to raise it.
 
-        A recovery that is not idempotent without any fault is not in any case either: reported once, it does
-        not hide what else the cases show.
+        A recovery that is not idempotent without any fault is not in any case either. It is reported once, so
+        that it does not hide what else the cases show.
         """
         if not self._job.schedule.strikes:
             self._unrepeatable = CaseFailure("invariant", _REPEATED, text, text)
@@ -225,7 +225,7 @@ class Chaos:
             self._promised.append(plain.copied(value))
         except plain.NotPlain as error:
             raise UsageError(
-                f"promise() was given what cannot leave a process ({error}); expected plain data, a "
+                f"promise() was given a value that cannot leave a process ({error}); expected plain data, a "
                 "dataclass or an exception. Promise plain data."
             ) from None
         self._outside.append(OutsidePromise(len(self._runs), _cut(repr(value))))

@@ -26,6 +26,7 @@ from chaoskit.inject.handlers import scan
 from chaoskit.session.spec import REAL, ScenarioSpec
 
 _LEAST_TIMEOUT = 10.0
+"""Seconds that every case may take: a busy machine easily needs twenty times a few milliseconds."""
 _TIMES_THE_BASELINE = 20.0
 """A case may take this many times as long as the baseline without counting as hung."""
 

@@ -16,7 +16,7 @@ _HOW_INTERRUPTED = (
 
 
 def raise_failure(outcome: Outcome, what: str, words: Words, interrupted: int = 0) -> None:
-    """Raise what went wrong although nothing was injected; ``interrupted`` counts calls that we delayed.
+    """Raise what went wrong without any fault; ``interrupted`` counts calls that chaoskit itself interrupted.
 
     Raises:
         Exception: the workload's own. WorkloadFailed: if it ended in any other way.

@@ -75,9 +75,9 @@ def injecting(
 
     Raises:
         ScheduleError: for a fault or an operation that does not exist, or that this backend cannot inject.
-        UsageError: for another kind of rule, and inside another such block. NotInjected: when the block is
-        left, if the fault of a schedule has not struck; not with
-            ``must_strike=False``.
+        UsageError: for another kind of rule, and inside another such block.
+        NotInjected: when the block is left, if the fault of a schedule has not struck, unless ``must_strike``
+            is False.
     """
     strikes: list[Strike] = []
     functions: list[Rule] = []

@@ -41,7 +41,7 @@ def checked(what: str, value: object) -> dict[str, str]:
 def beside(test: Path, name: str, has: Callable[[str], bool]) -> dict[str, str]:
     """What the file beside the module ``test`` accepts for its test ``name`` (pytest's name after ``::``).
 
-    ``has`` tells of a name without parameters if the module has such a test.
+    ``has`` returns True for a name without parameters if the module has such a test.
 
     Raises:
         UsageError: if the file cannot be parsed, or names a module that does not exist, or a test that this
@@ -56,7 +56,7 @@ def beside(test: Path, name: str, has: Callable[[str], bool]) -> dict[str, str]:
         if not of or gone or not (file.parent / module).is_file():
             raise UsageError(
                 f"{file} has a table {scenario!r}; expected the name of a scenario in a module beside it, "
-                "such as 'test_store.py::test_power_loss'. Take it out if the scenario is gone."
+                "such as 'test_store.py::test_power_loss'. Remove it if the scenario is gone."
             )
         ids = checked(f"{file} for {scenario}", table)
         if module == test.name and of in (name, name.partition("[")[0]):

@@ -65,7 +65,7 @@ def add_to_context(name: str, lines: Mapping[str, Iterable[int]]) -> None:
 def _data() -> Lines | None:
     """The dictionary of coverage's collector: file name to a set of lines or arcs, with every core it has.
 
-    Every public way to it writes to the disk.
+    It is read through private attributes, since every public way to it writes to the disk.
     """
     coverage = sys.modules.get("coverage")
     if coverage is None:

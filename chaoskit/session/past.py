@@ -16,7 +16,7 @@ from chaoskit.core.operation import NetworkDetail
 _PATIENCE = 2.0
 """Seconds within which an answer must begin."""
 _SILENCE = 0.05
-"""Seconds of silence after which an answer counts as complete: few are as long as before."""
+"""Seconds of silence after which an answer counts as complete: it may be shorter than the recorded one."""
 
 
 class Untold(Exception):
@@ -59,7 +59,7 @@ class Conversation:
             self._socket.sendall(raw)
         except OSError as why:
             raise Untold(f"{self._name} has ended the connection ({why.strerror or why})") from None
-        # If there was no answer then, none is needed now.
+        # A request that had no answer before the power loss needs none now.
         if detail.received and not self._answer(detail.received):
             raise Untold(f"{self._name} did not answer {raw[:40]!r}, which was answered then")
         return raw
@@ -74,6 +74,7 @@ class Conversation:
             try:
                 data = self._socket.recv(65536)
             except OSError:
+                # A reset ends the answer just as the server's close does.
                 break
             if not data:
                 break

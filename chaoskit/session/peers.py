@@ -20,9 +20,11 @@ from chaoskit.session.past import Conversation
 
 _NAME = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _MOST = 254
+"""Workloads see each peer at a different address, 127.77.0.1 to 127.77.0.254."""
 _READY = 10.0
 """Seconds that a server may take until it listens."""
 _SOON = 0.002
+"""Seconds between two attempts to connect to a server that does not listen yet."""
 _LOCAL = "127.0.0.1"
 
 

@@ -41,6 +41,7 @@ from chaoskit.session.declared import declared, told_of
 from chaoskit.session.outcomes import Outcome, signal_name
 
 _SHOWN = 4000
+"""Bytes kept of a step's output, from its end, where the error is."""
 _GRACE = 10.0
 """Seconds that a step has to report its own timeout, before the watchdog kills the case without details."""
 
@@ -321,7 +322,7 @@ def _shell(
             try:
                 output = _until_ended(process, time.monotonic() + timeout)
             except BaseException as error:
-                # Everything that the shell has started, too.
+                # The shell may have started others, and a hung one outlives it.
                 kill_tree(process.pid)
                 if isinstance(error, TimeoutError):
                     raise CommandBroken(step, f"timed out after {timeout:g} s", "") from None

@@ -80,6 +80,6 @@ class Remembered:
 
 
 def _had_its_chance(result: ScenarioResult, schedules: tuple[str, ...]) -> bool:
-    """True if all of ``schedules`` were run, or all cases: one that can no longer strike has no case."""
+    """Return True if ``schedules``, or all cases, were run: one that can no longer strike has no case."""
     everything = result.state == "passed" and (result.budget is None or not result.budget.left_out)
     return everything or {case.schedule for case in result.cases}.issuperset(schedules)

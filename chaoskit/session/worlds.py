@@ -69,7 +69,7 @@ class DrawnWorld(Generic[Data]):
         self._prepare = prepare
         self._replay = replay
         self._sources = sources_of(faults, model, replay)
-        # Removed with the object.
+        # The finalizer removes it with this object, or at the end of the process.
         self._base = tempfile.mkdtemp(prefix="world-", dir=_home())
         weakref.finalize(self, remove, self._base)
         self._chaos: Chaos | None = None

@@ -106,7 +106,7 @@ def test_hooks_of_others_may_finalize_and_ask(tmp_path: Path) -> None:
     """What a plugin does to an item in its call works in a case; chaos.path is still there at the end."""
     inner.write(tmp_path, MODULE)
     (tmp_path / "hooks.py").write_text(textwrap.dedent(HOOKS))
-    ran = inner.run(tmp_path, "-k", "test_alone", plugins=("hooks",))
+    ran = inner.run(tmp_path, "-k", "test_alone", *inner.TRIED, plugins=("hooks",))
     cases = len(ran.verdicts("test_alone"))
     assert ran.outcomes == {"test_alone": "passed"}, ran.output
     tried = ran.scenario("test_alone")["oracle"]["tried"]

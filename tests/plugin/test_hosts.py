@@ -168,7 +168,7 @@ def test_a_host_with_another_plan_is_refused(tmp_path: Path) -> None:
     state, *_, error = spread.told["test_inner.py::test_stretch"]
     assert state == "error"
     assert "on the host popen" in error
-    assert "Bring the same commit and the same versions there" in error
+    assert "Install the same commit and the same versions there" in error
     # The other is the same on both sides.
     assert spread.told["test_inner.py::test_clean"][0] == "passed"
 

@@ -156,9 +156,9 @@ def test_known_findings_may_stand_in_a_file(tmp_path: Path, first: str) -> None:
     ("text", "said"),
     [
         ("[test_two_files]\n", "expected the name of a scenario in a module beside it"),
-        ('["gone.py::test_two_files"]\n', "Take it out if the scenario is gone"),
-        ('["test_inner.py::test_renamed[1]"]\n', "Take it out if the scenario is gone"),
-        ('["test_inner.py::TestOne::test_two_files"]\n', "Take it out if the scenario is gone"),
+        ('["gone.py::test_two_files"]\n', "Remove it if the scenario is gone"),
+        ('["test_inner.py::test_renamed[1]"]\n', "Remove it if the scenario is gone"),
+        ('["test_inner.py::TestOne::test_two_files"]\n', "Remove it if the scenario is gone"),
         ('["test_inner.py::test_two_files"]\nxyz = "why"\n', "six hexadecimal digits"),
         ('["test_inner.py::test_two_files"]\n3fa9c1 = ""\n', "Say who knows of it"),
         ("[[", "expected TOML"),

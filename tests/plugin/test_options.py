@@ -208,6 +208,7 @@ def test_a_place_for_cases_that_cannot_be_made_is_refused(project: Path) -> None
         ("--chaoskit-budget=0", ["budget", "0", "at least 1"]),
         ("--chaoskit-workers=-1", ["--chaoskit-workers", "-1", "at least 1"]),
         ("--chaoskit-depth=3", ["depth", "3", "1 or 2"]),
+        ("--chaoskit-oracle=on", ["oracle", "'on'", "one of 'warn', 'strict', 'off'"]),
         ("--chaoskit-backend=fuse", ["--chaoskit-backend", "'fuse'", "one of auto, kernel"]),
         ("--chaoskit-seed=x", ["--chaoskit-seed", "'x'", "whole number"]),
     ],

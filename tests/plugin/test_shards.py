@@ -185,7 +185,7 @@ def test_a_shard_alone_would_tell_other_findings(reports: Mapping[str, Report]) 
 
 def test_a_missing_shard_is_refused(reports: Mapping[str, Report]) -> None:
     """What was not run may have broken, so two thirds make no report."""
-    with pytest.raises(UsageError, match=r"of test_inner.py::\w+ the shards 2/3 are missing; expected all 3"):
+    with pytest.raises(UsageError, match=r"the shards 2/3 of test_inner.py::\w+ are missing; expected all 3"):
         merge([reports["1/3"], reports["3/3"]])
 
 

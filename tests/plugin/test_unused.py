@@ -51,7 +51,7 @@ def test_the_options_are_in_the_help(tmp_path: Path) -> None:
     """All options and ini keys are told by pytest --help, in a group of their own."""
     inner.write(tmp_path, LOADED)
     text = inner.run(tmp_path, "--help").output
-    for name in ("report", "replay", "list", "budget", "depth", "backend", "seed", "workers"):
+    for name in ("report", "replay", "list", "budget", "depth", "oracle", "backend", "seed", "workers"):
         assert f"--chaoskit-{name}" in text
-    for name in ("report", "budget", "depth", "backend", "seed", "workers", "tmp"):
+    for name in ("report", "budget", "depth", "oracle", "backend", "seed", "workers", "tmp"):
         assert f"chaoskit_{name}" in text

@@ -82,7 +82,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> inner.Inner:
     """All of them, run once."""
     place = tmp_path_factory.mktemp("oracles")
     inner.write(place, SOURCE)
-    return inner.run(place)
+    return inner.run(place, *inner.TRIED)
 
 
 def accepted(ran: inner.Inner, name: str) -> list[str]:
@@ -127,3 +127,18 @@ def test_strict_makes_it_an_error_and_off_asks_nothing(tmp_path: Path) -> None:
     inner.write(tmp_path, source.replace('"strict"', '"off"'))
     silent = inner.run(tmp_path, "-k", "assertion")
     assert silent.scenario("test_without_an_assertion")["oracle"] is None
+
+
+def test_the_command_line_decides_before_the_decorator_and_it_before_the_ini_file(tmp_path: Path) -> None:
+    """As with the other options, so that CI can be strict, or a run save the few cases."""
+    inner.write(
+        tmp_path, SOURCE.replace("@scenario(faults.kill())", '@scenario(faults.kill(), oracle="off")', 1)
+    )
+
+    def strict(*options: str) -> dict[str, str]:
+        return inner.run(tmp_path, "-k", "assertion or empty_file", *options).outcomes
+
+    off, empty = "test_without_an_assertion", "test_that_accepts_an_empty_file"
+    assert strict("-o", "chaoskit_oracle=strict") == {off: "passed", empty: "failed"}
+    assert strict("--chaoskit-oracle=strict") == {off: "failed", empty: "failed"}
+    assert strict("-o", "chaoskit_oracle=strict", "--chaoskit-oracle=off") == {off: "passed", empty: "passed"}

@@ -406,3 +406,18 @@ def test_a_predicate_that_raises_says_what_it_is_taken_for(
     assert f"which is taken as {said}" in caplog.text
     assert len(error.__notes__) == 1
     assert error.__notes__[0].endswith(f"taken as {said}")
+
+
+def test_a_class_is_async_if_its_metaclass_makes_it_so() -> None:
+    """Calling it gives a coroutine, whatever its name says; other classes are not."""
+
+    class Later(type):
+        async def __call__(cls) -> Any:  # type: ignore[override]
+            return None
+
+    class Made(metaclass=Later):
+        pass
+
+    assert kind_of(Made) is CallableKind.ASYNC
+    assert kind_of(Later) is CallableKind.CLASS
+    assert kind_of(len) is CallableKind.SYNC

@@ -571,3 +571,85 @@ def test_a_block_of_lines_is_hidden_as_one_value():
     shown = redact_text("password: |\n  first line\n  second line\nhost: db1\n")
     assert "line" not in shown
     assert shown.endswith("host: db1\n")
+
+
+@pytest.mark.parametrize(
+    "text", [f"password={REDACTED[:-2]}{SECRET}", f"tool --password {REDACTED[:-2]}{SECRET}"]
+)
+def test_what_only_begins_like_the_mark_is_hidden(text: str) -> None:
+    """A value counts as hidden before only if it has all of the mark's word."""
+    assert SECRET not in redact_text(text)
+
+
+@pytest.mark.parametrize("length", [80, 30])
+def test_a_long_option_hides_the_value_behind_it(length: int) -> None:
+    """Up to eighty characters."""
+    option = "--" + "x" * (length - 11) + "-password"
+    assert len(option) == length
+    assert SECRET not in json.dumps(DEFAULT.plain([option, SECRET, 3]))
+
+
+def test_bytes_that_are_shown_whole_have_no_size_behind_them() -> None:
+    """Only what is missing is counted."""
+    redactor = Redactor(limits=RedactionLimits(text=20))
+    assert redactor.plain(b"x" * 17) == repr(b"x" * 17)
+    assert not redactor.plain(b"x" * 20).endswith("bytes>")
+    assert redactor.plain(b"x" * 21).endswith("<21 bytes>")
+
+
+def test_a_named_tuple_with_more_values_than_names_is_shown() -> None:
+    """A subclass may have added some; those with a name are shown, and none makes the rest unreadable."""
+
+    class Longer(namedtuple("Pair", "a b")):  # type: ignore[misc]
+        def __new__(cls, *values: int) -> Any:
+            return tuple.__new__(cls, values)
+
+    assert DEFAULT.plain(Longer(1, 2, 3)) == {"<type>": Longer.__qualname__, "a": 1, "b": 2}
+
+
+def test_a_command_after_one_whose_argument_names_a_program_is_read() -> None:
+    """The name inside of a value that was just hidden ends nothing."""
+    shown = redact_text(f"curl -u 'mysql root:{SECRET}' http://x ; redis-cli -a {SECRET} ping")
+    assert SECRET not in shown
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_a_text_that_was_not_read_to_its_end_says_so(beyond: int) -> None:
+    """Also where the part that was read is short, since it was a secret."""
+    words = ["password=" + "x" * 440] * 4
+    text = " ".join([*words, "password=" + "x" * (200 + 2048 + beyond - 4 * 450 - 9)])
+    shown = Redactor(limits=RedactionLimits(text=200)).plain(text)
+    hidden = " ".join([f"password={REDACTED}"] * 5)
+    assert shown == hidden + (f"… <{len(text)} characters>" if beyond else "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"GET /login?next=https%3A%2F%2Fx%2Fcb%3Fa%3D1%26token%3D{SECRET}%26b%3D2",
+        f"next%3Dhttps%3A%2F%2Fx%3Fclient_secret%3d{SECRET}",
+        f"password%3D{SECRET}",
+        f"state=https%3A%2F%2Fx%23access_token%3D{SECRET}",
+    ],
+)
+def test_a_secret_in_a_quoted_address_is_hidden(text: str) -> None:
+    """An address may be the parameter of another one, and is quoted there."""
+    assert SECRET not in redact_text(text)
+
+
+def test_other_parameters_of_a_quoted_address_stay() -> None:
+    """They say what was asked for."""
+    text = "GET /login?next=https%3A%2F%2Fx%3Fpage%3D2%26sort%3Dname"
+    assert redact_text(text) == text
+    shown = redact_text(f"next=https%3A%2F%2Fx%3Ftoken%3D{SECRET}%26page%3D2")
+    assert shown == f"next=https%3A%2F%2Fx%3Ftoken%3D{REDACTED}%26page%3D2"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("param", "val"), ("parameter", "content"), ("variable", "content"), ("key", "content")],
+)
+def test_more_words_for_a_name_and_its_value_are_known(name: str, value: str) -> None:
+    """Each pair is in use somewhere."""
+    assert DEFAULT.plain({name: "DB_PASSWORD", value: SECRET}) == {name: "DB_PASSWORD", value: REDACTED}
+    assert DEFAULT.plain({name: "title", value: "x"}) == {name: "title", value: "x"}

@@ -303,7 +303,7 @@ def test_every_strategy_has_its_settings() -> None:
         ({"retry": {"a": {"on": ["transient"], "throttle": "b"}}}, r"retry\.a\.throttle is 'b'"),
         (
             {"retry": {"a": {"on": ["transient"], "shared_budget": "b", "budget": {}}}, "budgets": {"b": {}}},
-            "none beside a budget of the policy's own",
+            "None, since the policy has a budget",
         ),
         ({"recoveries": {"a": {"by": {"nonsense": "skip"}}}}, "nonsense"),
     ],

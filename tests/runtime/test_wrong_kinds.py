@@ -1,7 +1,8 @@
 """What can never work is refused where it is given: a clock that is a text, a class instead of an object.
 
-Every parameter of everything that users make is here, apart from the durable half and the settings that are
-read from files. Accepted, most of these would fail hours later, inside of us, or be ignored in silence.
+Every parameter of everything that users make is here; the durable half and the settings are in
+``test_wrong_durable_kinds.py``. Accepted, most of these would fail hours later, inside of us, or be ignored
+in silence.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ def _names(text: str) -> set[str]:
 
 
 ELSEWHERE = ("durable", "operations", "settings", "strategy_settings", "core", "failures.taxonomy")
-"""Modules whose exports are checked in other places: the store's, settings from files, and errors."""
+"""Modules whose exports are in ``test_wrong_durable_kinds.py``, and errors."""
 
 HANDED_OUT = _names(
     "BreakerGuard SharedRecord Choice Rejection RecoveredCall Decision Symptoms Manifest ManifestEntry "

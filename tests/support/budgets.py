@@ -1,7 +1,7 @@
 """How many cases a sweep runs: a sample by default, all on request.
 
 ``BUDGET=all`` runs every case. ``BUDGET=few`` leaves scenarios out in which a mistake is planted: they show
-that a sweep can fail; and long sweeps are half as long. A sample sees every call once before it sees one
+that a sweep can fail; and long sweeps are a quarter as long. A sample sees every call once before it sees one
 twice, and the report says how many cases were left out. ``make test`` asks for few on every Python but
 the oldest: of what does the same many times it does less there, of long lists it tries the half that the
 oldest has left, and what only reads the sources has been read.
@@ -22,8 +22,8 @@ FEW, ALL = _ASKED == "few", _ASKED == "all"
 
 
 def bounded(cases: int) -> int | None:
-    """The budget of one scenario: ``cases``, or None for all; if few are asked for, half of 40 or more."""
-    return None if ALL else cases // 2 if FEW and cases >= 40 else cases
+    """The budget of one scenario: ``cases``, or None for all; with ``BUDGET=few`` a quarter of 40 or more."""
+    return None if ALL else cases // 4 if FEW and cases >= 40 else cases
 
 
 def tried(most: int) -> int:

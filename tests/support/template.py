@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -116,9 +117,16 @@ def _end(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
 
 def serve(number: int) -> None:
     """Fork a run for each request, until the other side has gone."""
+    from chaoskit.inject.kernel.workload.stack import calibrate
+
     connection = socket.socket(fileno=number)
     connection.set_inheritable(False)
     _import_everything()
+    # How this interpreter keeps its frames: the same in every run, and each with a workload looks for it.
+    calibrate()
+    # pytest collects all garbage at its end, which would visit all that was imported.
+    gc.collect()
+    gc.freeze()
     while True:
         data, descriptors, _, _ = socket.recv_fds(connection, _LARGEST, 3)
         if not data:

@@ -25,7 +25,7 @@ __all__ = ["consistency"]
 
 @click.command()
 @click.argument("rules", required=False, metavar="[MODULE:NAME]")
-@click.option("--base", type=click.Path(path_type=Path), help="Where artefacts lie, if not beside the store.")
+@click.option("--base", type=click.Path(path_type=Path), help="Where artefacts are, if not beside the store.")
 @click.option("--repair", is_flag=True, help="Say what would be repaired; with --yes, do it.")
 @click.option("--yes", is_flag=True, help="With --repair: change things.")
 @click.option("--only", multiple=True, metavar="WORD", help="Only this rule, kind or source. Repeatable.")
@@ -40,7 +40,7 @@ def consistency(
     only: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Hold what is recorded against what is there; exit code 1 if something does not agree.
+    """Compare what is recorded with what is there; exit code 1 if they do not agree.
 
     Without an argument: the checkpoints of the store, their artefacts, workers and letters. MODULE:NAME is
     a Consistency of yours, or a function that makes one; it is looked for in this directory too.
@@ -72,7 +72,7 @@ def consistency(
 
 def _of_store(store: Store, base: Path | None) -> Consistency:
     names = pipelines_of(store, None)
-    # Nothing is beside a database server: there the working directory is as good a guess as any.
+    # A database server has no directory beside it: the working directory is as good a guess as any.
     place = base or (Path.cwd() if store.path is None else store.path.parent)
     return Consistency(
         {name: CheckpointRows(store, name) for name in names},
@@ -84,15 +84,14 @@ def _named(text: str) -> Consistency:
     module, colon, name = text.partition(":")
     if not (module and colon and name):
         raise wrong("MODULE:NAME", text, "a name such as 'pipeline.rules:consistency'")
-    # As ``python -m`` does, since the rules of a pipeline are beside it.
+    # As ``python -m`` does: the rules of a pipeline are usually in the directory where it is started.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UsageError(
-            f"{text!r} could not be imported: {error}; expected a module and a name in it."
-            " Look at PYTHONPATH."
+            f"{text!r} could not be imported: {error}; expected a module and a name in it. Check PYTHONPATH."
         ) from error
     except Exception as error:
         raise _broken(text, error) from error
@@ -108,7 +107,7 @@ def _named(text: str) -> Consistency:
 
 
 def _broken(text: str, error: Exception) -> UsageError:
-    """The module is the user's: naming its line helps more than the whole traceback."""
+    """The error for a user's module that raised: its line helps more than the whole traceback."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return UsageError(
         f"{text!r} raised {type(error).__name__}: {error} ({last.filename}, line {last.lineno});"

@@ -17,7 +17,7 @@ __all__ = ["flags"]
 @click.command()
 @click.argument("root", type=click.Path(file_okay=False, exists=True, path_type=Path))
 @click.option("--flag", default="errorprocessing", show_default=True, help="The name of the mark.")
-@click.option("--clear", multiple=True, metavar="RUN", help="Have this run looked at again; several times.")
+@click.option("--clear", multiple=True, metavar="RUN", help="Have this run looked at again. Repeatable.")
 @as_json_option
 def flags(root: Path, flag: str, clear: tuple[str, ...], as_json: bool) -> int:
     """List the run folders below ROOT that are marked as failed, or clear the mark of some.
@@ -26,7 +26,7 @@ def flags(root: Path, flag: str, clear: tuple[str, ...], as_json: bool) -> int:
     Raises UsageError if one that is named is not marked.
     """
     folders = RunFolders(root, flag=flag)
-    # Check all of them before clearing the first: half of a wrong command is worse than none of it.
+    # Check all of them before clearing the first, so that a wrong command is refused as a whole.
     for name in clear:
         if folders.why(name) is None:
             raise UsageError(f"the run {name!r} is not marked; expected one that 'recovery flags' lists.")

@@ -22,7 +22,7 @@ __all__ = ["health"]
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
-    help="A file of settings, whose group health says what else is looked at.",
+    help="A settings file, whose group health says what else to check.",
 )
 @click.option("--serve", type=PORT, metavar="PORT", help="Answer GET /health on loopback; 0: any free port.")
 @as_json_option

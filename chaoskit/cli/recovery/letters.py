@@ -31,9 +31,9 @@ _COLUMNS = ("id", "run", "status", "attempts", "redrives", "error", "since")
 
 @click.command("list")
 @click.option("--pipeline", help="Only those of this pipeline.")
-@click.option("--resolved", is_flag=True, help="Those that are resolved, instead of those that are not.")
+@click.option("--resolved", is_flag=True, help="List resolved letters instead of open ones.")
 @click.option("--poison", is_flag=True, help="Only those that fail the same way each time.")
-@click.option("--limit", type=LIMIT, default=100, show_default=True, help="How many at most.")
+@click.option("--limit", type=LIMIT, default=100, show_default=True, help="The most to list.")
 @as_json_option
 @click.pass_obj
 def list_letters(
@@ -110,7 +110,7 @@ def show(target: Target, id: str, as_json: bool) -> int:
 @click.option("--pipeline", help="With --key: the pipeline of a checkpoint that failed.")
 @click.option("--scope", default="", help="With --key: its scope.")
 @click.option("--key", help="Instead of ID: the key of a checkpoint that failed.")
-@click.option("--force", is_flag=True, help="Also beyond the limit, if it is poison, and once more.")
+@click.option("--force", is_flag=True, help="Even beyond the limit, if it is poison, or if it was retried.")
 @by_option
 @as_json_option
 @click.pass_obj
@@ -127,10 +127,10 @@ def retry(
     """Put the run of the dead letter ID back, or the checkpoint that failed.
 
     \f
-    Raises UsageError if neither or both are named, or there is none.
+    Raises UsageError if neither or both are named, or if the one that is named does not exist.
     """
     if (id is None) == (key is None):
-        raise UsageError("retry has neither an ID nor a --key, or both; expected one of them.")
+        raise UsageError("retry was given neither an ID nor --key, or both; expected one of them.")
     with opened(target) as store:
         if key is not None:
             # By name, since an operator knows the file that failed, not the id of its letter.
@@ -148,7 +148,7 @@ def retry(
         assert id is not None
         try:
             message = DeadLetters(store).redrive(id, by=by, force=force)
-        # An answer rather than wrong use: the operator decides whether to force it.
+        # Exit code 1, not 2: the command was right, and the operator decides whether to force it.
         except RedriveLimit as error:
             tell(f"chaoskit: {error} {error.hint}", err=True)
             return NO

@@ -47,7 +47,7 @@ LIMIT = click.IntRange(1, (1 << 53) - 1)
 VERSION = 1
 """The version of the JSON documents: it grows when a key is removed or changes its meaning."""
 
-# No months, whose lengths differ.
+# No months: their lengths differ.
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -63,11 +63,11 @@ class Target:
 
 @contextmanager
 def opened(target: Target) -> Iterator[Store]:
-    """The store, for one command. It must exist: a console must never make one by mistake.
+    """The store, for one command. It must exist already: a console must never create one by mistake.
 
     Raises:
-        UsageError: if there is no such store. Unreachable, ConfigurationError: if its server does not answer,
-        or has no store.
+        UsageError: if there is no such store. Unreachable: if its server does not answer.
+        ConfigurationError: if the server has no store.
     """
     name = target.name
     # As ``Checkpoints(directory)`` does, so that operators can give the same name as the program. os.path
@@ -75,22 +75,22 @@ def opened(target: Target) -> Iterator[Store]:
     if "://" not in name and os.path.isdir(name):
         name = str(Path(name) / "checkpoints.db")
     try:
-        # No reserve: setting one aside is up to the job, and there may be no room for it. A server that does
-        # not sync may be examined, too: refusing it is up to the job.
+        # No reserve: setting one aside is the job's decision, and the disk may have no room. A server that
+        # does not sync may be examined, too: refusing it is the job's decision.
         durability: Durability = "process-crash" if "://" in name else "power-loss"
         store = Store.open(name, create=False, lock_timeout=target.wait, reserve=0, durability=durability)
     except FileMissing as error:
         raise UsageError(
             f"there is no store {name!r}; expected the file that the job has opened."
-            " Name it by --store or CHAOSKIT_STORE."
+            " Name it with --store or CHAOSKIT_STORE."
         ) from error
     with store:
         yield store
 
 
 def passed_over(store: Store) -> int:
-    """How many records could not be read since the store was opened; also prints that for people, since a
-    list that skips them would look complete.
+    """Return how many records could not be read since the store was opened, and print the number for
+    people: a list that skips records would look complete.
     """
     count = store.statistics().damaged
     if count:
@@ -104,7 +104,7 @@ def passed_over(store: Store) -> int:
 
 @contextmanager
 def free_port(port: int) -> Iterator[None]:
-    """A block that listens on ``port``.
+    """Run a block that listens on ``port``, and turn the system's refusal into an error about the option.
 
     Raises:
         UsageError: if something else listens there already, or this user may not.

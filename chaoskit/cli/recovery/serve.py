@@ -22,13 +22,13 @@ __all__ = ["serve"]
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
-    help="A file of settings, whose group health says what else is looked at.",
+    help="A settings file, whose group health says what else to check.",
 )
 @click.option(
     "--token",
     envvar="CHAOSKIT_TOKEN",
     show_default="a new one, printed",
-    help="What allows changes; 16 characters or more. [env: CHAOSKIT_TOKEN]",
+    help="The token that allows changes: at least 16 letters and digits. [env: CHAOSKIT_TOKEN]",
 )
 @by_option
 @click.pass_obj
@@ -38,7 +38,7 @@ def serve(target: Target, port: int, config: Path | None, token: str | None, by:
     \f
     Raises BadParameter for a token that can be guessed.
     """
-    # Imported here, since the other commands need neither.
+    # Imported here: only this command needs the HTTP server and jinja2, which may be missing.
     try:
         from chaoskit.cli.recovery.dashboard.server import DashboardServer
     except ModuleNotFoundError as error:

@@ -31,8 +31,8 @@ __all__ = ["checkpoints", "clear"]
 @click.command()
 @click.option("--pipeline", help="Only those of this pipeline.")
 @click.option("--scope", help="Only those of this scope.")
-@click.option("--status", multiple=True, help="pending, running, completed, failed or dead; several times.")
-@click.option("--limit", type=LIMIT, default=100, show_default=True, help="How many at most.")
+@click.option("--status", multiple=True, help="pending, running, completed, failed or dead. Repeatable.")
+@click.option("--limit", type=LIMIT, default=100, show_default=True, help="The most to list.")
 @as_json_option
 @click.pass_obj
 def checkpoints(
@@ -58,7 +58,7 @@ def checkpoints(
         # One more than asked for, to say that there are more.
         found = list(islice(every, limit + 1))
         damaged = passed_over(store)
-        # The kernel knows which workers live; the recorded lease may be long over, or end in hours.
+        # Ask the kernel which workers are alive: a lease may have run out long ago, or have hours to go.
         living = {one.owner: store.owner_alive(one.owner) for one in found if one.owner}
     more, found = len(found) > limit, found[:limit]
 
@@ -87,9 +87,9 @@ def _row(one: CheckpointRecord, alive: bool | None) -> tuple[object, ...]:
 @click.option("--pipeline", required=True, help="The pipeline whose checkpoints are removed.")
 @click.option("--scope", help="Only those of this scope.")
 @click.option(
-    "--status", multiple=True, help="Only those of this status; several times. Running ones must be named."
+    "--status", multiple=True, help="Only those of this status. Repeatable. Running ones must be named."
 )
-@click.option("--older-than", metavar="SPAN", help="Only those that were not written for so long, as in 7d.")
+@click.option("--older-than", metavar="SPAN", help="Only those last written longer ago than this, as in 7d.")
 @click.option("--dry-run", is_flag=True, help="Count them, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json_option

@@ -27,7 +27,7 @@ __all__ = ["CALLERS"]
 
 
 def own_error(adapter: BreakerAdapter, example: tuple[int, int]) -> None:
-    """B1: every failing call, also the one that opens the breaker and a probe, raises the backend's error."""
+    """B1: each failing call raises the backend's error, even a probe and the call that opens the breaker."""
     failures, probes = example
     with adapter.world() as world:
         subject = adapter.make(BreakerPlan(failures=failures))
@@ -134,7 +134,7 @@ async def _reaches(subject: Subject) -> bool:
 
 
 def eras(adapter: BreakerAdapter, example: tuple[int, str, str]) -> None:
-    """B6: the result of a call that began before the breaker changed its state no longer changes it."""
+    """B6: the result of a call that began before the breaker last changed state does not change the state."""
     failures, stage, late = example
     # Half-open lasts longer than one probe only if several are needed and one failure is enough to open.
     if not {"probes", "strict-probes"} <= adapter.features and stage == "half-open":

@@ -115,7 +115,7 @@ class Plain(Exception):
 
 
 class Abstract(Exception, metaclass=abc.ABCMeta):
-    """A class with the only metaclass that is common."""
+    """A class whose metaclass is ABCMeta, the only one in common use."""
 
 
 # isinstance asks the metaclass, and except does not: a breaker that uses isinstance misses caught errors.

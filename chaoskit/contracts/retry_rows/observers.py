@@ -124,7 +124,7 @@ def hooks(adapter: RetryAdapter, example: tuple[int, int]) -> None:
         )
 
         def call(times: int) -> int:
-            """The bytes that ``wrapped`` holds after so many calls, without our own records."""
+            """The bytes that ``wrapped`` holds after ``times`` calls, without our own records."""
             with nothing_logged():
                 for _ in range(times):
                     outcome(wrapped)

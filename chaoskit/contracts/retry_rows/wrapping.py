@@ -145,7 +145,8 @@ def done_or_refused(adapter: RetryAdapter, example: tuple[str, int]) -> None:
             except Exception as error:
                 return "error", error
         finally:
-            # That a refused task fails unseen is the library's choice, and would only be logged later.
+            # A refused task may fail unseen: that is the library's choice. Awaited here, or asyncio would log
+            # its error in a later test.
             await asyncio.gather(*asyncio.all_tasks() - others, return_exceptions=True)
 
     with adapter.world() as clock:

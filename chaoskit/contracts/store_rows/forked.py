@@ -20,7 +20,7 @@ __all__ = ["calls_in", "child", "die", "dying_at", "lines"]
 
 @contextmanager
 def child(work: Callable[[int], object]) -> Iterator[tuple[int, int]]:
-    """A forked process that runs ``work(fd)``. Yields its pid, and where what it writes to ``fd`` is read.
+    """Run ``work(fd)`` in a forked process. Yields its pid, and a descriptor that reads its writes to ``fd``.
 
     If it has not ended by the end of the block, it is killed. Its exit status is 0 if ``work`` did not raise.
     """

@@ -41,7 +41,7 @@ def unpacked(data: bytes) -> bytes:
 
 
 def is_sound(data: bytes) -> bool:
-    """True if a strict reader takes it."""
+    """Return True if a strict reader accepts it."""
     try:
         return bool(data) and is_within(bz2.BZ2File(io.BytesIO(data)))
     except (OSError, EOFError):

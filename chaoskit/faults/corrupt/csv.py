@@ -15,13 +15,13 @@ _HUGE = 200_000
 
 
 def is_csv(data: bytes, separator: str = ",") -> bool:
-    """True for a text of several rows with equally many columns, at least two."""
+    """Return True for a text of several rows with equally many columns, at least two."""
     # One row or one column would make every text a table.
     return data.count(b"\n") + data.count(b"\r") > 1 and is_sound(data, separator)
 
 
 def is_sound(data: bytes, separator: str = ",") -> bool:
-    """True if every row has as many fields as the header, in UTF-8 and with quotes in pairs."""
+    """Return True if every row has as many fields as the header, in UTF-8 and with quotes in pairs."""
     if b"\0" in data:
         return False
     width = 0

@@ -98,8 +98,8 @@ def unpacked(data: bytes, engine: Callable[[], Any], most: int, after: bytes = b
     ``engine`` makes a decompressor as those of :mod:`zlib`, :mod:`bz2` and :mod:`lzma` are.
 
     Raises:
-        EOFError: if the last stream has no end. ValueError: if it is more than ``most`` bytes. OSError: and
-        what else the decompressor raises for what is not of its format.
+        EOFError: if the last stream has no end. ValueError: if it is more than ``most`` bytes. OSError, or
+        another error of the decompressor: if the data has another format.
     """
     found = bytearray()
     while data:
@@ -115,7 +115,7 @@ def unpacked(data: bytes, engine: Callable[[], Any], most: int, after: bytes = b
 
 
 def is_within(stream: Any, most: int = MOST) -> bool:
-    """True if a file object has no more than ``most`` bytes; it is read to its end or to that limit."""
+    """Return True if a file object has at most ``most`` bytes; read it to its end or to that limit."""
     left = most
     while left >= 0:
         got = len(stream.read(1 << 20))

@@ -209,7 +209,7 @@ def _told_by_the_format(data: bytes, *, inner: bool = True) -> Iterator[tuple[st
 
 
 def _is_sound(known: Format, data: bytes) -> bool:
-    """True if a strict reader accepts it, or if the format has no rules that could refuse it."""
+    """Return True if a strict reader accepts it, or if the format has no rules that could refuse it."""
     try:
         return known.sound is None or known.sound(data)
     except Exception:  # Whatever it raises, the reader has noticed.

@@ -86,7 +86,7 @@ def unpacked(data: bytes) -> bytes:
 
 
 def is_sound(data: bytes) -> bool:
-    """True if a strict reader accepts it: every member is complete, and nothing comes after them."""
+    """Return True if a strict reader accepts it: every member is complete, and nothing comes after them."""
     try:
         # Python accepts no bytes at all as an empty stream, although that has a header and a trailer.
         return bool(data) and is_within(gzip.GzipFile(fileobj=io.BytesIO(data)))

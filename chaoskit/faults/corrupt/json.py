@@ -18,11 +18,13 @@ _NUMBERS = (
     *(("large", "9" * 30), ("too-long", "9" * 5000), ("null", "null")),
 )
 _KEYS = 20
+"""The most keys of the document that are dropped, one by one."""
 _DEEP = 100_000
+"""Brackets of the deepest document: a hundred times Python's recursion limit."""
 
 
 def is_json(data: bytes) -> bool:
-    """True for a document with an object or an array at its top."""
+    """Return True for a document with an object or an array at its top."""
     if data.lstrip()[:1] not in (b"{", b"["):
         return False
     try:
@@ -33,7 +35,7 @@ def is_json(data: bytes) -> bool:
 
 
 def is_sound(data: bytes) -> bool:
-    """True if it is a document by the letter of RFC 8259, in UTF-8 and without a byte order mark."""
+    """Return True if it is a document by the letter of RFC 8259, in UTF-8 and without a byte order mark."""
     try:
         json.loads(data.decode(), parse_constant=_refused)
     except (ValueError, RecursionError):
@@ -46,7 +48,7 @@ def _refused(constant: str) -> None:
 
 
 def damages(data: bytes) -> Damages:
-    """Enumerate."""
+    """Enumerate: the first tokens of each kind, missing keys, then the document as a whole."""
     text = data.decode()
     for name, match in _tokens(text):
         yield from _of_token(name, match, text)

@@ -9,7 +9,7 @@ from chaoskit.faults.corrupt.json import is_sound as is_document
 
 
 def is_jsonl(data: bytes) -> bool:
-    """True for two or more lines, each of which is an object, or each an array."""
+    """Return True for two or more lines, each of which is an object, or each an array."""
     lines = [line for line in data.splitlines() if line.strip()]
     if len(lines) < 2 or any(line.lstrip()[:1] not in (b"{", b"[") for line in lines):
         return False
@@ -20,7 +20,7 @@ def is_jsonl(data: bytes) -> bool:
 
 
 def is_sound(data: bytes) -> bool:
-    """True if every line that is not blank is a strict RFC 8259 document; false for an empty file."""
+    """Return True if every line that is not blank is a strict RFC 8259 document; False for an empty file."""
     return all(is_document(line) for line in data.split(b"\n") if line.strip())
 
 

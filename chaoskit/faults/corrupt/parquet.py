@@ -8,18 +8,18 @@ MAGIC = b"PAR1"
 
 
 def is_parquet(data: bytes) -> bool:
-    """True for a file that begins and ends with the magic."""
+    """Return True for a file that begins and ends with the magic."""
     return data[:4] == data[-4:] == MAGIC and len(data) >= 12
 
 
 def is_sound(data: bytes) -> bool:
-    """True if it has its two magics, and a footer of the length that it names."""
+    """Return True if it has both magics, and is long enough for a footer of the length that it states."""
     end = len(data)
     return is_parquet(data) and 0 < int.from_bytes(data[end - 8 : end - 4], "little") <= end - 12
 
 
 def damages(data: bytes) -> Damages:
-    """Enumerate."""
+    """Enumerate: cuts at the borders, then the footer and its length, the pages, and the magics."""
     end = len(data)
     footer = end - 8 - int.from_bytes(data[end - 8 : end - 4], "little")
     yield from cuts(

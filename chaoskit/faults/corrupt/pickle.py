@@ -8,20 +8,21 @@ import struct
 from chaoskit.faults.corrupt.damage import Damages, cuts, flips, made, replaced
 
 _SHOWN = 40
+"""The most opcodes that are damaged one by one: a large pickle repeats the same few."""
 _PROTO = b"\x80"
 
 
 def is_pickle(data: bytes) -> bool:
-    """True for protocol 2 and later, which begin with a mark and end with a full stop."""
+    """Return True for protocol 2 and later, which begin with a mark and end with a full stop."""
     return data[:1] == _PROTO and data[1:2] <= b"\x06" and data[-1:] == b"."
 
 
 def is_sound(data: bytes) -> bool:
-    """True if it can be disassembled to its end. What it would do is not examined."""
+    """Return True if it can be disassembled to its end. What it would do is not examined."""
     try:
         for _, _, _ in pickletools.genops(data):
             pass
-    # It raises whatever its argument readers raise.
+    # pickletools passes on whatever its argument readers raise.
     except Exception:
         return False
     return True

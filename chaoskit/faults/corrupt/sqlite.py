@@ -15,10 +15,11 @@ _FIELDS = (
     *(("schema-format", 47), ("encoding", 59), ("version-valid-for", 95)),
 )
 _SHOWN = 4
+"""The most pages damaged one by one; the last page is always among them."""
 
 
 def is_sound(data: bytes) -> bool:
-    """True if SQLite reads every row of every table; there are no checksums."""
+    """Return True if SQLite reads every row of every table; there are no checksums."""
     if not data:
         return True  # An empty file is an empty database.
     with closing(sqlite3.connect(":memory:")) as connection:

@@ -23,12 +23,12 @@ _SHOWN = 4
 
 
 def is_tar(data: bytes) -> bool:
-    """True for a tar with the POSIX or GNU mark."""
+    """Return True for a tar with the POSIX or GNU mark."""
     return data[_MAGIC : _MAGIC + 5] == b"ustar"
 
 
 def is_sound(data: bytes) -> bool:
-    """True if every header is valid and every member complete; data have no checksum."""
+    """Return True if every header is valid and every member complete; the members' data have no checksum."""
     try:
         # Strict: other readers take a broken header for the end.
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:", errorlevel=2) as tar:
@@ -50,7 +50,7 @@ def _with_checksum(header: bytes) -> bytes:
 
 
 def damages(data: bytes) -> Damages:
-    """Enumerate."""
+    """Enumerate: members, then members that an attacker would add, then the mark at the end."""
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         members = tar.getmembers()
     for number, member in first_and_last(members, _SHOWN):

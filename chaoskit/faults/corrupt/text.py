@@ -8,7 +8,7 @@ _LONG = 1 << 20
 
 
 def is_text(data: bytes) -> bool:
-    """True for UTF-8 without NUL and with a line end."""
+    """Return True for UTF-8 without NUL and with a line end."""
     try:
         data.decode()
     except UnicodeDecodeError:

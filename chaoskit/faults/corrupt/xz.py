@@ -37,7 +37,7 @@ def unpacked(data: bytes) -> bytes:
 
 
 def is_sound(data: bytes) -> bool:
-    """True if a strict reader accepts it; padding by a multiple of four bytes belongs to the format."""
+    """Return True if a strict reader accepts it; padding in multiples of four bytes is allowed."""
     # Every stream ends with "YZ". Python's lzma refuses the padding (CPython 3.11 to 3.14 at least).
     streams = data.rstrip(b"\0")
     if (len(data) - len(streams)) % 4:

@@ -8,10 +8,11 @@ from chaoskit.faults.corrupt.damage import Damages, cuts, made
 
 _KEY = re.compile(r"^(\s*)[A-Za-z_][\w.-]*:(\s|$)")
 _LINES = 3
+"""The most keys whose lines are damaged; the last key is always among them."""
 
 
 def is_yaml(data: bytes) -> bool:
-    """True for a text that begins with a document mark or a key; a guess, since YAML has no magic bytes."""
+    """Return True for text that begins with a document mark or a key: a guess, as YAML has no magic bytes."""
     try:
         lines = [line for line in data.decode().splitlines() if line.strip() and not line.startswith("#")]
     except UnicodeDecodeError:
@@ -23,7 +24,7 @@ def is_yaml(data: bytes) -> bool:
 
 
 def is_sound(data: bytes) -> bool:
-    """True for any text: without a parser no more is certain."""
+    """Return True for any text: without a parser no more is certain."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -32,7 +33,7 @@ def is_sound(data: bytes) -> bool:
 
 
 def damages(data: bytes) -> Damages:
-    """Enumerate."""
+    """Enumerate: the lines of the first keys and the last, the file as a whole, then hostile content."""
     lines = data.decode().splitlines(keepends=True)
     keys = [number for number, line in enumerate(lines) if _KEY.match(line)]
     for number in dict.fromkeys([*keys[:_LINES], *keys[-1:]]):
@@ -44,7 +45,7 @@ def damages(data: bytes) -> Damages:
     yield made("", "not-utf8", data + b"\n# \xff\n")
     yield made("", "nul", data + b"\nx: \0\n")
     yield made("", "list", b"- a\n- b\n")
-    # Deeper than the recursion of a loader in Python goes.
+    # Nested more deeply than a loader written in Python can recurse.
     yield made("", "deep", b"[" * 10_000)
     # A loader that obeys it would call any function of any module.
     yield made("hostile", "tag", data.rstrip(b"\n") + b"\nx: !!python/object/apply:os.getcwd []\n")

@@ -24,11 +24,13 @@ from chaoskit.faults.corrupt.damage import (
 MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 _BOMB = MOST
 _SHOWN = 4
+"""The most members damaged one by one; the last member is always among them."""
 _LINK = 0o120777
+"""The mode of a symbolic link (inode(7))."""
 
 
 def damages(data: bytes) -> Damages:
-    """Enumerate."""
+    """Enumerate: members, the directory and its end record, then members that an attacker would add."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members, start = archive.infolist(), archive.start_dir
     # From the end, as readers search it: a member may contain an archive.
@@ -47,14 +49,14 @@ def damages(data: bytes) -> Damages:
 
 
 def is_sound(data: bytes) -> bool:
-    """True if directory and members agree and every checksum is right."""
+    """Return True if the directory and the members agree, and every checksum is right."""
     try:
         with warnings.catch_warnings(), zipfile.ZipFile(io.BytesIO(data)) as archive:
             warnings.simplefilter("ignore")
             # By the directory: no member yields more than that.
             small = sum(info.file_size for info in archive.infolist()) <= MOST
             return small and archive.testzip() is None
-    # An unknown method, an encrypted member, an impossible offset: each raises another class.
+    # An unknown method, an encrypted member, an impossible offset: each raises a different class.
     except Exception:
         return False
 
@@ -74,7 +76,7 @@ def _of_member(name: str, info: zipfile.ZipInfo, data: bytes) -> Damages:
 def _entries(data: bytes, at: int, count: int) -> Iterator[tuple[int, int]]:
     """Number and offset of the entries of the central directory, which begins at ``at``."""
     for number in range(1, count + 1):
-        # Damaged before: use what was found so far.
+        # The directory itself is damaged: use the entries found so far.
         if data[at : at + 4] != b"PK\x01\x02":
             return
         if number < _SHOWN or number == count:

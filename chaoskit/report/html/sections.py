@@ -21,7 +21,7 @@ from chaoskit.report.marks import Mark, Since, mark, since, trend
 from chaoskit.report.terminal import counted
 
 LONGEST = 150
-"""Rows of a table of lines: the best ones are left out, which is said."""
+"""The most rows in a table of lines. The best lines are left out, and the page says so."""
 
 
 NAMES, STRIPS = 20, 60
@@ -38,7 +38,7 @@ class ReleaseWord:
 
 
 def verdict(report: Report, judged: Sequence[Judged]) -> ReleaseWord:
-    """Whether it may be released, and if not, why."""
+    """Say whether the project may be released, and if not, why."""
     totals = report.totals
     failed = [one.rule for one in judged if not one.passes]
     if not totals.cases:

@@ -66,16 +66,16 @@ class BreakerGuard:
 
 
 class CircuitBreaker(Driver):
-    """Stops calls to a service that keeps failing, and finds out by a few probes when it is well again.
+    """Stops calls to a service that keeps failing, and learns from a few probes when it has recovered.
 
     Use it as a decorator for sync and async functions, as ``call(fn, ...)`` for one call, or with ``with``
     and ``async with`` for a block (``guard()`` returns that block as an object). Use one breaker for each
     service that can fail, with any number of callers. The settings are the fields of :class:`BreakerOptions`,
-    as keyword arguments or as a record (keyword arguments replace fields of it).
+    as keyword arguments or as a record (keyword arguments override its fields).
 
     A call counts as failed if it raises an ``Exception`` that ``on`` covers and ``ignore`` does not, or
     returns a value for which ``failed_result`` is true. Any other error is neutral: it counts neither way
-    and, in half-open, gives the probe's place back. ``KeyboardInterrupt``, ``SystemExit`` and a cancelled
+    and, in half-open, frees the probe's place. ``KeyboardInterrupt``, ``SystemExit`` and a cancelled
     task are always neutral. The caller always gets its own error or value, even from the call that opens the
     breaker.
 

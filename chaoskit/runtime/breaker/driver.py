@@ -91,9 +91,9 @@ class Driver(Lasting):
         return permit, now
 
     def turn_away(self) -> None:
-        """Reject a call of an open breaker, unless there are listeners: :meth:`admit` then does it.
+        """Reject a call of an open breaker, unless there are listeners to tell: :meth:`admit` then does both.
 
-        Without the lock: a change of state at this very moment may as well come later.
+        It takes no lock: a state that changes at this very moment might as well have changed a moment later.
 
         Raises:
             BreakerOpen: the call is rejected.
@@ -104,7 +104,7 @@ class Driver(Lasting):
             raise _unread(BreakerOpen, _told, self.name, _OPEN, left, self.last_failure, time())
 
     def returned(self, permit: Permit, value: Any, started: float) -> None:
-        """A call under ``permit`` returned ``value``: count it, as failed if ``failed_result`` says so."""
+        """Count a call under ``permit`` that returned ``value``: as failed if ``failed_result`` says so."""
         self.ended(permit, self._verdict.is_failed_result(value), started)
 
     def ended(self, permit: Permit, failed: bool, started: float) -> None:
@@ -132,7 +132,7 @@ class Driver(Lasting):
             self.tell_edges()
 
     def raised(self, permit: Permit, error: BaseException, started: float) -> None:
-        """A call under ``permit`` raised ``error``: count it if it counts."""
+        """Count a call under ``permit`` that raised ``error``; a neutral error only frees its place."""
         counted = self._verdict.is_failure(error)
         now = self.now()
         with self._lock:
@@ -159,7 +159,7 @@ class Driver(Lasting):
         try:
             self.tell_edges()
         except BaseException:
-            # Ctrl-C in a listener: the call will not be made, so free its place.
+            # Ctrl-C in a listener: the call will not be made, so its place is freed.
             if permit is not None:
                 self.release(permit)
             raise
@@ -206,7 +206,7 @@ class Driver(Lasting):
         return None if edge.open_for is None else max(0.0, edge.at + edge.open_for - self.now())
 
     def adopt(self, open_for: float | None) -> None:
-        """Adopt the state that another process found: open for so many more seconds, or closed (None)."""
+        """Adopt what another process found: open for ``open_for`` more seconds, or closed (None)."""
         if open_for is None:
             self.steer(self.machine.adopt_closed)
         elif open_for > 0:

@@ -12,7 +12,7 @@ from chaoskit.runtime.observing.events import Event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerChanged(Event):
-    """An edge was taken, reported once; ``era`` numbers them, since two threads may report out of order.
+    """The state changed. ``era`` numbers the changes, since two threads may report theirs out of order.
 
     ``open_for`` is the open period that begins, in seconds, or None.
     """
@@ -28,7 +28,7 @@ class BreakerChanged(Event):
 
     @property
     def log_level(self) -> int:
-        """A warning if the breaker opens; that the service is well again is only information."""
+        """A warning if the breaker opens; all other changes are information."""
         return WARNING if self.after is BreakerState.OPEN else INFO
 
 

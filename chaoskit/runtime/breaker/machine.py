@@ -63,7 +63,7 @@ LEGAL: frozenset[tuple[BreakerState, BreakerState]] = frozenset(
         *_RESET,
     }
 ) - {(state, state) for state in BreakerState}
-"""All edges that a breaker may take; ``(HALF_OPEN, CLOSED)`` is one of the ways back to CLOSED."""
+"""All edges that a breaker may take; those to CLOSED, after good probes too, are in ``_RESET``."""
 
 
 class Edge(NamedTuple):
@@ -114,29 +114,29 @@ class Machine:
     )
 
     def __init__(self, options: BreakerOptions, *, unmeasured: bool = True) -> None:
-        """``unmeasured``: a healthy call may skip the machine, provided that no window needs it."""
+        """If ``unmeasured``, a healthy call may skip the machine, provided that no window needs to see it."""
         self.options = options
         self.window = options.window()
         self.state = BreakerState.CLOSED
         self.edges: deque[Edge] = deque()
         self.era = 0
         self.streak = 0
-        #: True if a healthy call of a closed breaker may skip all this.
+        #: True if a healthy call of a closed breaker may skip the machine.
         self.unmeasured = unmeasured and self.window is None
         self._slow_after = math.inf if options.slow_after is None else options.slow_after
         self._period = options.open_for
         #: When an open breaker lets a call through again.
         self.reopen_at = 0.0
-        #: True if calls are rejected until then: read without the lock, as ``fast``, before a call.
+        #: True if calls are rejected until then. Like ``fast``, it is read before a call, without the lock.
         self.shut = False
         self._good = 0
         self._probes: dict[Permit, float] = {}
         #: The permit of the closed era, or None. Outcomes under it are always counted.
         self.permit: Permit | None = None
-        #: The same if nothing is measured in this era, else None. A healthy call reads only this before it
-        #: runs (one attribute, atomically), and only ``streak`` after it.
+        #: The same permit if nothing is measured in this era, else None. A healthy call reads only this
+        #: before it runs (one attribute, atomically), and only ``streak`` afterwards.
         self.fast: Permit | None = None
-        #: True if the next call has to take the slow path, for a reason of the driver's.
+        #: True if the driver wants the next call to take the slow path.
         self.cold = False
         self._fresh()
 
@@ -180,7 +180,8 @@ class Machine:
             window = self.window
             if window is not None:
                 window.add(SLOW if took >= self._slow_after else 0, now)
-                # A window without failures cannot reach a rate: spare the healthy call the divisions.
+                # A window without failed or slow calls cannot reach a rate: spare the healthy call the
+                # divisions.
                 if window.failures or window.slow:
                     self._judge(window, now)
         elif self._take_back(permit, now):
@@ -223,14 +224,14 @@ class Machine:
             self._enter(state, BreakerReason.MANUAL, now, None)
 
     def adopt_open(self, now: float, remaining: float) -> None:
-        """Another process opened, for ``remaining`` more seconds. Never shortens an open period."""
+        """Open for ``remaining`` more seconds, as another process did; an open period is never shortened."""
         if self.state is BreakerState.OPEN:
             self.reopen_at = max(self.reopen_at, now + remaining)
         elif self.state in (BreakerState.CLOSED, BreakerState.HALF_OPEN):
             self._open_until(now, now + remaining, BreakerReason.SHARED)
 
     def adopt_closed(self, now: float) -> None:
-        """Another process found that the service is well again."""
+        """Close, because another process found that the service has recovered."""
         if self.state in (BreakerState.OPEN, BreakerState.HALF_OPEN):
             self._close(now, BreakerReason.SHARED)
 
@@ -249,8 +250,8 @@ class Machine:
         """Take the edges that are due because of the time alone."""
         hung_at = self._hung_at()
         if hung_at is not None and now >= hung_at:
-            # Counted from when it hung, not from when that was noticed: a rarely called breaker would stay
-            # open too long.
+            # Counted from when it hung, not from when that was noticed: otherwise a rarely called breaker
+            # would stay open too long.
             self._open(now, BreakerReason.PROBE_HUNG, since=hung_at)
         if self.state is BreakerState.OPEN and now >= self.reopen_at:
             self._enter(BreakerState.HALF_OPEN, BreakerReason.PERIOD_OVER, now, None)
@@ -262,11 +263,12 @@ class Machine:
         return None
 
     def _probe(self, now: float) -> Permit | None:
-        # Good probes count as well: all of them must succeed, and no more than these are let through.
+        # Probes that succeeded keep their places: no more than ``probes`` are let through in one half-open
+        # era.
         if self._good + len(self._probes) >= self.options.probes:
             return None
-        # An object without state, since slots are empty; a number would need a counter that forks would
-        # share.
+        # A fresh object and not a number: numbers need a counter, from which a forked child would draw the
+        # same ones as its parent.
         permit = Permit()
         self._probes[permit] = now
         return permit
@@ -305,7 +307,7 @@ class Machine:
         self._fresh()
 
     def _enter(self, state: BreakerState, reason: BreakerReason, now: float, open_for: float | None) -> None:
-        # Reported later and outside the lock: listeners run user code, which may call through this
+        # Only noted here, and reported outside the lock: listeners are user code, which may call through this
         # breaker.
         self.edges.append(Edge(self.state, state, reason, self.era + 1, now, open_for))
         self.era += 1

@@ -14,7 +14,8 @@ from chaoskit.runtime.numbers import is_number, whole
 # One byte for each call, so a mistake costs at most a megabyte per breaker.
 _LARGEST_WINDOW = 1_000_000
 
-# The units in a file: ``5m``, ``20%``. A plain mark, since programs without a configuration load no reader.
+# The units for values in a file: ``5m``, ``20%``. Plain metadata instead of ``config.option``, so that a
+# program without a configuration does not load the reader of files.
 _SECONDS, _SHARE = {"unit": "s"}, {"unit": "ratio"}
 
 
@@ -43,7 +44,7 @@ class BreakerOptions:
     It opens by whichever of these rules applies first; at least one must be given:
 
     ``failures``
-        so many failures in a row, without a success between them;
+        this many failures in a row, with no success between them;
     ``failure_rate``
         this share (over 0, at most 1) of the calls in the window failed;
     ``slow_rate``
@@ -131,7 +132,7 @@ class BreakerOptions:
                 "a number, since no rate is given either",
                 "A breaker without a rule never opens.",
             )
-        # A window without a rate is refused, too: it would look like a rule but never open the breaker.
+        # A window without a rate is refused too: it looks like a rule, but would never open the breaker.
         windows = (self.window_calls is not None) + (self.window_seconds is not None)
         if windows != self.by_rate:
             raise wrong(

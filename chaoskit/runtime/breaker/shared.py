@@ -31,8 +31,8 @@ logger = logging.getLogger("chaoskit")
 class SharedRecord:
     """The store's record for one breaker name.
 
-    ``open_for`` is the number of seconds that it stays open from now, by the store's clock; 0.0 if they are
-    over, None if it is closed. ``revision`` grows with every publication under this name. ``origin`` is the
+    ``open_for`` is how many seconds it stays open from now, by the store's clock: 0.0 if the period is over,
+    None if it is closed. ``revision`` grows with every publication under this name. ``origin`` is the
     publisher.
     """
 
@@ -60,10 +60,10 @@ class Joined(Protocol):
         """Seconds that are left of ``edge``'s open period, or None if it opened nothing."""
 
     def adopt(self, open_for: float | None) -> None:
-        """Adopt the state that another process found: open for so many more seconds, or closed (None)."""
+        """Adopt what another process found: open for ``open_for`` more seconds, or closed (None)."""
 
     def store_failed(self, action: str, error: Exception) -> None:
-        """The store raised ``error`` on ``action``."""
+        """Note that the store raised ``error`` on ``action``."""
 
 
 class BreakerLink:
@@ -89,14 +89,14 @@ class BreakerLink:
         survive_fork(self)
 
     def _begin(self) -> None:
-        # A new origin in each child: publishers recognise their own records by it.
+        # A forked child gets its own origin, by which a publisher recognises its own records.
         self._origin = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._wake = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def _after_fork(self) -> None:
-        # The parent publishes its own edges; the child is a publisher, too.
+        # These edges are the parent's to publish; the child publishes the ones that it takes from here on.
         self._pending.clear()
         closed = self._closed
         self._begin()
@@ -176,14 +176,15 @@ class BreakerLink:
     def _read(self, name: str, breaker: Joined) -> None:
         try:
             record = self._store.read(name)
-            # Not if an edge of our own is still to be published: the store's record is older than that.
+            # Ignored while an edge of our own is still to be published: the store's record is older than
+            # that.
             if record is None or name in self._pending or record.revision == self._seen.get(name):
                 return
             self._seen[name] = record.revision
             if record.origin != self._origin:
                 breaker.adopt(record.open_for)
         except Exception as error:
-            # An improper record counts as a failure of the store, too.
+            # A malformed record counts as a failure of the store too.
             self._failed(breaker, "read", error)
 
     def _failed(self, breaker: Joined, action: str, error: Exception) -> None:

@@ -48,7 +48,8 @@ def _around_unmeasured(breaker: Driver, fn: Callable[..., Any]) -> Callable[...,
 def _around_measured(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
     """The same for a breaker that measures every call.
 
-    It repeats :func:`measured` and ``Driver.succeeded``, because calling them is a tenth of what this adds.
+    It repeats the code of :func:`measured` and ``Driver.succeeded``: calling them would be a tenth of all
+    that it adds to a call.
     """
     machine, now, judges_results = breaker.machine, breaker.now, breaker.judges_results
 
@@ -164,17 +165,18 @@ async def finish(breaker: Driver, permit: Permit, work: Any, started: float) -> 
 
 
 class FollowedWork(Coroutine[Any, Any, Any]):
-    """``work``, a coroutine that a plain function returned: its awaiting asks for a permit and is counted.
+    """Stands for ``work``, a coroutine that a plain function returned: awaiting it counts as a call.
 
-    Not a coroutine function: what that makes does nothing when it is closed before its first step, as by a
-    strategy around the breaker that refuses it, and ``work`` would be left behind without being awaited.
+    An ``async def`` would not do. If its coroutine is closed before its first step, as it is by a strategy
+    around the breaker that refuses it, none of its code runs, and ``work`` would be left behind, never
+    awaited.
     """
 
     def __init__(self, breaker: Driver, work: Coroutine[Any, Any, Any]) -> None:
         self._breaker, self._work = breaker, work
-        # Made when it is driven: of one that is forgotten, Python names the user's coroutine and not this.
+        # Made when first driven: if this is never awaited, Python's warning then names the user's coroutine.
         self._steps: Coroutine[Any, Any, Any] | None = None
-        # Tasks are shown by these.
+        # The repr of a task shows these names.
         self.__name__ = getattr(work, "__name__", type(work).__name__)
         self.__qualname__ = getattr(work, "__qualname__", self.__name__)
 
@@ -182,7 +184,7 @@ class FollowedWork(Coroutine[Any, Any, Any]):
         return f"<{self._work!r}, followed by a circuit breaker>"
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        # All of one that an await uses.
+        # Not a generator, but it has all the methods of one that ``await`` calls.
         return cast("Generator[Any, Any, Any]", self)
 
     def __next__(self) -> Any:
@@ -192,7 +194,7 @@ class FollowedWork(Coroutine[Any, Any, Any]):
         return self._begun().send(value)
 
     def throw(self, *error: Any) -> Any:
-        """As for any coroutine: before its first step, this ends it without a step of ``work``."""
+        """As with any coroutine, an error thrown before the first step ends it: ``work`` takes no step."""
         if self._steps is None:
             self._work.close()
         return self._begun().throw(*error)

@@ -25,7 +25,7 @@ class Verdict:
         self.failed_result = failed_result
 
     def is_failure(self, error: BaseException) -> bool:
-        """Return True if ``error`` counts. Ctrl-C, exit and a cancelled task (no ``Exception``) never do.
+        """Return True if ``error`` counts. Ctrl-C, exit and a cancelled task never do.
 
         A group counts if one of its errors does.
         """
@@ -44,9 +44,12 @@ class Verdict:
 
 
 def matcher(what: str, errors: Errors, *, if_it_raises: bool) -> Callable[[BaseException], bool]:
-    """Return a predicate: does ``errors`` cover this error? Raises ``UsageError`` for anything else.
+    """Return a predicate that is true for the errors that ``errors`` covers.
 
-    ``if_it_raises`` is the answer if a function given as ``errors`` raises.
+    ``if_it_raises`` is its answer if a function given as ``errors`` raises.
+
+    Raises:
+        UsageError: ``errors`` is neither exception classes nor a synchronous function.
     """
     classes = errors if isinstance(errors, tuple) else (errors,)
     # isinstance, not "type(c) is type": a class may have another metaclass.

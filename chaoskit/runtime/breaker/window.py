@@ -64,7 +64,7 @@ class TimeWindow:
     """The calls of the last ``seconds``, as ten partial sums.
 
     A call leaves between nine tenths of ``seconds`` and ``seconds`` after it was counted. A ``now`` earlier
-    than a previous one (threads read the clock, then wait for the lock) is taken for that one.
+    than a previous one (threads read the clock, then wait for the lock) counts as that one.
     """
 
     __slots__ = ("_bucket", "_sums", "_tick", "_until", "_width", "calls", "failures", "slow")

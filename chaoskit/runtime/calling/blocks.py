@@ -19,9 +19,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Block(Generic[T]):
-    """The result of a function under :func:`block`: a context manager, and a decorator.
+    """What a function decorated with :func:`block` returns: a context manager that is also a decorator.
 
-    The decorators that ``contextlib.contextmanager`` provides leave the block of a coroutine function when
+    Those of ``contextlib.contextmanager``, used to decorate a coroutine function, leave the block as soon as
     the coroutine has been made, before it has run: they would protect nothing.
     """
 
@@ -43,7 +43,7 @@ class Block(Generic[T]):
         return swallowed
 
     def __call__(self, fn: F) -> F:
-        """``fn`` with each call in such a block; if ``fn`` is async, it is awaited inside the block."""
+        """Return ``fn`` with each call in such a block; an async ``fn`` is awaited inside the block."""
         return decorated("a block", fn, self._wrap)
 
     def _wrap(self, fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,11 +87,11 @@ class OpenBlocks(Generic[T]):
         self._stacks: dict[object, list[T]] = {}
 
     def push(self, one: T) -> None:
-        """Note that a block begins here."""
+        """Note that a block begins in this task or thread, with the state ``one``."""
         self._stacks.setdefault(here(), []).append(one)
 
     def pop(self) -> T:
-        """End the block that began here last, and return its state.
+        """End the block that began last in this task or thread, and return its state.
 
         Raises:
             UsageError: there is none; the block was entered by another task or thread.

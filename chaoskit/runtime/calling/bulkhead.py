@@ -145,8 +145,8 @@ class Bulkhead(Lasting):
         return len(self._waiters)
 
     def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        # A signal handler's exception may come between any two calls: the place is noted where it is taken,
-        # and the lock is taken within the try, unlike in a with statement from CPython 3.14 on.
+        # A signal handler may raise between any two calls. So the place is noted where it is taken, and the
+        # lock is taken within the try, which a with statement does not do from CPython 3.14 on.
         place, lock = [False], self._lock
         try:
             try:  # _take_place, without its call
@@ -166,8 +166,8 @@ class Bulkhead(Lasting):
             try:
                 self._leave(place)
             except BaseException:
-                # An exception came on the way in; a place that was given back already is not given back
-                # twice.
+                # An exception struck on the way into _leave: try again. A place that was given back already
+                # is not given back twice.
                 self._leave(place)
                 raise
 
@@ -194,7 +194,7 @@ class Bulkhead(Lasting):
         return place[0]
 
     def _enter(self, place: Place) -> None:
-        """Take a place, waiting if necessary. If this raises, the caller gives back what it holds."""
+        """Take a place, waiting if necessary. If this raises, the caller gives back any place that it got."""
         if self._take_place(place):
             return
         # An event for each waiter: a shared condition would wake all of them for a single place.
@@ -248,7 +248,7 @@ class Bulkhead(Lasting):
             raise
 
     def _listen(self, waker: Callable[[], object]) -> tuple[Stop, Callable[[], None]]:
-        """A signal for one wait, which is set with ``wake`` and calls ``waker``; and how to cancel it."""
+        """Return a signal for one wait, set when ``wake`` is, that calls ``waker``; and what cancels it."""
         stop = Stop()
         stop.tell(waker)
         return stop, (lambda: None) if self._wake is None else watched(self._wake, stop)
@@ -278,7 +278,7 @@ class Bulkhead(Lasting):
         return waiter.place[0]
 
     def _granted_or_rejected(self, waiter: _Waiter, waited: float, woken: bool) -> None:
-        """The wait is over: a place was granted, perhaps at the last moment, or there is none."""
+        """End a wait: return if a place was granted, even at the last moment, else raise the reason."""
         if self._give_up(waiter):
             return
         if woken:
@@ -286,7 +286,7 @@ class Bulkhead(Lasting):
         raise self._rejection(waited)
 
     def _give_up(self, waiter: _Waiter) -> bool:
-        """Leave the queue; True if a place has come before that, which its caller has to give back."""
+        """Leave the queue; return True if a place came before that, which the caller must then give back."""
         lock = self._lock
         try:
             lock.acquire()
@@ -316,8 +316,8 @@ class Bulkhead(Lasting):
         """Give ``place`` to the first in the queue that can take it; False if none can."""
         while self._waiters:
             waiter = self._waiters[0]
-            # Directly: were the place freed first, a call that arrives now would overtake the queue.
-            # There is no call in between, so no signal handler can interrupt it.
+            # Handed over directly: if the place were freed first, a call that arrives now would overtake the
+            # queue. There is no call between the two lines, so no signal handler can come between them.
             del self._waiters[0]
             waiter.place[0], place[0] = True, False
             try:
@@ -346,7 +346,7 @@ class Bulkhead(Lasting):
         )
 
     def _after_fork(self) -> None:
-        # The parent's callers do not exist here. The forking thread itself may, and gives back one place too
-        # many when it leaves, hence the limit there.
+        # The parent's callers do not exist here. Only the forking thread may be one, and then gives back one
+        # place too many when it leaves: hence the limit in _leave.
         self._free = self.limit
         self._waiters.clear()

@@ -56,7 +56,7 @@ class CallableKind(enum.Enum):
 
 
 LAZY = frozenset({CallableKind.GENERATOR, CallableKind.ASYNC_GENERATOR})
-"""Kinds whose calls do no work, with or without an event loop."""
+"""Kinds whose calls do no work yet, with or without an event loop."""
 
 
 RESULTS: set[type] = {type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset}
@@ -78,7 +78,7 @@ def is_async(fn: Callable[..., Any]) -> bool:
 
 
 def kind_of(fn: object) -> CallableKind:
-    """The kind of ``fn``, by what is known before a call."""
+    """The kind of ``fn``, judged by what can be known without calling it."""
     # Before callable(): since Python 3.10 staticmethod objects are callable, and their kind would be lost.
     if isinstance(fn, staticmethod | classmethod | property):
         return CallableKind.METHOD
@@ -118,7 +118,7 @@ def protectable(what: str, fn: object) -> None:
 
 
 def decorated(what: str, fn: F, wrap: Callable[[Any], Any]) -> F:
-    """``fn`` with the decorator ``wrap`` around it, which gets plain functions only.
+    """Return ``fn`` wrapped by ``wrap``, which gets plain functions only.
 
     A static or class method is wrapped inside, so that it binds as before. A class is refused: a function
     would take its place, and ``isinstance`` and inheritance would break far from here.
@@ -196,7 +196,7 @@ def finished(what: str, fn: Callable[..., Any], value: Any) -> Any:
         hint = "Consume it in the function, as list() does, or put 'with' around the part that does the work."
     else:
         expected = f"a function that waits for its result; it returned a {name}"
-        hint = "Await it in an async def, or ask its result() in the function: the rest is not protected."
+        hint = "Await it in an async def, or call its result() in the function: the rest is not protected."
     raise wrong(f"the function given to {what}", fn, expected, hint)
 
 
@@ -220,7 +220,7 @@ def _is_future(kind: type) -> bool:
     )
 
 
-# -- functions of the user's that ours call, and whose answer or effect counts ---------------------
+# -- users' functions that ours call, and whose answer or effect counts ----------------------------
 
 
 def synchronous(what: str, fn: object, *, optional: bool = True) -> None:
@@ -241,7 +241,7 @@ def synchronous(what: str, fn: object, *, optional: bool = True) -> None:
 
 
 def synchronous_all(what: str, fns: Iterable[T]) -> tuple[T, ...]:
-    """``fns`` as a tuple, each checked by :func:`synchronous`."""
+    """Return ``fns`` as a tuple, each checked by :func:`synchronous`."""
     if not isinstance(fns, Iterable) or isinstance(fns, str | bytes):
         raise wrong(f"{what}s", fns, "functions in a list", "For one, write [function]; for none, [].")
     found = tuple(fns)
@@ -292,11 +292,9 @@ def asked(what: str, fn: Callable[..., Any], about: Any, *, if_it_raises: bool) 
 
 
 def _faces(fn: Any) -> tuple[Any, ...]:
-    """``fn`` and, for a callable object, the ``__call__`` of its class."""
+    """``fn``, and the ``__call__`` of its class: of a function Python's own, of an object what is run."""
     # A partial is not a function itself; the function inside decides.
     while isinstance(fn, functools.partial):
         fn = fn.func
-    if inspect.isroutine(fn) or inspect.isclass(fn):
-        return (fn,)
-    # By the class, as the interpreter looks it up.
+    # By the class, as the interpreter looks it up; a class is called by its metaclass.
     return (fn, type(fn).__call__)

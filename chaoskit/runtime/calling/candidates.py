@@ -60,7 +60,7 @@ class Candidate(Generic[T]):
         quality: object = self.quality
         if callable(quality):
             synchronous("quality", quality)
-        # NaN is what a failed measurement gives: not a slip, but a quality that is not good enough.
+        # NaN is allowed: a failed measurement gives it, and it means a quality that is not good enough.
         elif not (quality is None or isinstance(quality, float) or is_number(quality)):
             raise wrong("quality", quality, "a number, a function of the value, or None")
         for name in ("valid_from", "valid_until"):
@@ -76,9 +76,9 @@ class Candidate(Generic[T]):
 class LastGood:
     """Keep the last acceptable value for ``max_age`` seconds, and offer it when all candidates fail.
 
-    A value is only offered to calls like the one that it was made for: ``key`` makes a hashable value of the
-    arguments. Without ``key``, calls must have no arguments. At most ``size`` values are kept. Raises
-    ``UsageError`` for an age or a size that is not above zero.
+    A value is only offered to calls with the same key as the call that it was made for; ``key`` computes it
+    from the arguments. Without ``key``, calls must have no arguments. At most ``size`` values are kept.
+    Raises ``UsageError`` for an age or a size that is not above zero.
     """
 
     max_age: float
@@ -94,7 +94,7 @@ class LastGood:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A candidate that was not chosen: ``detail`` is for people, ``error`` is what it raised, if it did."""
+    """A candidate that was not chosen: ``detail`` is for people, ``error`` is what it raised, if anything."""
 
     candidate: str
     why: Why

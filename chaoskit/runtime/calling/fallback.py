@@ -1,7 +1,7 @@
-"""Fallback chain: the first candidate that is available, valid now and good enough; else the last good one.
+"""Fallback chain: the first candidate that is available, valid now and good enough; else the last good value.
 
 A candidate is a function that makes the value (calls another service, reads a cache, looks up a calibrator),
-together with what is known of it in advance. Every rejection is recorded with its reason.
+together with what is known about it in advance. Every rejection is recorded with its reason.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
                 except self._on as error:
                     choosing.reject(candidate.name, Why.FAILED, repr(error), error)
                     continue
-                # Outside the try: an async candidate is a mistake, and no reason to fall back.
+                # Outside the try: an async candidate here is a mistake in the program, not a reason to fall
+                # back.
                 if choosing.accepts(candidate, finished("a candidate", candidate.get, value)):
                     break
             return choosing.end()
@@ -189,12 +190,12 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
             found = called("key", keep.key, *args, **kwargs)
             try:
                 hash(found)
-            # Checked before any candidate is called: its result would be lost with this error.
+            # Checked before any candidate is called: this error would lose the candidate's result.
             except TypeError as error:
                 hint = f"It says: {error}. A tuple instead of a list will do."
                 raise wrong("what the key of last_good gave", found, "something hashable", hint) from None
             return cast(Hashable, found)
-        # The arguments themselves would not do as the key: they need not be hashable, and would be kept
+        # The arguments themselves cannot serve as the key: they need not be hashable, and would be kept
         # alive.
         if args or kwargs:
             raise wrong(
@@ -213,7 +214,7 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
             return
         with self._lock:
             self._kept[key] = (self._clock.monotonic(), choice)
-            # The newest last, so that the value that was not renewed for the longest time is dropped.
+            # The newest goes last, so that the value dropped is the one not renewed for the longest time.
             self._kept.move_to_end(key)
             if len(self._kept) > keep.size:
                 self._kept.popitem(last=False)
@@ -225,12 +226,12 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
         return None if kept is None else (self._clock.monotonic() - kept[0], kept[1])
 
     def _after_fork(self) -> None:
-        """Do nothing: what is kept is as good in the child."""
+        """Do nothing: the values that are kept are as good in the child."""
 
 
 @dataclass(slots=True)
 class _Choosing(Generic[T]):
-    """One run through the candidates; the same for sync and async."""
+    """One pass through the candidates; the same for sync and async."""
 
     chain: FallbackChain[T]
     key: Hashable
@@ -246,7 +247,7 @@ class _Choosing(Generic[T]):
         self.rejections.clear()
 
     def due(self) -> Iterator[Candidate[T]]:
-        """The candidates to try, in order; the last known good value comes before a last resort."""
+        """Yield the candidates to try, in order; the last known good value comes before a last resort."""
         for candidate in self.chain.candidates:
             if not candidate.last_resort and self._admits(candidate):
                 yield candidate
@@ -284,7 +285,7 @@ class _Choosing(Generic[T]):
         if poor:
             return self.reject(candidate.name, Why.TOO_POOR, f"{quality}, at least {minimum} is needed")
         self.choice = Choice(value, candidate.name, quality)
-        # A last resort is always at hand; if it were kept, it would be offered before the others.
+        # A last resort is always at hand; if its value were kept, it would pass for a last known good one.
         if not candidate.last_resort:
             self.chain._remember(self.key, self.choice)
         return True

@@ -29,11 +29,11 @@ S = TypeVar("S", bound=CallsThrough)
 
 
 class PerKey(Lasting, NoBlock, Generic[S]):
-    """Separate limits for each key: ``of(key)`` is that of the key, made by ``make(key)`` on first use.
+    """Separate limits for each key: ``of(key)`` returns its strategy, made by ``make(key)`` on first use.
 
-    As a decorator, for sync and async functions, it gets the key from the arguments by ``key``. At most
+    As a decorator, for sync and async functions, it computes the key from the arguments with ``key``. At most
     ``size`` strategies are kept. Beyond that, the least recently used one is dropped, and starts afresh when
-    its key comes back; a bulkhead with calls in progress stays.
+    its key comes back; a bulkhead with calls in progress is kept.
 
     Threads and tasks may share it. ``make`` may ask for other keys; if two calls ask for a new key at the
     same time, it may be called twice, and one result is kept.
@@ -82,7 +82,7 @@ class PerKey(Lasting, NoBlock, Generic[S]):
         return found
 
     def __call__(self, fn: F) -> F:
-        """``fn`` with each call under the strategy of its key.
+        """Return ``fn`` with each call under the strategy of its key.
 
         Raises:
             UsageError: there is no ``key``, or ``fn`` cannot be protected.

@@ -37,7 +37,7 @@ def needs_asyncio(what: str, *, to_wait: bool = False) -> None:
     """Raise ``UsageError`` unless asyncio runs here: ``what`` does not work on another loop.
 
     Call it before the user's function, so that no call begins that could not be finished. If the loop is
-    needed only ``to_wait``, a coroutine that no loop drives passes: it may not have to wait.
+    needed only ``to_wait``, a coroutine that no loop drives is let through: it may never have to wait.
     """
     if not runs_asyncio() and not (to_wait and trio() is None):
         loop = "trio" if trio() is not None else "none that is known"

@@ -33,7 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 ORDER = ("fallback", "deadline", "retry", "rate_limiter", "bulkhead", "breaker", "timeout")
 """From the outside in."""
 
-# Few pipelines have more functions; one that gets new functions in a loop must not fill the memory.
+# Few pipelines protect more functions; one that is given new ones in a loop must not fill the memory.
 _PREPARED = 64
 
 
@@ -65,7 +65,7 @@ class Pipeline:
         breaker: Strategy | None = None,
         timeout: Strategy | None = None,
     ) -> None:
-        # Only this place takes a number; elsewhere its meaning would not be clear.
+        # Only this place takes a number: what one would mean elsewhere is not clear.
         if isinstance(deadline, int | float):
             deadline = Deadline(deadline)
         given = (fallback, deadline, retry, rate_limiter, bulkhead, breaker, timeout)
@@ -90,7 +90,7 @@ class Pipeline:
         with ExitStack() as stack:
             for _, strategy in self.strategies:
                 stack.enter_context(cast(Any, strategy))
-            # Only now: if one of them refuses, the others are left at once.
+            # Only now, when all are entered: if one of them refuses, the stack leaves the others at once.
             self._entered.push(stack.pop_all())
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
@@ -133,7 +133,8 @@ class Pipeline:
     def _kept(self, fn: Callable[..., Any], around: Callable[..., Any], value: R) -> R:
         """Return ``value``, and keep ``around``: protecting a function costs as much as ten calls.
 
-        Not for functions made in functions, nor for objects: what they hold would live as long as this does.
+        Functions made inside functions are not kept, nor are objects: what they hold would live as long as
+        the pipeline.
         """
         if type(fn) is FunctionType and "<locals>" not in fn.__qualname__:
             if len(self._prepared) >= _PREPARED:

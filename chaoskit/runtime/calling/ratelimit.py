@@ -27,13 +27,13 @@ __all__ = ["Bucket", "RateLimit", "RateLimiter", "RateWaited"]
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
-# When the bucket would be full again, before and after a turn was taken from it.
+# When the bucket would be full again: before a turn was taken from it, and after.
 Ticket = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateWaited(Event):
-    """A call waits ``wait`` seconds for its turn, or (``rejected``) would have to but must not."""
+    """A call waits ``wait`` seconds for its turn, or (``rejected``) would have to wait longer than it may."""
 
     name: ClassVar[str] = "ratelimit.waited"
 
@@ -110,10 +110,10 @@ class RateLimiter(Lasting):
     one of them rejects uses up none.
 
     A call whose turn comes later waits for it, in the order of arrival, but no longer than ``max_wait``
-    seconds (0 by default: it never waits) nor past the deadline in force. One that would have to is rejected
-    at once with ``Throttled``, whose ``retry_after`` is the wait that it would have needed. If a wait is
-    interrupted, the turn is given back unless a later call has one. Setting ``wake``, such as
-    ``shutdown.wake``, ends every wait within 50 ms with ``ShuttingDown``.
+    seconds (0 by default: it never waits) nor past the deadline in force. A call that would have to is
+    rejected at once with ``Throttled``, whose ``retry_after`` is the wait that it would have needed. If a
+    wait is interrupted, the turn is given back, unless a later call has been given its turn already. Setting
+    ``wake``, such as ``shutdown.wake``, ends every wait within 50 ms with ``ShuttingDown``.
 
     Use it as a decorator for sync and async functions, as ``call(fn, ...)``, or with ``with`` and ``async
     with`` around a block, which waits for its turn first. Threads and tasks may share it; a forked child has
@@ -172,7 +172,12 @@ class RateLimiter(Lasting):
         """Nothing is held, so nothing is given back."""
 
     def acquire(self) -> None:
-        """Wait for a turn; raises ``Throttled``."""
+        """Wait for a turn.
+
+        Raises:
+            Throttled: the turn comes later than this call may wait.
+            ShuttingDown: ``wake`` was set during the wait.
+        """
         wait, tickets = self._take()
         try:
             self._check_woken(self._clock.sleep(wait, self._wake) if wait > 0 else False)
@@ -181,7 +186,7 @@ class RateLimiter(Lasting):
             raise
 
     async def aacquire(self) -> None:
-        """The same for tasks."""
+        """Wait for a turn without blocking the event loop; raises the same errors as :meth:`acquire`."""
         wait, tickets = self._take()
         if wait > 0:
             try:
@@ -243,7 +248,7 @@ class RateLimiter(Lasting):
             raise
 
     def _after_fork(self) -> None:
-        """Do nothing: turns of the parent's callers are at most a pause for the child."""
+        """Do nothing: the turns that the parent's callers took cost the child a pause at most."""
 
 
 def _positive(name: str, value: float) -> None:

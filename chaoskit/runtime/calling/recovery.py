@@ -77,9 +77,10 @@ class Recovery(NoBlock):
     """Decides what follows each kind of failure, and does it.
 
     ``by`` maps a category, or a class of the taxonomy (the nearest counts), to a step. The defaults for the
-    rest follow the category: transient and resource are tried again by ``policy``, recoverable goes to
-    ``alternative``, validation is left out, and all others are given up, which raises the error. ``then`` is
-    the step after the last attempt. Without an ``alternative`` that step gives up.
+    rest follow the category: transient and resource errors are tried again by ``policy``, recoverable ones go
+    to ``alternative``, items with validation errors are left out, and all other errors are given up, which
+    raises them. ``then`` is the step after the last attempt. Without an ``alternative``, the step of that
+    name gives up.
 
     ``run(fn, ...)`` returns a :class:`RecoveredCall`; ``call(fn, ...)`` and the decorator return its value,
     or ``skipped`` if the item was left out. All take sync and async functions. The alternative gets the
@@ -120,7 +121,7 @@ class Recovery(NoBlock):
         self.listeners = synchronous_all("listener", listeners)
         self._alternative, self._skipped = alternative, skipped
         self._classifier = kinds.instance("classifier", classifier, Classifier)
-        # Whether to try again is decided here; how often and after which waits, by the policy.
+        # This class decides whether to try again; the policy decides how often, and after which waits.
         given = RetryPolicy(on=TRANSIENT_ERRORS) if policy is None else policy
         self._policy = retry(given, on=self._is_retried, but_not=None)
 
@@ -186,7 +187,7 @@ class Recovery(NoBlock):
         return self._value(await self._arun(fn, args, kwargs))
 
     def step_for(self, error: BaseException) -> RecoveryStep:
-        """The answer to ``error`` before its attempts are used up."""
+        """The answer to ``error`` while attempts are left."""
         return self._decided(self._classifier.classify(error))
 
     def _value(self, how: RecoveredCall) -> Any:

@@ -61,7 +61,7 @@ class Timeout(Lasting):
     ``BulkheadFull``.
 
     ``async with`` cuts off a block in the same way. ``with`` is refused, since a synchronous block can
-    neither be cut off nor left behind. Time is measured by ``clock``, even by a virtual one.
+    neither be cut off nor left behind. Time is measured by ``clock``, which may be a virtual one.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Timeout(Lasting):
                     f"{self._running} calls run, {self._abandoned} of them left behind; {self.abandon} may",
                     context={"running": self._running, "abandoned": self._abandoned},
                 )
-            # Counted before the call, not when it is left behind: many calls may time out at once.
+            # Counted from its start, not from when it is left behind: many calls may time out at once.
             self._running += 1
         seconds, is_total = self._limit()
         end = self._clock.monotonic() + seconds
@@ -169,9 +169,10 @@ class Timeout(Lasting):
         return work.outcome()
 
     def _limit(self) -> tuple[float, bool]:
-        """The seconds for this call, and True if the deadline in force decides about them."""
+        """The seconds for this call, and True if they are what is left of the deadline in force."""
         left = total.remaining()
-        # Which of the two it is decides the error: an attempt may be retried, the total may not.
+        # The error depends on which of the two it is: a cut attempt may be retried, a passed deadline may
+        # not.
         return (self.seconds, False) if left is None or left >= self.seconds else (left, True)
 
     def _leave_behind(self, work: _Work) -> bool:
@@ -230,13 +231,13 @@ class _Work:
             self._error = error
         with self._lock:
             self._ended = True
-        # Before the caller goes on: its next call must find the place free. Not under this lock: the
-        # timeout's own is taken in there, and elsewhere in the opposite order.
+        # Before the caller goes on: its next call must find the place free. Not under this lock: the call
+        # takes the timeout's lock, and elsewhere the two are taken in the opposite order.
         self._on_return(self._left)
         self.done.set()
 
     def leave_behind(self) -> bool:
-        """Go on without the call; return False if it has returned already."""
+        """Have the caller go on without the call; return False if it has returned already."""
         with self._lock:
             if self._ended:
                 return False
@@ -257,9 +258,9 @@ class _Work:
 class Deadline:
     """Gives everything inside a call ``seconds`` in total, including waits and retries.
 
-    It is the deadline in force for all code that asks: retries, limiters, timeouts, the user's code. An async
-    call is cut off when it is over; a sync one is not. Either raises ``DeadlineExceeded`` from the place that
-    notices. An earlier outer deadline stays in force.
+    It is the deadline in force for all code that asks: retries, limiters, timeouts, the user's code. When it
+    passes, an async call is cut off; a sync one is not. In both, whatever notices it raises
+    ``DeadlineExceeded``. An earlier outer deadline stays in force.
 
     Decorator, ``call(fn, ...)``, or ``with`` and ``async with`` around a block. ``clock`` measures the time.
     """
@@ -321,7 +322,7 @@ class Deadline:
 
 
 class _CutBlock:
-    """Gives the block that a task enters ``seconds``, then cancels it and raises ``expired()``."""
+    """Gives a task's block ``seconds``, then cancels it and raises ``expired()``."""
 
     __slots__ = ("_clock", "_expired", "_seconds", "_timer", "_within")
 

@@ -11,15 +11,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
-import inspect
 import json
-import types
 import typing
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.config.convert import MAPPINGS, Unfit, convert, expected, short
+from chaoskit.runtime.config.convert import Unfit, convert, expected, short
+from chaoskit.runtime.config.hints import hints_of, mapping_values, members_of
 from chaoskit.runtime.config.layers import KeyPath, Layer
 from chaoskit.runtime.config.options import OptionInfo, info_of
 from chaoskit.runtime.config.problems import ConfigurationProblems, Problem
@@ -149,7 +148,7 @@ class _RecordReader:
     def record(self, kind: type, table: _Table, path: KeyPath, base: Any = None) -> Any:
         """``table`` as a ``kind``; missing options are taken from ``base``, or from the class."""
         options = {f.name: f for f in dataclasses.fields(kind) if f.init and not f.name.startswith("_")}
-        hints = _hints(kind)
+        hints = hints_of(kind)
         given: dict[str, Any] = {}
         before = len(self.problems)
         for name, entry in table.entries.items():
@@ -183,7 +182,7 @@ class _RecordReader:
         if record is not None:
             # Only a base of the same type: the options of another kind of record do not apply.
             return self.record(record, entry, path, default if type(default) is record else None)
-        mapping = _mapping_values(kind)
+        mapping = mapping_values(kind)
         if mapping is not None:
             return self._mapping(mapping, entry, info, path)
         return self._unfit(entry.where, path, Unfit("is a table", expected(kind, info)))
@@ -219,7 +218,7 @@ class _RecordReader:
             return self._records(items, leaf, path)
         # A finished record, given in code, of a type that the option allows.
         if dataclasses.is_dataclass(leaf.value) and any(
-            isinstance(member, type) and isinstance(leaf.value, member) for member in _members(kind)
+            isinstance(member, type) and isinstance(leaf.value, member) for member in members_of(kind)
         ):
             self._flatten(leaf.value, path, leaf.where)
             return leaf.value
@@ -248,7 +247,7 @@ class _RecordReader:
 
     def _record_type(self, kind: Any, table: _Table, path: KeyPath) -> Any:
         """The type of the record that a table becomes; None if the option is not a record."""
-        records: list[Any] = [k for k in _members(kind) if dataclasses.is_dataclass(k)]
+        records: list[Any] = [k for k in members_of(kind) if dataclasses.is_dataclass(k)]
         if len(records) < 2:
             return records[0] if records else None
         wanted = table.kind()
@@ -326,41 +325,8 @@ def _default_of(spec: dataclasses.Field[Any], base: Any) -> Any:
     return None if spec.default_factory is dataclasses.MISSING else spec.default_factory()
 
 
-def _hints(kind: type) -> dict[str, Any]:
-    """The types of a record's fields; Any if only type checkers know a name."""
-    try:
-        return typing.get_type_hints(kind)
-    except (NameError, TypeError):
-        return {f.name: _hint(kind, f) for f in dataclasses.fields(kind)}
-
-
-def _hint(kind: type, spec: dataclasses.Field[Any]) -> Any:
-    if not isinstance(spec.type, str):
-        return spec.type
-    scope = {**vars(typing), **(vars(inspect.getmodule(kind)) if inspect.getmodule(kind) else {})}
-    try:
-        return eval(spec.type, scope)  # the annotation of a class in this program, not a value from outside
-    except (NameError, TypeError, SyntaxError):
-        return Any
-
-
-def _members(kind: Any) -> tuple[Any, ...]:
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return typing.get_args(kind)
-    return (kind,)
-
-
-def _mapping_values(kind: Any) -> Any:
-    for member in _members(kind):
-        if typing.get_origin(member) in MAPPINGS:
-            return typing.get_args(member)[1]
-        if member in MAPPINGS:
-            return Any
-    return Any if kind is Any else None
-
-
 def _record_items(kind: Any) -> type | None:
-    for member in _members(kind):
+    for member in members_of(kind):
         arguments = typing.get_args(member)
         if (
             typing.get_origin(member) in (tuple, list)

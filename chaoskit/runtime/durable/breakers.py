@@ -1,4 +1,4 @@
-"""Breakers that share their state through a store: what one process finds down, all leave alone.
+"""Breakers that share their state through a store: a service that one process finds down, all leave alone.
 
 A breaker's link does all the I/O in its own thread. While the store fails or hangs, each process relies on
 what it sees itself. The record holds the time at which an open period ends, by the clock of the store, so
@@ -19,7 +19,7 @@ class StoredBreakers:
     """The state of breakers by name, in a store. Give it to a :class:`BreakerLink`, one in each process.
 
     A process can close a breaker only if it has seen the newest opening. One that has not is out of date: its
-    closing changes nothing, and it takes over the opening. Open a store that is used across a fork with
+    closing changes nothing, and it adopts the opening. Open a store that is used across a fork with
     ``on_fork="reopen"``; otherwise the breakers of the child go on without the store.
     """
 
@@ -30,8 +30,8 @@ class StoredBreakers:
     def publish(self, breaker: str, open_for: float | None, origin: str) -> int:
         """Record that ``breaker`` is open for ``open_for`` seconds from now, or closed (None).
 
-        ``origin`` names the process that found it. Returns the revision of the record afterwards; an older
-        one than the record's own if the closing was out of date.
+        ``origin`` names the process that found it. Returns the new revision of the record, or an old one if
+        the closing was out of date and changed nothing.
 
         Raises:
             ResilienceError: the store could not do it; the link goes on without it.
@@ -41,7 +41,7 @@ class StoredBreakers:
         def work(tx: Tx) -> int:
             found = tx.get(BREAKER, breaker)
             if found is not None and open_for is None and self._overtaken(found, seen, tx.now):
-                # An old revision on purpose: the link sees the record's as news, and adopts it.
+                # An old revision on purpose: the link then takes the record for news, and adopts its state.
                 return seen
             value = {"until": None if open_for is None else tx.now + open_for, "origin": origin}
             tx.put(BREAKER, breaker, value, status="closed" if open_for is None else "open")
@@ -83,6 +83,6 @@ class StoredBreakers:
                 return found
 
     def _overtaken(self, found: Record, seen: int, now: float) -> bool:
-        """True if another process has opened the breaker since, for a period that is not over."""
+        """Return True if another process has opened the breaker since, for a period that is not over."""
         until = found.value["until"]
         return found.version > seen and until is not None and until > now

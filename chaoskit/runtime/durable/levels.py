@@ -3,7 +3,7 @@
 =================  ============================================================================
 ``power-loss``     the power fails, or the kernel panics. Everything is synced. The default
 ``process-crash``  the process is killed, and the kernel lives on. Nothing is synced
-``memory``         neither is survived for certain: for data that can be computed again
+``memory``         it may survive neither: for data that can be computed again
 =================  ============================================================================
 
 Atomicity does not depend on the level: at each of them a reader sees the old content or the new.

@@ -2,7 +2,7 @@
 
 Sending within a transaction may report a change that is rolled back. Sending after it loses the message if
 the process is killed in between. A row in the same transaction avoids both. A message is sent at least once;
-the receiver makes that exactly once by calling :meth:`Outbox.once` in the transaction of its result.
+a receiver that calls :meth:`Outbox.once` in the transaction of its result handles it exactly once.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Outbox:
         self._store = checked(store)
 
     def put(self, topic: str, payload: Any, *, key: str, tx: Tx) -> bool:
-        """Send the message if, and only if, ``tx`` commits; False if a message with that key exists already.
+        """Have the message sent if, and only if, ``tx`` commits; return False if its key exists already.
 
         Raises:
             CheckpointError: the store cannot hold the payload.
@@ -65,14 +65,15 @@ class Outbox:
         """Call ``send`` for up to ``limit`` messages that are due; return how many it accepted.
 
         Several relays may run at once: each message goes to one of them. A message whose ``send`` raises is
-        logged and stays in the store; it is due again after 1 s, then 2, 4 … 300. The others are sent all the
-        same. A message whose relay is killed is sent again, so ``send`` may see a key twice.
+        logged and stays in the store; it is due again after 1 s, then 2, 4 … 300. It does not hold up the
+        others. A message whose relay is killed is sent again, so ``send`` may see a key twice.
 
         Raises:
             UsageError: ``send`` is not a function, or an async one, whose call would send nothing.
         """
         synchronous("send", send, optional=False)
-        # Claimed first and sent outside: a send may take seconds, and no other write must wait for it.
+        # Claimed first, then sent outside the transaction: a send may take seconds, and no other write should
+        # have to wait for it.
         claimed = self._store.write(lambda tx: tx.claim(OUTBOX, lease=LEASE, limit=limit))
         sent: list[Record] = []
         failed: dict[str, str] = {}
@@ -102,7 +103,7 @@ class Outbox:
                 return
 
     def once(self, key: str, *, tx: Tx) -> bool:
-        """True the first time that a transaction with this ``key`` commits; False from then on.
+        """Return True until a transaction with this ``key`` has committed; False from then on.
 
         Call it in the transaction of the result, so that a message that arrives twice has one effect.
         """
@@ -111,9 +112,9 @@ class Outbox:
     def purge(self, *, keep: float = KEEP) -> int:
         """Forget messages sent and keys of ``once`` noted more than ``keep`` seconds ago; return how many.
 
-        ``keep`` must be longer than a message can be on its way: a forgotten key counts as new.
+        ``keep`` must exceed the time that a message can be in transit: a forgotten key counts as new.
         """
-        # Both with one limit: a key is needed for as long as its message may still arrive.
+        # One limit for both: a key is needed for as long as its message may still arrive.
         before = self._store.now() - keep
         gone = 0
         for kind, status in ((OUTBOX, "sent"), (SEEN, "seen")):
@@ -122,19 +123,20 @@ class Outbox:
                     lambda tx, kind=kind, status=status: tx.purge(kind, status=status, updated_before=before)  # type: ignore[misc]
                 )
                 gone += some
-                if some < 1000:
+                if some < 1000:  # the most that one call removes
                     break
         return gone
 
 
 def _settle(tx: Tx, claimed: list[Record], sent: list[Record], failed: dict[str, str]) -> None:
-    # With the fence: a relay that was overtaken must not mark as sent what another relay is sending.
+    # The fence keeps a relay that was overtaken from marking as sent what another relay is sending.
     done = {record.key for record in sent}
     for record in claimed:
         if record.key in done:
             tx.change(OUTBOX, record.key, status="sent", fence=record.fence)
             continue
         # Doubling, up to five minutes: soon after a blip, and gently while a receiver is down for the night.
+        # The exponent is bounded, since a float overflows after a thousand attempts.
         wait = min(2.0 ** min(record.attempts - 1, 20), LONGEST) if record.key in failed else 0.0
         value = {**record.value, "error": failed.get(record.key, "")}
         due = tx.now + wait

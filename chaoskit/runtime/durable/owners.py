@@ -30,8 +30,8 @@ class Owner:
     started: int
 
     def __str__(self) -> str:
-        # One run of digits of fixed length. A tool that compares the file names of two runs, as the harness
-        # does, sees one number that differs, and not several parts of which some agree by accident.
+        # One run of digits of fixed length: a tool that compares the file names of two runs, as the harness
+        # does, sees one number that differs, and not several parts, some of which agree by accident.
         return f"{int(self.world, 16):010d}{self.pid:010d}{self.started:015d}"
 
     @classmethod
@@ -46,13 +46,13 @@ def this_owner() -> Owner:
     return _owner(os.getpid())
 
 
-@functools.lru_cache(maxsize=2)  # By number, since a forked child inherits the cache.
+@functools.lru_cache(maxsize=2)  # Keyed by process, since a forked child inherits the cache.
 def _owner(pid: int) -> Owner:
     return Owner(_world(), pid, _started(pid) or 0)
 
 
 def lives(owner: Owner) -> bool | None:
-    """Return True if the process still runs, and None if it belongs to another world, which hides that.
+    """Return True if the process still runs; None if it belongs to another world, where we cannot look.
 
     A process that has ended counts as dead even before its parent has collected it. Where the system does not
     report when a process started, any process with the same number counts as the owner: better to keep what
@@ -69,7 +69,6 @@ def lives(owner: Owner) -> bool | None:
 @functools.cache
 def _world() -> str:
     facts = [sys.platform]
-    # Hashed, since all of it together is too long for a file name.
     try:
         # Two containers on one kernel have the same boot, but number their processes separately.
         facts += [_text("/proc/sys/kernel/random/boot_id"), os.readlink("/proc/self/ns/pid")]
@@ -77,6 +76,7 @@ def _world() -> str:
         import platform  # Imports much, and is needed only where there is no /proc.
 
         facts.append(platform.node())
+    # Hashed, since the facts together are too long for a file name.
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:8]
 
 
@@ -95,7 +95,7 @@ def _started(pid: int) -> int | None:
         fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
         return -1 if fields[0] in "ZX" else int(fields[19])
     except (OSError, ValueError, IndexError):
-        # Not a proof of its end: the process may be hidden from this user (hidepid).
+        # That does not prove that it has ended: it may be hidden from this user (hidepid).
         return None
 
 

@@ -14,9 +14,9 @@ from chaoskit.runtime.retrying.history import shown
 __all__ = ["fingerprint", "record_error"]
 
 MESSAGE, TRACEBACK, CHAIN = 1_000, 8_000, 5
-"""At most so many characters of a message and of a traceback, and so many causes, are kept."""
+"""The most characters of a message and of a traceback, and the most causes, that are kept."""
 
-# Where two failures with the same cause differ: addresses, counts, times, generated names.
+# The parts in which messages with the same cause differ: addresses, counts, times, generated names.
 _VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
@@ -43,7 +43,7 @@ def record_error(error: BaseException) -> dict[str, Any]:
 
 
 def fingerprint(error: Mapping[str, Any]) -> str:
-    """A text that is equal for two recorded errors with the same cause, to judge by their messages."""
+    """A text that two recorded errors share if, to judge by their messages, they have the same cause."""
     return f"{error.get('type', '')}: {_VARYING.sub('#', str(error.get('message', '')))}"
 
 

@@ -10,14 +10,14 @@ __all__ = ["Reserve"]
 
 
 class Reserve:
-    """A file that occupies ``size`` bytes until they are needed. A size of 0 reserves nothing."""
+    """A file that occupies ``size`` bytes until they are needed; with a size of 0 there is no reserve."""
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._size = size
 
     def lay_by(self) -> None:
-        """Create the file, or make it whole again. On a disk that is full already this does nothing."""
+        """Create the file, or restore its full size. If the disk is full already, this does nothing."""
         there = self._room()
         if not self._size or there >= self._size:
             return
@@ -26,8 +26,8 @@ class Reserve:
             try:
                 _fill(descriptor, self._size)
             except OSError:
-                # A part of the reserve helps us little, and other programs may need the space. What was there
-                # before stays.
+                # Keep what was there before, but no more: a partial reserve is of little use to us, and other
+                # programs may need the space.
                 if there < 0:
                     os.unlink(self._path)
                 else:
@@ -37,7 +37,7 @@ class Reserve:
                 os.close(descriptor)
 
     def lend(self, size: int) -> bool:
-        """Make the file smaller by so many bytes; False if it is gone, or all of it was lent before."""
+        """Shrink the file by ``size`` bytes; return False if it is gone, or all of it was lent before."""
         there = self._room()
         if there <= 0:
             return False
@@ -48,7 +48,7 @@ class Reserve:
         return True
 
     def _room(self) -> int:
-        """Bytes that are laid by; -1 if the file is not there."""
+        """The number of bytes in reserve; -1 if there is no file."""
         try:
             return os.stat(self._path).st_size
         except OSError:
@@ -60,7 +60,7 @@ class Reserve:
         return self._room() > 0
 
     def give_up(self) -> bool:
-        """Remove the file, so that its space can be used; False if there is none that can be removed."""
+        """Remove the file, so that its space can be used; return False if that is not possible."""
         try:
             os.unlink(self._path)
         except OSError:

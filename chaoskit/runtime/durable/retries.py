@@ -1,7 +1,7 @@
 """The retry context of a run, kept in a store: attempts of all processes count together.
 
-A policy forgets everything when its process ends. A run that a queue, an operator or a reboot starts again
-would then have all of its attempts again, and a run that kills its worker would be repeated forever.
+A policy forgets everything when its process ends. If a queue, an operator or a reboot then started a run
+again, it would have all of its attempts again, and a run that kills its worker would be repeated forever.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.recorded import record_error
 from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx, checked
 from chaoskit.runtime.failures.base import PermanentError
+from chaoskit.runtime.numbers import is_number, is_whole
 from chaoskit.runtime.retrying.history import KEPT, FailedAttempt, RetryContext
 
 __all__ = ["AttemptsUsedUp", "StoredRetries"]
@@ -32,29 +34,32 @@ class AttemptsUsedUp(PermanentError):
 
 
 class StoredRetries:
-    """Counts the attempts of each run of ``pipeline``; every run may have ``attempts`` of them.
+    """Counts the attempts of each run of ``pipeline``; every run may make ``attempts`` of them.
 
     An attempt counts from its start, so that one whose process is killed counts too. The context of a run
     may be purged ``keep`` seconds after its last change. This class does not prevent two processes from
     running the same run at once; claims do (:class:`Checkpoints`).
 
     Raises:
-        UsageError: ``attempts`` is less than 1.
+        UsageError: a limit or the name is not valid.
     """
 
     def __init__(
         self, store: Storage, *, pipeline: str = "default", attempts: int = 3, keep: float = KEEP
     ) -> None:
-        if attempts < 1:
+        if not (is_whole(attempts) and attempts >= 1):
             raise wrong("attempts", attempts, "at least 1")
-        self._store, self._pipeline, self._attempts, self._keep = checked(store), pipeline, attempts, keep
+        if not (is_number(keep) and keep >= 0):
+            raise wrong("keep", keep, "seconds, at least 0")
+        self._store, self._pipeline = checked(store), kinds.text("pipeline", pipeline)
+        self._attempts, self._keep = attempts, keep
 
     @contextmanager
     def attempt(self, run_id: str, *, wait: float | None = None) -> Iterator[int]:
         """Count an attempt of the run, and yield its number, from 1. A failure of the block is recorded.
 
         A block that ends without an error closes the context of the run: its next attempt is number 1 again.
-        ``wait`` is how many seconds the caller will wait before the next attempt. It is only recorded.
+        ``wait``, the seconds that the caller will wait before the next attempt, is only recorded.
 
         Raises:
             AttemptsUsedUp: no attempt is left; the block did not run.
@@ -95,7 +100,7 @@ class StoredRetries:
         if record is not None and record.status != "done":
             value = dict(record.value)
         if value["running"]:
-            # It was started and never finished. The history says so.
+            # An earlier attempt was started and never finished: the history records it as lost.
             lost = {"type": LOST, "message": "the worker ended without a result"}
             value = _with(value, value["attempts"], lost, tx.now, None)
         spent = value["attempts"] >= self._attempts
@@ -106,7 +111,8 @@ class StoredRetries:
 
     def _failed(self, tx: Tx, run_id: str, number: int, told: Mapping[str, Any], wait: float | None) -> None:
         record = tx.get(RETRIES, run_id, scope=self._pipeline)
-        # Forgotten meanwhile, or a later attempt has begun: an end that comes late changes nothing.
+        # The run was forgotten meanwhile, or a later attempt has begun: an end that comes late changes
+        # nothing.
         if record is None or record.value["attempts"] != number or not record.value["running"]:
             return
         last = number >= self._attempts

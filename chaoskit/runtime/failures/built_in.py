@@ -22,7 +22,7 @@ INTERRUPTS: tuple[Rule, ...] = (
         name="interrupt",
         verdict=t.PermanentError,
         types=(KeyboardInterrupt, SystemExit, GeneratorExit, "asyncio.exceptions.CancelledError"),
-        why="a wish to stop, not a failure",
+        why="a request to stop, not a failure",
     ),
 )
 
@@ -282,7 +282,7 @@ _GENERAL = (
         name="timeout",
         verdict=t.Overloaded,
         types=(TimeoutError, "concurrent.futures._base.TimeoutError"),
-        why="not in time",
+        why="timed out",
     ),
     Rule(
         name="permission.type",

@@ -121,7 +121,7 @@ _OF_SOCKETS = (
             *("ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENETDOWN", "EHOSTDOWN", "ETIMEDOUT"),
             *("ENONET", "ENOLINK", "ETIME"),
         ),
-        why="refused, no route, or not in time",
+        why="refused, no route, or timed out",
     ),
     Rule(
         name="network.reset",

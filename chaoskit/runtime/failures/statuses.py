@@ -38,7 +38,7 @@ STATUSES: tuple[Rule, ...] = (
         name="http.overloaded",
         verdict=t.Overloaded,
         statuses=(408, 425, 503, 504, 529, 598, 599),
-        why="not in time, or busy; 529, 598 and 599 come from proxies",
+        why="timed out, or busy; 529, 598 and 599 come from proxies",
     ),
     Rule(
         name="http.unauthorized",

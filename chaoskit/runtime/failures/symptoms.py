@@ -17,6 +17,7 @@ __all__ = ["Symptoms", "asked_to_wait", "leaves", "links", "parse_retry_after", 
 
 # Longer chains are accidents, and a classifier runs when there is enough trouble already.
 _LONGEST_CHAIN = 100
+# A bound on the work: a group may hold any number of errors.
 _MOST_LEAVES = 1000
 # A program gives its reason at the end of its output; patterns must not search megabytes.
 _TEXT = 10_000
@@ -25,6 +26,7 @@ _TEXT = 10_000
 _DIGITS = r"[+-]?[0-9]{1,12}(\.[0-9]{1,9})?\Z"
 _MANY_DIGITS = r"\+?[0-9]{13,}\Z"
 _SEVERAL = r"[0-9]{1,12}(?:\.[0-9]{1,9})?(?:\s*,\s*[0-9]{1,12}(?:\.[0-9]{1,9})?){1,20}\Z"
+# Seconds for a number of any length: more than any cap, and still a float that can be added to a time.
 _HUGE = 1e12
 
 
@@ -146,8 +148,8 @@ def retry_after(symptoms: Symptoms, wall: float) -> float | None:
     headers = symptoms.headers
     if not headers:
         return None
-    # Some services give milliseconds: OpenAI, Azure.
-    exact = headers.get("retry-after-ms", "").strip()
+    # Some services give milliseconds: OpenAI, Azure, Cosmos DB.
+    exact = (headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms", "")).strip()
     if re.match(_DIGITS, exact, re.ASCII):
         return max(0.0, float(exact) / 1000)
     asked = parse_retry_after(headers.get("retry-after"), wall, headers.get("date"))

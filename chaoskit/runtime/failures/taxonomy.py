@@ -120,7 +120,7 @@ __all__ = [
 
 
 class Unreachable(TransientError):
-    """No connection was made: refused, no route, no name, or not in time."""
+    """No connection was made: refused, no route, no name, or timed out."""
 
     default_hint = "Check that the service is up and can be reached; wait longer between tries."
 

@@ -37,7 +37,7 @@ class RecoveryResult(enum.StrEnum):
 
 
 Strategy: TypeAlias = Callable[[BaseException, Mapping[str, Any]], Any]
-"""Called with the error and the context. Its result is the value; ``Skip`` or an exception says otherwise."""
+"""A function of the error and the context; it returns the value of the recovery, or raises if it failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ class RecoveryReport:
 class RecoveryManager:
     """Handles each failure with a strategy and keeps the outcomes.
 
-    The strategy is that of the error's class, of the class of the taxonomy that the classifier gives it, or
-    of its category.
+    The strategy is the one for the error's class, else the one for the class of the taxonomy that the
+    classifier gives it, else the one for its category.
 
     A strategy is a function of the error and the context. If it returns, the failure is *recovered*; None for
     a category in ``skips`` makes it *skipped*; without a strategy it is *given up*; if the strategy raises,
@@ -124,7 +124,7 @@ class RecoveryManager:
         kinds.mapping("strategies", strategies, "a mapping of kinds of failures to functions")
         for kind, strategy in strategies.items():
             synchronous("a strategy", strategy, optional=False)
-            # The string value of a category equals no category here, so its strategy would never be called.
+            # The name of a category as a text equals no category, so its strategy would never be called.
             if not isinstance(kind, Category) and not (
                 isinstance(kind, type) and issubclass(kind, BaseException)
             ):
@@ -198,7 +198,7 @@ class RecoveryManager:
         try:
             value = called("a strategy", strategy, error, context)
         except Exception as trouble:
-            # Chain the original error: it is the one that has to be examined.
+            # Chain the original error: it is the one to look into.
             if trouble is not error and trouble.__cause__ is None:
                 trouble.__cause__ = error
             return RecoveryOutcome(RecoveryResult.FAILED, category, name, error=trouble)
@@ -208,7 +208,7 @@ class RecoveryManager:
 
     def _remember(self, error: Exception, context: Mapping[str, Any], outcome: RecoveryOutcome) -> None:
         told = record_error(error)
-        # As bounded text: a history of objects would keep everything alive that the work held.
+        # As text of limited length: a history of objects would keep alive everything that the work held.
         plain = {str(name): record_error(ValueError(value))["message"] for name, value in context.items()}
         trouble = "" if outcome.error is None else record_error(outcome.error)["message"]
         entry = RecoveryEntry(
@@ -226,4 +226,4 @@ class RecoveryManager:
             self._counts.setdefault(outcome.category.value, Counter())[outcome.result.value] += 1
 
     def _after_fork(self) -> None:
-        """Replace the lock; a forked child continues with its parent's history."""
+        """Do nothing: a forked child continues with its parent's history."""

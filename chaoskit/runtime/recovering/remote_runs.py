@@ -59,9 +59,9 @@ class RemoteService(Protocol):
         """Start a run, and store ``key`` with it; return its id."""
 
     def runs(self) -> Mapping[str, RemoteRun]:
-        """All runs with one of our keys, by id: also those that have ended, until they are removed.
+        """All runs with one of our keys, by id, including those that have ended, until they are removed.
 
-        A run that is left out counts as forgotten. A service that cannot list all runs has to raise.
+        A run that is left out counts as forgotten. A service that cannot list all runs must raise instead.
         """
 
     def remove(self, id: str) -> None:
@@ -70,7 +70,10 @@ class RemoteService(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReconcileReport:
-    """Keys by what was done; ``removed`` has ids of orphans. ``troubles`` will be tried again."""
+    """The keys of the runs, by what was done; ``removed`` has the ids of orphans.
+
+    ``troubles`` are texts about runs that the next :meth:`RemoteRuns.reconcile` will try again.
+    """
 
     launched: tuple[str, ...] = ()
     done: tuple[str, ...] = ()
@@ -82,8 +85,8 @@ class ReconcileReport:
 class RemoteRuns:
     """Keeps runs in the store, and synchronises them with the other side at each :meth:`reconcile`.
 
-    The intent is recorded before a launch, and if the answer of a launch is lost, its run is found again by
-    its key: no run is lost, and none is launched twice provided that the other side lists it. Cancelled and
+    The intent is recorded before a launch, and if the answer to a launch is lost, its run is found again by
+    its key: no run is lost, and none is launched twice, provided that the other side lists it. Cancelled and
     forgotten runs are relaunched up to ``relaunches`` times; a launch that was refused temporarily does not
     count. A run on the other side without one of our keys, or a second one with the same key, is an orphan:
     it is removed, but not while any of our records is unreadable. Call it from one process at a time. Raises
@@ -131,10 +134,10 @@ class RemoteRuns:
                 continue
             try:
                 kept = self._step(record, known, did)
-            # A run that cannot be launched must not keep the others from it.
+            # A run that cannot be launched must not hold up the others.
             except Exception as error:
                 did["troubles"].append(f"{record.key}: {record_error(error)['message']}")
-                # Any run with its key may be its own: a launch may have succeeded without being recorded.
+                # Keep every run with its key: a launch may have succeeded without being recorded.
                 ours.update(id for id, run in known.items() if run.key == record.key)
                 kept = None
             if kept is not None:
@@ -158,8 +161,8 @@ class RemoteRuns:
                 return None
             return self._launch(record, did)
         if seen.status not in tuple(RemoteStatus):
-            # Reported but left alone, since it may be at work. If it were taken for running, it would never
-            # end.
+            # Reported but left alone, since it may be at work. If an unknown status counted as running, the
+            # run would never end.
             states = ", ".join(RemoteStatus)
             raise wrong(f"the status of {id!r} on the other side", seen.status, f"one of {states}")
         if seen.status in (RemoteStatus.DONE, RemoteStatus.FAILED):
@@ -171,8 +174,8 @@ class RemoteRuns:
         return id
 
     def _launch(self, record: Record, did: dict[str, list[str]]) -> str:
-        # Write the count first, without an id: after a kill behind the launch, the next call finds the run by
-        # its key.
+        # Write the count first, without an id: after a kill between the launch and its record, the next call
+        # finds the run by its key.
         before = record.value["launches"]
         value = {**record.value, "id": None, "launches": before + 1, "refused": ""}
         self._write(record, "launching", value)
@@ -199,7 +202,7 @@ class RemoteRuns:
     ) -> None:
         orphans = [id for id in known if id not in ours]
         if damaged:
-            # One of them may belong to an unreadable record, and be at work or have results.
+            # One of the orphans may belong to an unreadable record, and be at work or have results.
             did["troubles"] += [
                 f"{one.key}: its record cannot be read ({one.reason}), so that no orphan is removed"
                 for one in damaged
@@ -213,7 +216,7 @@ class RemoteRuns:
                 did["troubles"].append(f"{id}: {record_error(error)['message']}")
 
     def _end(self, record: Record, status: str, reason: object, id: str | None = None) -> None:
-        # With the id, even of a run that was found only now: it marks its results as ours.
+        # With the id, even if the run was found only now: the id marks its results as ours.
         value = {**record.value, "reason": _plain(reason), "id": id or record.value["id"]}
         self._write(record, status, value)
 
@@ -234,7 +237,7 @@ class RemoteRuns:
 
 
 def _checked_runs(given: object) -> dict[str, RemoteRun]:
-    """Check the result of ``runs()``; one wrong entry refuses all, since missing runs are relaunched."""
+    """Return the result of ``runs()``; one wrong entry refuses it all, since missing runs are relaunched."""
     if not isinstance(given, Mapping):
         raise wrong("what runs() gave", given, "a mapping of ids to RemoteRuns")
     for id, run in given.items():

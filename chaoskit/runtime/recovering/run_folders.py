@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +45,9 @@ class RunFolders:
         """The runs without a flag, sorted by name.
 
         Raises:
-            OSError: the root cannot be read, so its runs are unknown.
+            OSError: the root cannot be read, so its runs are unknown; or one without a flag cannot be.
         """
-        yield from (path for path in self._all() if self._why(path) is None and path.is_dir())
+        yield from (path for path in self._all() if self._why(path) is None and _is_run(path))
 
     def flagged(self) -> Iterator[FlaggedRun]:
         """The runs with a flag, sorted by name, and their reasons.
@@ -63,13 +65,14 @@ class RunFolders:
 
         Raises:
             UsageError: there is no such run, or a detail is not JSON or has one of the names ``chain`` and
-                ``traceback``, which are kept for the error.
-            DiskFull, OSError: it has no flag.
+                ``traceback``, which are reserved for the error.
+            DiskFull, OSError: the flag was not set.
         """
         told = record_error(error)
         kept = {"chain": told["chain"], "traceback": told["traceback"]}
         if taken := sorted(kept.keys() & details):
-            raise wrong("the details", taken, "other names", "These two are kept of the error itself.")
+            hint = "The names chain and traceback are reserved for the error itself."
+            raise wrong("the details", taken, "other names", hint)
         Flag(self._of(name) / self._flag).set(f"{told['type']}: {told['message']}", **kept, **details)
 
     def clear(self, name: str) -> bool:
@@ -99,15 +102,26 @@ class RunFolders:
 
     def _of(self, name: str) -> Path:
         path = self._root / name if _is_name(name) else None
-        # Links are not listed as runs, and their target may belong to something else.
-        if path is None or path.is_symlink() or not path.is_dir():
+        if path is None or not _is_run(path):
             raise UsageError(
                 f"there is no run {name!r} in {str(self._root)!r}; expected the name of a directory there."
             )
         return path
 
 
+def _is_run(path: Path) -> bool:
+    """Return True if ``path`` is a directory. Raises OSError if that cannot be found out."""
+    # Not Path.is_dir(): from Python 3.14 on it answers False where the disk has failed. And links are no
+    # runs: their target may belong to something else.
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return False
+        raise
+
+
 def _is_name(text: str) -> bool:
     """Return True if ``text`` names an entry of a directory, and nothing above it or elsewhere."""
-    # By hand: pathlib takes ".." for a name.
+    # "." and ".." are excluded by hand: pathlib takes ".." for a name.
     return text not in ("", ".", "..") and Path(text).name == text and "\0" not in text

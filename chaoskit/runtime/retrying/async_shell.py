@@ -1,4 +1,4 @@
-"""The asynchronous shell: awaits the function, cuts off attempts in time, and obeys cancellation at once."""
+"""The asynchronous shell: awaits the function, cuts off late attempts, and obeys cancellation at once."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _guarded(parts: Retried, nested: Function) -> Callable[..., Any]:
     by_hand = limited and not _is_virtual(rules)
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
-        # If trio is not even loaded, asking which loop runs would be a fifth of the cost of all this.
+        # Ask which loop runs only if trio is loaded: the question is a fifth of the cost of all this.
         if limited and "trio" in modules:
             needs_asyncio("a deadline or an attempt_timeout", to_wait=True)
         scope = opened()
@@ -209,8 +209,8 @@ def _let_cancellation_win(error: BaseException) -> None:
 async def _limited(rules: RetryRules, work: Awaitable[Any], scope: Scope | None) -> Any:
     """Make one attempt, and cut it off when its time is over.
 
-    The first step is taken by hand: work that never has to wait, such as most answers from a buffer or a
-    cache, then needs no timer, which costs ten times as much as everything else here.
+    The first step is taken by hand. Work that never has to wait, such as most answers from a buffer or a
+    cache, then needs no timer, and a timer costs ten times as much as everything else here.
     """
     if scope is None and rules.attempt_timeout is None:
         return await work
@@ -254,9 +254,9 @@ def _is_virtual(rules: RetryRules) -> bool:
 
 @coroutine
 def _into(box: list[Any], begun: Any) -> Generator[Any, Any, None]:
-    """The steps of ``begun``, a coroutine, that leave its result in ``box``.
+    """Take the steps of ``begun``, a coroutine, and leave its result in ``box``.
 
-    ``next`` with a default ends them without an exception; a StopIteration that carries the result, with its
+    ``next`` with a default then ends without an exception. A StopIteration that carries the result, with its
     traceback, would cost twice as much as this generator.
     """
     box[0] = yield from begun
@@ -312,5 +312,5 @@ def _leave(token: Any) -> None:
     try:
         CURRENT.reset(token)
     except ValueError:
-        # An unfinished coroutine is closed in another context, where nothing was set.
+        # An unfinished coroutine is being closed in another context, where nothing was set.
         pass

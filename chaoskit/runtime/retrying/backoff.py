@@ -4,8 +4,8 @@ A backoff gives a band ``(low, high)`` of seconds for each failure; :func:`draw`
 number of failures, both bounds are finite, not negative, and at most ``cap``.
 
 Jitter (source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015) is a pair of
-factors on the computed wait. When the wait has reached the cap, the band is narrowed to end there instead of
-clipping the drawn wait, which would send a share of all clients back at the very same moment.
+factors on the computed wait. If the band reaches beyond the cap, its end is moved there. Clipping the drawn
+wait instead would send a share of all clients back at the very same moment.
 
 This module has what every policy needs, including the default exponential backoff; the others are in
 :mod:`chaoskit.runtime.retrying.backoffs`.
@@ -110,7 +110,7 @@ class Backoff(Protocol):
 def draw(bounds: tuple[float, float], chance: Chance) -> float:
     """Draw a wait from ``bounds``, ends included."""
     low, high = bounds
-    # low + (high - low) * x can exceed high in the last bit.
+    # Rounding can take low + (high - low) * x above high, by the last bit.
     return low if low == high else min(high, low + (high - low) * chance.random())
 
 

@@ -1,4 +1,4 @@
-"""The other backoffs beside the exponential one, loaded only by those who name them."""
+"""The backoffs other than the exponential one, loaded only by programs that name them."""
 
 from __future__ import annotations
 

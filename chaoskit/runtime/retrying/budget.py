@@ -2,7 +2,7 @@
 
 In the ``window`` seconds before any retry there are at most ``floor + ratio × requests`` retries (including
 that one), where requests are first attempts. The idea is that of Finagle's RetryBudget, but nothing is
-carried over: requests of an hour ago buy no retries today.
+carried over: the requests of an hour ago buy no retries now.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class RetryBudget:
         return f"<RetryBudget {self.floor} and {self.ratio:g} of the requests in {self.window:g} s>"
 
     def _restart(self) -> None:
-        # Counting a request must not take a lock: itertools.count is atomic, and the lock only orders those
-        # who read it. Reading it adds one to the count, which _collect subtracts again.
+        # Counting a request must not take a lock: itertools.count is atomic, and only readers need the lock.
+        # Reading adds one to the count, which _collect subtracts again.
         self.tick: Callable[[], int] = itertools.count().__next__
         self._counted = 0
         self._slots: deque[_Slot] = deque([_Slot(self._number(self._clock.monotonic()))])
@@ -110,7 +110,7 @@ class RetryBudget:
             return self._slots[-1].number
 
     def give_back(self, receipt: int) -> None:
-        """Undo a charge: the retry was decided on but never began."""
+        """Undo a charge, for a retry that was decided on but never began."""
         with self._lock:
             for slot in self._slots:
                 if slot.number == receipt and slot.retries:

@@ -1,6 +1,6 @@
 """The course of one retried call: after each failure, how long to wait, or why to give up.
 
-This is all of the retry logic; sleeping, calling and awaiting is left to the shells. A course belongs to one
+This is all of the retry logic; sleeping, calling and awaiting are left to the shells. A course belongs to one
 call and is never shared.
 
 Reasons to give up: ``not-retryable``, ``attempts``, ``deadline`` (the wait would not end before it),
@@ -56,8 +56,8 @@ class Course:
         self._until = until
         self._receipt: int | None = None
         self._before: BaseException | None = None
-        # A listener may join later; but keeping records without any listener, cheap as they are, would cost
-        # every failure.
+        # A listener that joins later misses the earlier failures. Keeping records in case one does, cheap as
+        # they are, would make every failure cost more.
         keep = keep or bool(rules.hooks) or wanted(rules.listeners)
         # None if nothing will read it: keeping a failure means making a text of its error.
         self._history = AttemptLog() if keep else None
@@ -76,7 +76,7 @@ class Course:
         rules = self._rules
         self.attempts += 1
         if (own and isinstance(error, DeadlineExceeded)) or type(error) is Throttled:
-            # A refusal of the next attempt is not what was wrong; the cause is in the error before it.
+            # A refused attempt is not what went wrong: the error before it is the cause.
             if error.__cause__ is None and self._before is not error:
                 error.__cause__ = self._before
         else:
@@ -93,11 +93,11 @@ class Course:
         return self.reason is None
 
     def started(self) -> None:
-        """The next attempt begins, so what was charged for it is spent."""
+        """Note that the next attempt begins: what was charged for it is spent."""
         self._receipt = None
 
     def stopped(self, reason: str, error: BaseException) -> None:
-        """The next attempt will not begin after all."""
+        """Give up for ``reason``: the next attempt will not begin after all."""
         self.reason = reason
         self.close()
         self._tell_end(error)
@@ -160,7 +160,7 @@ class Course:
         ):
             return "not-retryable"
         if rules.throttle is not None and not isinstance(error, Throttled):
-            # The throttle's own rejection says nothing about the service.
+            # Throttled is left out: the throttle's own rejection says nothing about the service.
             rules.throttle.rejected(rules.clock.monotonic())
         mode = switched()
         most = _limit(decision, rules, mode)

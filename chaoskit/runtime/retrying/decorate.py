@@ -18,7 +18,7 @@ __all__ = ["asynchronous", "decorate", "synchronous"]
 
 
 def decorate(rules: RetryRules, fn: Any) -> Any:
-    """``fn`` with retries, by the shell for its kind; the function in a static or class method is wrapped.
+    """Return ``fn`` in the shell for its kind; of a static or class method, the function inside is wrapped.
 
     Raises:
         UsageError: ``fn`` is a class or not callable, or the options do not suit its kind.
@@ -40,7 +40,11 @@ def decorate(rules: RetryRules, fn: Any) -> Any:
 
 
 def synchronous(rules: RetryRules, fn: Any) -> Any:
-    """``fn``, a synchronous function, retried; raises ``UsageError`` for another kind, or async options."""
+    """Return ``fn``, a synchronous function, with retries.
+
+    Raises:
+        UsageError: ``fn`` is of another kind, or an option works only for async functions.
+    """
     kind = kind_of(fn)
     if kind is CallableKind.ASYNC:
         raise wrong("the function to call", fn, "a synchronous function", "Use 'await policy.acall(...)'.")
@@ -60,12 +64,17 @@ def _called(rules: RetryRules, fn: Any) -> Any:
 
 
 def asynchronous(rules: RetryRules, fn: Any) -> Any:
-    """``fn``, a function that returns an awaitable, with retries; raises ``UsageError`` for another kind."""
+    """Return ``fn``, a function that returns an awaitable, with retries.
+
+    Raises:
+        UsageError: ``fn`` is of another kind.
+    """
     kind = kind_of(fn)
     if kind in LAZY:
         raise _refusal(fn)
+    # A lambda, or a plain decorator around a coroutine function, may return an awaitable all the same.
     synchronous = kind is CallableKind.SYNC and inspect.isfunction(fn) and fn.__name__ != "<lambda>"
-    if synchronous and not _wraps_async(fn):
+    if synchronous and not is_async(inspect.unwrap(fn)):
         raise wrong(
             "the function to await", fn, "a coroutine function", "Use policy.call for a synchronous one."
         )
@@ -82,7 +91,7 @@ def _awaited(rules: RetryRules, fn: Any) -> Any:
 def _restarting(rules: RetryRules, fn: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
     @functools.wraps(fn)
     def generator(*args: Any, **kwargs: Any) -> Any:
-        # Not scoped: between two items the consumer runs in this context, and is not part of the call.
+        # Not scoped: between two items the consumer runs in this context, but is not part of the call.
         for attempt in attempts(rules, scoped=False):
             with attempt:
                 return (yield from fn(*args, **kwargs))
@@ -97,8 +106,8 @@ def _async_restarting(
     async def generator(*args: Any, **kwargs: Any) -> Any:
         async for attempt in async_attempts(rules, scoped=False):
             with attempt:
-                # An asynchronous generator that is abandoned is closed by the loop at some later time, with
-                # its files open until then.
+                # Closed here: the loop closes an abandoned asynchronous generator only at some later time,
+                # and its files stay open until then.
                 async with aclosing(fn(*args, **kwargs)) as items:  # type: ignore[type-var]
                     async for item in items:
                         yield item
@@ -124,8 +133,3 @@ def _refusal(fn: Any) -> Exception:
         "Calling a generator function does no work yet: retry the function that consumes it, or decorate it "
         "with generators='restart' if its consumer can stand to get the first items again.",
     )
-
-
-def _wraps_async(fn: Any) -> bool:
-    """Return True for a plain function around a coroutine function, as many decorators make it."""
-    return is_async(inspect.unwrap(fn))

@@ -43,13 +43,13 @@ def hedge(
 
     There are at most ``extra`` more calls. The first one that succeeds wins; the others are cancelled and
     awaited. An error that ``on`` names (as in :class:`~chaoskit.runtime.RetryPolicy`; by default transient
-    errors and lacking resources) starts the next call early; any other error ends the race and is raised at
+    errors and a lack of resources) starts the next call early; any other error ends the race and is raised at
     once. If all calls fail, the first call's error is raised. With a ``budget``, each extra call is charged
     like a retry, and left out if the budget is used up. Raises ``UsageError`` for impossible numbers, and for
     a function that is not a coroutine function.
     """
     if not (is_number(after) and 0 < after <= LONGEST_WAIT):
-        raise wrong("after", after, "more than 0 seconds, best what 95 % of the calls take")
+        raise wrong("after", after, "more than 0 seconds, best the time in which 95 % of the calls answer")
     whole("extra", extra, 1)
     kinds.able("budget", budget, "a RetryBudget", "request", "take", optional=True)
     kinds.clock(clock)
@@ -134,4 +134,5 @@ class _Race(Generic[_R]):
 
 
 async def _awaited(call: Callable[[], Awaitable[_R]]) -> _R:
+    # The call is made in the task: an error that it raises before its first await is then the task's.
     return await call()

@@ -1,4 +1,4 @@
-"""The record of what has happened in one retried call."""
+"""The failures of one retried call, kept as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ KEPT = 100
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """``at`` is in seconds since the epoch; ``wait`` is the pause after it, None if no attempt followed."""
+    """An attempt that failed at ``at``, in seconds since the epoch.
+
+    ``wait`` is the pause after it, in seconds, or None if no attempt followed.
+    """
 
     attempt: int
     error_type: str

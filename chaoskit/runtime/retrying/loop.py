@@ -20,7 +20,7 @@ __all__ = ["Attempt", "async_attempts", "attempts"]
 
 
 class Attempt:
-    """One attempt; suppresses the error of its block if another attempt follows."""
+    """One attempt: a context manager that suppresses the error of its block if another attempt follows."""
 
     __slots__ = ("_catch", "_course", "_entered", "_error", "_token", "_until")
 
@@ -51,7 +51,8 @@ class Attempt:
             try:
                 self._token = CURRENT.set(self._until)
             except BaseException:
-                # A signal handler may raise between the two calls; then the block is not entered.
+                # A signal handler may raise between the two calls: the block is then not entered, and never
+                # left.
                 CURRENT.set(outer)
                 raise
         return self
@@ -88,7 +89,7 @@ class _Turns:
         _check_loop(rules)
         until = begin(rules)
         self._rules = rules
-        # Between two steps a generator yields to code that is not part of the call.
+        # A restarted generator is not scoped: between two items, code runs that is not part of the call.
         self._scope = until if scoped else None
         self.course = Course(rules, until, None, keep=True)
         self.error: BaseException | None = None
@@ -114,7 +115,7 @@ class _Turns:
 
 
 def attempts(rules: RetryRules, *, scoped: bool = True) -> Iterator[Attempt]:
-    """The attempts of one call; ``scoped`` ones put the deadline in force in their blocks.
+    """Yield the attempts of one call; if ``scoped``, they put the deadline in force in their blocks.
 
     Raises:
         UsageError: the options cannot work in a loop.
@@ -136,7 +137,7 @@ def attempts(rules: RetryRules, *, scoped: bool = True) -> Iterator[Attempt]:
 
 
 async def async_attempts(rules: RetryRules, *, scoped: bool = True) -> AsyncIterator[Attempt]:
-    """The same, with waits that do not block the event loop. Raises the same errors as :func:`attempts`."""
+    """Yield attempts as :func:`attempts` does, with the same errors; waits do not block the event loop."""
     from chaoskit.runtime.retrying.async_shell import async_pause
 
     turns = _Turns(rules, scoped)

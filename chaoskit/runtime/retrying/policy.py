@@ -25,7 +25,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 # Looked up once: a successful call costs little more than this and the call itself.
 _deadline = CURRENT.get
 _HANDLE = "__chaoskit_retry__"
-_BARE = "What to retry has no default; say it: @retry(on=ConnectionError)."
+_BARE = "What to retry has no default: name it, as in @retry(on=ConnectionError)."
 
 
 class RetryPolicy(RetryRules, NoBlock):
@@ -49,8 +49,8 @@ class RetryPolicy(RetryRules, NoBlock):
     on
         The errors that are worth another attempt: exception classes, a :class:`~chaoskit.runtime.Category`, a
         :class:`~chaoskit.runtime.Classifier` (whatever it calls retryable), a function of the error, or
-        several of these. No default. ``TRANSIENT_ERRORS`` names errors that pass by themselves or when
-        something is freed.
+        several of these. No default. ``TRANSIENT_ERRORS`` names the errors that pass by themselves, or once
+        resources are freed.
     but_not
         Exceptions from ``on``, in the same forms: ``on=OSError, but_not=FileNotFoundError``.
     attempts
@@ -64,8 +64,9 @@ class RetryPolicy(RetryRules, NoBlock):
     waits
         Backoffs for a category or a class of the taxonomy, instead of ``wait``.
     deadline
-        Total time for all attempts and waits; calls inside inherit it. No attempt starts after it, and no
-        wait begins that would not end before it. At the deadline, an attempt of an async function is cut off.
+        Total time for all attempts and waits; calls inside inherit it. No attempt starts after it, and a wait
+        that would not end before it is not begun. At the deadline, an attempt of an async function is cut
+        off.
     attempt_timeout
         Cuts off an attempt of an async function, which is then retried. Python cannot cut off a synchronous
         function, so the option is refused there: pass ``chaoskit.runtime.remaining()`` to blocking calls.
@@ -121,7 +122,7 @@ class RetryPolicy(RetryRules, NoBlock):
 
     def call(self, fn: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Call ``fn`` with retries. For a coroutine function use :meth:`acall`."""
-        # Does the same as the decorated form, which would cost as much to make as forty calls.
+        # Does what the decorated form does. Making that form would cost as much as forty calls.
         if self.direct and _deadline()[0] is None:
             try:
                 value = fn(*args, **kwargs) if kwargs else fn(*args)  # type: ignore[call-arg]
@@ -134,7 +135,8 @@ class RetryPolicy(RetryRules, NoBlock):
                     refuse_workless(self, fn, value, partial(synchronous, self, fn))
                 return value
             try:
-                # A function that cannot be retried at all has failed as well; refuse it by name.
+                # It may have failed because it cannot be retried at all, such as an object that is not
+                # callable: then refuse it with a message that says so.
                 synchronous(self, fn)
                 again: _R = go_on(self, fn, args, kwargs, error, None)
                 return again
@@ -149,11 +151,11 @@ class RetryPolicy(RetryRules, NoBlock):
         return result
 
     def __iter__(self) -> Iterator[Attempt]:
-        """The attempts of one block of code; each has to be entered with ``with``."""
+        """Yield the attempts of one block of code; enter each of them with ``with``."""
         return attempts(self)
 
     def __aiter__(self) -> AsyncIterator[Attempt]:
-        """The same for ``async for``; its waits do not block the event loop."""
+        """Yield the attempts for ``async for``; its waits do not block the event loop."""
         return async_attempts(self)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -76,8 +76,8 @@ def ready_policies() -> PolicyRegistry:
         retry_after_spread=0.1,
         name="network",
     )
-    # A conflict with another transaction is over in milliseconds, a restart of the server is not. The
-    # function to retry has to be the whole transaction.
+    # A conflict with another transaction is over in milliseconds; a restart of the server takes longer, hence
+    # the other waits. The function to retry has to be the whole transaction.
     database = RetryPolicy(
         on=Category.TRANSIENT,
         but_not=BreakerOpen,
@@ -94,7 +94,7 @@ def ready_policies() -> PolicyRegistry:
 
 
 def reference_policies() -> PolicyRegistry:
-    """Policies for five kinds of pipelines, with the numbers of pipelines in production.
+    """Policies for five kinds of pipelines, with numbers from pipelines in production.
 
     They retry errors that the built-in rules call transient or a lack of resources; ``ingest`` also retries
     errors that no rule knows. Use them as they are, or as a start: ``retry(policies["ingest.file"],
@@ -109,7 +109,7 @@ def reference_policies() -> PolicyRegistry:
         return RetryPolicy(on=passing, attempts=attempts, wait=wait, name=name)
 
     policies = (
-        # A share or a server that is down for a night comes back in the end.
+        # A share or a server that is down for a night comes back eventually.
         RetryPolicy(
             on=passing,
             attempts=None,
@@ -121,7 +121,8 @@ def reference_policies() -> PolicyRegistry:
         RetryPolicy(
             on=BlockingIOError, attempts=None, wait=Exponential(5.0, cap=day), quiet=1, name="watcher.share"
         ),
-        # Below are twenty quick attempts of the transport, above is one more after a new login.
+        # The transport makes up to twenty quick retries of a request; once a login has expired, the policy
+        # below makes one more attempt after a new login.
         RetryPolicy(
             on=passing, attempts=21, wait=Exponential(0.5, cap=minute, jitter=FULL), name="watcher.transport"
         ),

@@ -1,4 +1,4 @@
-"""A retry policy as data: its options, their defaults, and the checks that apply to them together.
+"""A retry policy as data: its options, their defaults, and the checks on them, alone and together.
 
 The shells that call, await and wait depend only on these rules; :class:`~chaoskit.runtime.RetryPolicy`
 depends on the shells and passes itself to them.
@@ -51,7 +51,7 @@ Attempts: TypeAlias = int | Literal["default"] | None
 DEFAULT_ATTEMPTS = 3
 
 _EXPECTED = "exception classes, categories, a Classifier, a function of the error, or several of these"
-_EXAMPLE = "What to retry has no default; say it: @retry(on=ConnectionError)."
+_EXAMPLE = "What to retry has no default: name it, as in @retry(on=ConnectionError)."
 
 # Half a second lets most hiccups pass; few people watch a program for longer than a minute. Half of each wait
 # is random, so that clients that failed together do not come back together.
@@ -59,7 +59,7 @@ DEFAULT_WAIT = Exponential(0.5, cap=60.0, jitter=EQUAL)
 
 
 class Matcher:
-    """Decides if ``on`` names an error.
+    """Decides if an option such as ``on`` names an error.
 
     ``KeyboardInterrupt``, ``SystemExit``, ``GeneratorExit``, cancellation and all other errors outside
     ``Exception`` match only if ``on`` has their class, or a base class of it other than ``BaseException``:
@@ -80,7 +80,7 @@ class Matcher:
             c for c in conditions if not isinstance(c, known)
         )
         named = tuple(c for c in self.classes if not issubclass(c, Exception) and c is not BaseException)
-        # The shells put this into their except clause: then the interpreter does most of the work.
+        # The shells put this into their except clause, so that the interpreter does most of the work.
         self.catch: tuple[type[BaseException], ...] = (Exception, *named)
         # A single class if possible: an except clause compares a tuple more slowly.
         self.clause: Any = self.catch if named else Exception
@@ -152,7 +152,7 @@ class RetryRules:
     def __post_init__(self) -> None:
         matcher = Matcher(self.on)
         exceptions = None if self.but_not is None else Matcher(self.but_not, "but_not")
-        # Mappings by kind of error, and conditions by kind, need the classification.
+        # Options that depend on the kind of an error need its classification.
         asks = bool(self.waits or self.attempts_by) or (exceptions is not None and exceptions.classifies)
         classifies = asks or matcher.classifies
         self._check_kinds()
@@ -263,7 +263,7 @@ class RetryOptions(TypedDict, total=False):
 def _check_by_kind(what: str, value: Mapping[Any, Any], of: str) -> None:
     kinds.mapping(what, value, f"a mapping of kinds of failures to {of}")
     for kind in value:
-        # No decision is ever about another class: what is given for it would have no effect.
+        # The classifier never decides on any other class: an entry for one would have no effect.
         of_ours = isinstance(kind, type) and issubclass(kind, ResilienceError)
         if not (of_ours or isinstance(kind, Category)):
             raise wrong(f"a key of {what}", kind, "a Category, or a class of errors of chaoskit.runtime")

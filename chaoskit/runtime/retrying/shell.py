@@ -27,10 +27,10 @@ Function = Callable[..., Any]
 
 
 def retried(rules: RetryRules, fn: Function) -> Function:
-    """A function that calls ``fn`` according to ``rules``.
+    """Return a function that calls ``fn`` according to ``rules``.
 
-    The path of success consists of one ``try`` and only the necessary steps: a policy costs a healthy program
-    next to nothing.
+    A successful call passes through one ``try`` and only the necessary steps, so that a policy costs a
+    healthy program next to nothing.
     """
     made = Retried(rules, fn, _judged(rules, fn), rules.matcher.clause)
     shell = _bare if rules.plain else _guarded
@@ -40,7 +40,7 @@ def retried(rules: RetryRules, fn: Function) -> Function:
 def _bare(parts: Retried, nested: Function) -> Function:
     """The shell of a policy that has nothing to do around the first attempt."""
     rules, fn, _, catch = parts
-    # A local name saves a look-up on the path of success.
+    # A local name saves each successful call a look-up.
     current = CURRENT.get
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -68,7 +68,7 @@ def _guarded(parts: Retried, nested: Function) -> Function:
     """The shell of a policy that counts calls, sets a deadline, or judges results."""
     rules, fn, attempt, catch = parts
     # Looked up once: this path should cost little more than the bare one. It repeats the code of ``opener``,
-    # because a call of that would cost half as much as the plain loop.
+    # because calling that would cost half as much as the plain loop.
     current, enter, monotonic = CURRENT.get, CURRENT.set, rules.clock.monotonic
     seconds, clock, budget = rules.deadline, rules.clock, rules.budget
 
@@ -81,8 +81,8 @@ def _guarded(parts: Retried, nested: Function) -> Function:
         if current()[0] is not None:
             return nested(args, kwargs)
         scope: Scope | None = None
-        # Around everything, and closed without a call: a signal handler's exception may come between any two
-        # calls, and must not leave the deadline in force for whatever this thread does next.
+        # The try surrounds everything, and the scope is closed without a call: a signal handler may raise
+        # between any two calls, and must not leave the deadline in force for whatever this thread does next.
         try:
             if seconds is not None:
                 enter(scope := [now + seconds, clock])
@@ -161,12 +161,12 @@ def go_on(
     scope: Scope | None,
 ) -> Any:
     """Continue after the first failure: wait and try again, until there is a value or no attempt left."""
-    # Only now: a successful call never makes one.
+    # Made only now: a successful call never needs one.
     course = Course(rules, scope, attempt)
     catch = rules.matcher.catch
     try:
         while True:
-            # The verdict is wrapped, so that it passes an ``on`` that would not catch its class.
+            # A verdict of our own comes wrapped, so that it counts even if ``on`` does not name its class.
             if own := type(error) is Own:
                 error = error.verdict
             if not (course.failed(error, own) and pause(rules, course, error)):
@@ -216,7 +216,7 @@ def refuse_workless(
 ) -> None:
     """Refuse ``value``, the result of ``fn``, if it is work still to be done, unless the rules let it pass.
 
-    ``examine`` first examines the function, and may refuse it with a more fitting message.
+    ``examine`` is called first, and may refuse the function with a message that fits better.
 
     Raises:
         UsageError: the message says what to do instead.
@@ -230,7 +230,7 @@ def refuse_workless(
     elif isinstance(value, Coroutine):
         advice = "Await it through an async function, or use policy.acall."
     else:
-        advice = "Await it in an async def, or ask its result() in the function."
+        advice = "Await it in an async def, or call its result() in the function."
     if examine is not None:
         examine()
     raise UsageError(

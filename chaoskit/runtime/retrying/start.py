@@ -41,7 +41,7 @@ class Retried(NamedTuple):
 
 
 INHERITED: Scope = []
-"""Returned instead of a scope if a scope of an outer call is in force, which the slow path handles."""
+"""Returned instead of a scope if that of an outer call is in force: the slow path then handles the call."""
 
 
 def opener(rules: RetryRules) -> Callable[[], Scope | None]:
@@ -71,14 +71,14 @@ def opener(rules: RetryRules) -> Callable[[], Scope | None]:
 
 
 def begin(rules: RetryRules) -> Scope | None:
-    """Count the call and return its deadline, with the inherited one considered; raise if it has passed."""
+    """Count the call and return its deadline, or an outer call's earlier one; raise if that has passed."""
     if rules.budget is not None:
         rules.budget.request(rules.clock.monotonic())
     return inherit(rules, CURRENT.get())
 
 
 def inherit(rules: RetryRules, outer: Scope) -> Scope | None:
-    """The call's deadline within ``outer``; raise if that has passed: no attempt may start after it."""
+    """Return the call's deadline within ``outer``; raise if that has passed: no attempt may start then."""
     scope = nested(outer, rules.deadline, rules.clock)
     if scope is not None and scope[1].monotonic() >= scope[0]:
         raise DeadlineExceeded("the deadline of an outer call has passed; this one was not begun")
@@ -122,7 +122,7 @@ def hooked(rules: RetryRules, course: Course) -> Iterator[None]:
 
 @contextmanager
 def repairing(course: Course, error: BaseException) -> Iterator[None]:
-    """Wraps the repair step. If it fails, the call ends: another attempt would fail like the last one."""
+    """Run the repair step in this block. If it fails, the call ends: another attempt would fail as well."""
     try:
         yield
     except Exception as failure:

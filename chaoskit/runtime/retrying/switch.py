@@ -15,7 +15,7 @@ __all__ = ["Switched", "retries_off", "retries_without_waits", "switched"]
 
 
 class Switched(NamedTuple):
-    """Replaces the policies' own ``attempts`` and waits while in force; None leaves the attempts."""
+    """While in force, no policy waits, and ``attempts``, unless None, limits every policy further."""
 
     attempts: int | None
 
@@ -33,7 +33,7 @@ def switched() -> Switched | None:
 def retries_off() -> Iterator[None]:
     """Within the block no policy of the process makes a second attempt, in any thread or task.
 
-    All else is unchanged: the error is the same, events are emitted, the loop form runs its block once.
+    Nothing else changes: the error is the same, events are emitted, the loop form runs its block once.
     """
     yield from _in_force(Switched(1))
 
@@ -42,8 +42,8 @@ def retries_off() -> Iterator[None]:
 def retries_without_waits(attempts: int | None = None) -> Iterator[None]:
     """Within the block no retry waits, in any thread or task; ``attempts`` limits all policies.
 
-    For tests of what is retried: they take no time, and make the same number of attempts as in production, or
-    fewer.
+    It is meant for tests of what is retried: they take no time, and make as many attempts as in production,
+    or fewer with ``attempts``.
 
     Raises:
         UsageError: ``attempts`` is not a whole number from 1.

@@ -17,6 +17,7 @@ from chaoskit.runtime.retrying.backoff import Chance
 
 __all__ = ["AdaptiveThrottle"]
 
+# As in RetryBudget: a twentieth of the window is exact enough.
 _SLOTS = 20
 
 
@@ -56,7 +57,8 @@ class AdaptiveThrottle:
         with self._lock:
             slot = self._slot(now)
             slot[1] += 1
-            # A refusal here counts like one of the service, as the formula wants: requests include it.
+            # In the formula, requests include those that are refused here, so a refusal counts as a
+            # rejection.
             slot[2] += not admitted
         return admitted
 

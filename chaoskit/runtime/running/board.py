@@ -1,4 +1,4 @@
-"""The bookkeeping of job control: limits on time, attempts and concurrency; a hung job is requeued once.
+"""The bookkeeping of job control: limits on time, attempts and concurrency, and what becomes of hung jobs.
 
 The board runs nothing: it decides what may begin, and is told the outcome.
 """
@@ -55,9 +55,9 @@ class JobBoard(Lasting):
     """Keeps track of which jobs wait, run, or have ended. Threads may share an instance.
 
     The newest ``remember`` ended jobs are remembered, so that none of them is run twice; :meth:`forget` drops
-    one earlier. Once its end has been told, a failed job keeps its error without tracebacks.
+    one earlier. Once listeners have been told of its end, a failed job keeps its error without tracebacks.
 
-    ``classifier`` decides if a failure is worth another attempt; by default, one that no rule knows is.
+    ``classifier`` decides if a failure is worth another attempt; by default, a failure that no rule knows is.
     Ctrl-C and exit never are.
     """
 
@@ -104,8 +104,7 @@ class JobBoard(Lasting):
         """Begin the next attempt; None if no job waits or the allowed number runs already."""
         with self._lock:
             now = self._clock.monotonic()
-            # Not simply the first: it may be pausing before its next attempt, and would hold up all behind
-            # it.
+            # Not simply the first: it may be pausing before its next attempt, and would hold up the others.
             name = next((one for one in self._waiting if self._jobs[one].not_before <= now), None)
             if name is None or self.running >= self.options.concurrency:
                 return None
@@ -122,7 +121,8 @@ class JobBoard(Lasting):
     def finish(self, ticket: Ticket) -> bool:
         """Record that the attempt has returned; return False and change nothing if it had been written off.
 
-        It succeeded, unless it had been asked to end: then the job is cancelled, or the attempt failed.
+        It counts as a success, unless it had been asked to end: then the job is cancelled, or the attempt has
+        failed.
         """
         with _Telling(self):
             job = self._current(ticket)
@@ -137,7 +137,7 @@ class JobBoard(Lasting):
             return True
 
     def fail(self, ticket: Ticket, error: BaseException) -> bool:
-        """Record that the attempt failed: another one is queued if one is left and the error may pass.
+        """Record that the attempt failed; queue another one if one is left and the error may pass.
 
         Return False and change nothing if the attempt had been written off.
         """
@@ -191,9 +191,9 @@ class JobBoard(Lasting):
 
     @property
     def idle(self) -> bool:
-        """True if no job waits or runs, and the listeners have been told of each that ended.
+        """True if no job waits or runs, and the listeners have been told of every job that ended.
 
-        To a listener, the job that it is being told of has ended already.
+        In a listener, the job that it is being told of counts as ended.
         """
         with self._lock:
             # A listener may record the job's outcome: until it has, the job is not over for others.
@@ -218,7 +218,7 @@ class JobBoard(Lasting):
 
     @property
     def left(self) -> tuple[str, ...]:
-        """The jobs that were withdrawn before they had ended, in that order, for the next start."""
+        """The jobs that were withdrawn before they ended, in the order of withdrawal, for the next start."""
         with self._lock:
             return tuple(self._left)
 
@@ -324,7 +324,7 @@ class _Telling:
                 if isinstance(event, JobEnded) and event.error is not None:
                     _without_frames(event.error)
         finally:
-            # No lock: to every other thread these are single steps.
+            # No lock is needed: to every other thread, each change of the list is a single step.
             self._board._telling.remove(threading.get_ident())
 
 

@@ -32,8 +32,8 @@ __all__ = [
 class JobState(enum.Enum):
     """A job waits, runs, and ends as done or failed; those two are final.
 
-    A job is cancelled if it obeyed when a withdrawn board asked it to end: it has not ended, and should be
-    submitted again at the next start.
+    A cancelled job obeyed when a withdrawn board asked it to end. It has not ended, and should be submitted
+    again at the next start.
     """
 
     QUEUED = "queued"
@@ -87,7 +87,7 @@ class JobOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTimedOut(Event):
-    """An attempt has used up its time, and was asked to end."""
+    """An attempt used up its time, and was asked to end."""
 
     name: ClassVar[str] = "job.timed_out"
     job: str
@@ -151,8 +151,9 @@ class JobStuckError(PermanentError):
 class Ticket:
     """One attempt of a job. ``cancelled`` is set when the attempt should end.
 
-    An attempt that returns after that has obeyed without finishing its work: it counts as cancelled, or as
-    failed at its time limit. If it had just finished, it can say so by :meth:`complete`.
+    An attempt that returns after that is taken to have obeyed without finishing its work: it counts as
+    cancelled, or as failed at its time limit. If it has finished all the same, it says so with
+    :meth:`complete`.
     """
 
     job: str
@@ -165,16 +166,16 @@ class Ticket:
     _completed: bool = False
 
     def beat(self) -> None:
-        """Show that the attempt is alive: if it does not for ``stuck_after`` seconds, it is stuck."""
+        """Show that the attempt is alive; without this for ``stuck_after`` seconds it counts as stuck."""
         self._beaten = self._clock.monotonic()
 
     def complete(self) -> None:
-        """Declare the work done, so that a request to end has no effect any more."""
+        """Declare the work done, so that a request to end no longer has any effect."""
         self._completed = True
 
     @property
     def obeyed(self) -> bool:
-        """True if the attempt was asked to end and has not called :meth:`complete` before."""
+        """True if the attempt was asked to end and has not called :meth:`complete`."""
         return self.cancelled.is_set() and not self._completed
 
     @property

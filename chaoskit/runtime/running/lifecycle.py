@@ -79,7 +79,7 @@ class _Wake(Stop):
 
 
 class Shutdown(Lasting):
-    """See the module. Threads may share an instance; it is entered once, in the main thread.
+    """Handles one shutdown, as the module describes. Threads may share it; the main thread enters it, once.
 
     Coroutines enter it with ``async with``: the event loop then goes on while operations end, and callbacks
     may be coroutine functions. ``with`` in a running loop is refused, since it would block the very
@@ -87,8 +87,8 @@ class Shutdown(Lasting):
 
     ``wake`` is a signal for waits (of a retry, a clock, a supervisor's ``stop``), so that a request ends them
     at once; setting it requests the shutdown. ``signals=()`` installs no handlers, which works in any thread;
-    then :meth:`request` is the only request. ``exit`` ends the process after all; it gets the exit code: 128
-    + signal number, or 1.
+    the program then has to call :meth:`request` itself. ``exit`` is what ends the process by force; it gets
+    the exit code: 128 + signal number, or 1.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Shutdown(Lasting):
         self._request(reason, exit_code)
 
     def defer(self, callback: Callable[..., object], *args: Any, name: str = "", **kwargs: Any) -> None:
-        """Call ``callback`` with these arguments when the block is left, for whatever reason.
+        """Have ``callback`` called with these arguments when the block is left, for whatever reason.
 
         Its exceptions are logged and kept in ``steps``; the other callbacks still run. Under ``async
         with`` it may be a coroutine function; otherwise that raises ``UsageError``, since nothing would await
@@ -159,7 +159,7 @@ class Shutdown(Lasting):
         self._callbacks.append((label, bound))
 
     def wait(self, seconds: float) -> bool:
-        """Wait until a shutdown is requested, at most ``seconds``; return True if it is."""
+        """Wait until a shutdown is requested, at most ``seconds``; return True if one was."""
         return self._clock.sleep(seconds, self.wake)
 
     async def wait_async(self, seconds: float) -> bool:
@@ -168,9 +168,9 @@ class Shutdown(Lasting):
 
     @block
     def operation(self, name: str) -> Iterator[None]:
-        """A piece of work that is waited for before the callbacks run, until the deadline.
+        """Mark a block of work: the callbacks run after its end, or after the deadline.
 
-        Raises :class:`ShuttingDown` instead of beginning one after a request.
+        Raises :class:`ShuttingDown` after a request, instead of beginning the block.
         """
         with self._idle:
             if self.requested:
@@ -236,7 +236,7 @@ class Shutdown(Lasting):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Memory may run short at any of these lines; the handlers and the mailbox must not stay for that.
+        # Memory may run short at any of these lines; even then no handler and no mailbox may be left behind.
         try:
             self._leave(kind)
             self._drain()
@@ -266,7 +266,7 @@ class Shutdown(Lasting):
             self._release()
 
     def _leave(self, kind: type[BaseException] | None) -> None:
-        """Leaving the block counts as a request, unless there was one."""
+        """Request the shutdown because the block is left, unless it was requested before."""
         self._request("the program has ended" if kind is None else kind.__name__, 0)
 
     def _release(self) -> None:
@@ -279,7 +279,7 @@ class Shutdown(Lasting):
             try:
                 self._mail.uninstall()
                 self._mail.post(END)
-                # It may be calling a listener; a second is enough, since it is a daemon.
+                # The watcher may be in a listener. It is a daemon, so a second is long enough to wait for it.
                 self._watcher.join(1.0)
             finally:
                 self._mail.close()
@@ -297,6 +297,7 @@ class Shutdown(Lasting):
         """The watcher thread: takes requests, and ends the process when nothing else does."""
         while True:
             left = self.remaining
+            # Not zero: a socket whose time-out is 0 raises at once, and would be taken for a closed mailbox.
             numbers = mail.take(None if math.isinf(left) else max(left, 0.001))
             if not numbers and self.remaining <= 0:
                 self._force(f"not done within {self.options.grace:g} s")
@@ -366,7 +367,7 @@ class Shutdown(Lasting):
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
-        """Note the duration of callback ``name`` and what it raised, which goes no further."""
+        """Run the callback ``name`` in the block: note how long it took and what it raised, and go on."""
         started, failure = self._clock.monotonic(), None
         try:
             yield

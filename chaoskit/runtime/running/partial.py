@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 from chaoskit.core.errors import wrong
@@ -32,7 +33,7 @@ from chaoskit.runtime.running.batches import BatchProgress, ItemFailed, ItemFail
 
 __all__ = ["PartialFailureCollector"]
 
-# An error gets a note unless it is among so many newest failures already.
+# An error that is among this many newest failures already gets no second note.
 KEPT_IN_MIND = 100
 
 T = TypeVar("T")
@@ -49,12 +50,11 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
 
     Errors that are instances of ``on`` are collected; others, and Ctrl-C or cancellation, end the batch at
     once. The batch is given up when a share of more than ``abort_above`` of at least ``abort_after`` items
-    has failed:
-    ``PartialFailure`` is raised at that point, and items that were not begun count as skipped.
+    has failed: ``PartialFailure`` is raised at that point, and items that were not begun count as skipped.
 
     ``progress`` is a listener that is told of each item: its exceptions have no effect. Threads may share a
-    collector. The errors keep their tracebacks, and thus everything in their frames, as long as the
-    collector.
+    collector. The errors keep their tracebacks, and thus everything in their frames, while the collector
+    lives.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         """Guard the work on ``item``: an error is collected and goes no further.
 
         Work that ends without an error counts as a success with the value None, unless :meth:`succeed` was
-        called. Raises ``PartialFailure`` if this item makes the batch be given up.
+        called. Raises ``PartialFailure`` if the batch is given up because of this item.
         """
         # Only entries from here on can be about this item, though other threads may add some as well.
         before = len(self._successes)
@@ -133,7 +133,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
     def run(self, fn: Callable[[T], R], items: Iterable[T]) -> list[ItemSuccess[T, R]]:
         """Call ``fn`` with each of ``items``, in order; return the successes so far.
 
-        Items of a generator are taken one at a time; those that it has not produced yet are unknown.
+        Items of a generator are taken one at a time; those that it has not produced yet cannot be counted.
         """
         synchronous("the function of a batch", fn, optional=False)
         if isinstance(items, Sized):
@@ -141,11 +141,11 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
             while items:
                 item = items.popleft()
                 with self._giving_up(items):
-                    self._one(fn, item)
+                    self._count(fn, item, partial(fn, item))
         else:
             # One at a time: a generator may be endless, or have more items than fit into memory.
             for item in items:
-                self._one(fn, item)
+                self._count(fn, item, partial(fn, item))
         return self.successes
 
     async def arun(
@@ -185,9 +185,9 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         todo.clear()
         try:
             with self._giving_up(todo):
-                self._gather(futures)
+                self._gather(fn, futures)
         finally:
-            self._call_off(futures)
+            self._call_off(fn, futures)
         return self.successes
 
     # -- the outcome -----------------------------------------------------------------------------
@@ -208,17 +208,17 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         return list(self._skipped)
 
     def summary(self) -> Summary:
-        """The counts at this time."""
+        """The counts so far."""
         with self._lock:
             kinds = Counter(type(failure.error).__name__ for failure in self._failures)
             counts = len(self._successes), len(self._failures), len(self._skipped)
             return Summary(*counts, dict(kinds), self.aborted)
 
     def raise_if_failed(self) -> None:
-        """Raise an error if any item has failed.
+        """Return if no item has failed.
 
         Raises:
-            PartialFailure: with all errors, if there are any.
+            PartialFailure: items have failed; it holds the errors of all of them.
         """
         if self._failures:
             raise self._failure()
@@ -239,9 +239,10 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
             self._total = len(todo) + (self._total or 0)
         return todo
 
-    def _one(self, fn: Callable[[T], R], item: T) -> None:
+    def _count(self, fn: Callable[[T], R], item: T, result: Callable[[], R]) -> None:
+        """Count ``item`` by what ``result``, a call of ``fn`` or the wait for one, returns or raises."""
         try:
-            value = fn(item)
+            value = result()
         except self._on as error:
             self.fail(item, error)
         except BaseException:
@@ -263,32 +264,21 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
             else:
                 self.succeed(item, value)
 
-    def _gather(self, futures: dict[Future[R], T]) -> None:
+    def _gather(self, fn: Callable[[T], R], futures: dict[Future[R], T]) -> None:
         while futures:
             # In the order of completion, so that a bad batch is given up without waiting for a slow first
             # item.
             done, _ = wait(futures, return_when=FIRST_COMPLETED)
             for future in done:
-                self._settle(future, futures.pop(future))
+                self._count(fn, futures.pop(future), future.result)
 
-    def _settle(self, future: Future[R], item: T) -> None:
-        try:
-            value = future.result()
-        except self._on as error:
-            self.fail(item, error)
-        except BaseException:
-            self._skip([item])
-            raise
-        else:
-            self.succeed(item, value)
-
-    def _call_off(self, futures: dict[Future[R], T]) -> None:
+    def _call_off(self, fn: Callable[[T], R], futures: dict[Future[R], T]) -> None:
         """Cancel calls that have not begun, wait for the rest and count it, if the batch ended early."""
         self._skip([item for future, item in futures.items() if future.cancel()])
         for future, item in futures.items():
             if not future.cancelled():
                 try:
-                    self._settle(future, item)
+                    self._count(fn, item, future.result)
                 except Exception:
                     # The error that ended the batch is on its way to the caller; this one is counted.
                     pass

@@ -37,7 +37,7 @@ class ContextProcessPool(ProcessPoolExecutor):
 
     The context is limited to what :func:`chaoskit.runtime.context.dumps` passes on; other variables stay
     behind. The deadline is measured on the monotonic clock, which all processes of a machine share, so that
-    time in the queue counts. The deadline of a virtual clock is passed on as the seconds that are left.
+    time in the queue counts. Of a deadline on a virtual clock, the seconds that are left are passed on.
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:

@@ -14,7 +14,8 @@ from chaoskit.runtime.running.supervise import Worker
 
 __all__ = ["SupervisedProgram"]
 
-# Seconds after which a sign of life, or the end of the grace period, is noticed at the latest.
+# Seconds between two looks at the program: signs of life are given, and the end of the grace period is
+# noticed, no later than this.
 LOOK = 0.2
 
 
@@ -27,8 +28,8 @@ class SupervisedProgram:
     SIGKILL. Keep ``grace`` below the supervisor's ``join_timeout``. The program counts as alive while it
     runs.
 
-    The program itself has to end the processes that it starts, and if this process is killed the program goes
-    on. ``directory`` and ``environment`` are those of ``subprocess.Popen``; None inherits ours.
+    The program itself has to end the processes that it starts. If this process is killed, the program goes
+    on. ``directory`` and ``environment`` are ``cwd`` and ``env`` of ``subprocess.Popen``; None inherits ours.
 
     Raises:
         UsageError: the command is empty or a single string, or ``grace`` is negative.
@@ -66,15 +67,15 @@ class SupervisedProgram:
             OSError: it cannot be started.
         """
         process = subprocess.Popen(self.command, cwd=self._directory, env=self._environment)
-        # Popen.terminate checks that the process is still there, so it cannot hit another one with its
-        # number.
+        # Popen.terminate checks that the process is still there, so it cannot hit another one that was given
+        # its number.
         forget = worker.stop.tell(process.terminate)
         try:
             code = self._ended(process, worker)
         finally:
             forget()
             if process.returncode is None:
-                # An error here must not leave a program behind that is not watched.
+                # An error here must not leave an unwatched program behind.
                 process.kill()
                 process.wait()
         if code and not worker.stop.is_set():

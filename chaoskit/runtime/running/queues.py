@@ -92,7 +92,12 @@ class HandoffQueue(Lasting, Generic[T]):
         return self._closed
 
     def put(self, item: T, timeout: float | None = None) -> None:
-        """Append ``item``. Raises :class:`HandoffTimeout` if the queue stays full, :class:`QueueClosed`."""
+        """Append ``item``.
+
+        Raises:
+            HandoffTimeout: the queue stayed full.
+            QueueClosed: the queue is closed; the item was not taken.
+        """
         limit = self._limit(timeout)
         with self._emptied:
             free = self._emptied.wait_for(lambda: self._closed or len(self._items) < self.options.size, limit)
@@ -104,12 +109,18 @@ class HandoffQueue(Lasting, Generic[T]):
             self._filled.notify()
 
     def get(self, timeout: float | None = None) -> T:
-        """Take the oldest item. Raises :class:`HandoffTimeout` if none comes, :class:`QueueClosed`."""
+        """Take the oldest item.
+
+        Raises:
+            HandoffTimeout: none came in time.
+            QueueClosed: the queue is closed and empty.
+        """
         limit = self._limit(timeout)
         with self._filled:
             some = self._filled.wait_for(lambda: self._closed or bool(self._items), limit)
             if self._items:
-                # Check for items before the end: those put before the close are still handed out.
+                # Look for items first, even in a closed queue: those put before the close are still handed
+                # out.
                 item = self._items.popleft()[1]
                 self._emptied.notify()
                 return item

@@ -29,7 +29,7 @@ class Repeating(ClosedOnExit):
     """
 
     def __init__(self, what: str, every: float) -> None:
-        """``what`` names it in messages and as a thread."""
+        """``what`` names the work in messages, and the thread."""
         if not (is_number(every) and every > 0):
             raise wrong("every", every, "seconds, more than zero")
         self._what, self._every = what, every

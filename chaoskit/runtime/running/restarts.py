@@ -32,12 +32,11 @@ class SupervisionOptions:
     """The limits of restarts, and when a silent worker counts as stuck (None: never).
 
     ``delay`` is the pause before a restart. It doubles with each death within ``within``, up to
-    ``delay_cap``:
-    otherwise a service that is down for a moment would use up all restarts before it is back. Raises
-    ``UsageError`` for a number out of its bounds.
+    ``delay_cap``: otherwise a service that is down for a moment would use up all restarts before it is back.
+    Raises ``UsageError`` for a number out of its bounds.
     """
 
-    # Erlang/OTP's default is one restart in five seconds; networks fail in bursts: three a minute.
+    # Erlang/OTP's default is one restart in five seconds. Networks fail in bursts: hence three in a minute.
     restarts: int = option(default=3, minimum=0)
     within: float = option(default=60.0, above=0, unit="s")
     delay: float = option(default=0.5, minimum=0, unit="s", help="before the first restart; it doubles")
@@ -59,7 +58,7 @@ class SupervisionOptions:
 
 
 class Deaths:
-    """The deaths of a worker that still count, and the consequence of the next one."""
+    """The deaths of a worker that still count; they decide what follows the next one."""
 
     __slots__ = ("_moments", "_options")
 

@@ -2,7 +2,7 @@
 
 A thread cannot be killed: at its time limit an attempt is asked to end (``ticket.cancelled``); if it stays
 silent until ``stuck_after`` it is written off, its slot is given to another job, and its result is ignored.
-So a job ends only once, though a written-off attempt may still be running.
+So a job ends only once, although a written-off attempt may still be running.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ class JobRunner(Lasting):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until all jobs have ended, at most ``timeout`` seconds; return True if they have."""
         with self._changed:
-            return self._changed.wait_for(self._all_ended, timeout)
+            return self._changed.wait_for(lambda: self.board.idle, timeout)
 
     def sweep(self) -> tuple[str, ...]:
         """Run :meth:`JobBoard.sweep`, and give freed slots to the next jobs. Also runs by itself."""
-        # Log all stacks now: only while a thread is stuck do they show where it hangs.
+        # Log all stacks now: they show where a thread hangs only while it hangs.
         stuck = self.board.sweep()
         if stuck:
             logger.error("jobs are stuck: %s\n%s", ", ".join(stuck), all_stacks())
@@ -93,7 +93,7 @@ class JobRunner(Lasting):
             raise UsageError(
                 "This JobRunner is in use, or was; expected one block. Make a new one for another."
             )
-        # Before the outer signal is linked, which may be set already.
+        # First of all: the outer signal, which is linked next, may be set already.
         self._stop.tell(self._withdraw)
         if self._outer is not None:
             self._forget = watched(self._outer, self._stop)
@@ -124,7 +124,7 @@ class JobRunner(Lasting):
             try:
                 self.sweep()
             except BaseException:
-                logger.exception("a sweep failed; the next one comes")
+                logger.exception("a sweep failed; the next one follows as usual")
 
     def _until_next_look(self) -> float:
         due = self.board.next_due
@@ -150,7 +150,7 @@ class JobRunner(Lasting):
     def _run(self, ticket: Ticket) -> None:
         try:
             work = self._work[ticket.job]
-            # A future is not the end of the job: its later work would be counted as done.
+            # A future is refused: the job would count as done while its work still goes on.
             finished("a job", work, called("job", work, ticket))
         except BaseException as error:
             # BaseException too: a job that calls sys.exit() has failed, and must not seem to run on.
@@ -161,6 +161,3 @@ class JobRunner(Lasting):
         if not counts:
             logger.warning("attempt %d of %s ended after it was written off", ticket.attempt, ticket.job)
         self._pump()
-
-    def _all_ended(self) -> bool:
-        return self.board.idle

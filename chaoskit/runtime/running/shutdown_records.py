@@ -37,7 +37,8 @@ class CallbackOrder(enum.Enum):
 class ShutdownOptions:
     """``grace`` is counted from the request. Container platforms kill after 30 s: be done before that."""
 
-    # Kubernetes' terminationGracePeriodSeconds is 30, after which the kill leaves no stacks; Docker's is 10.
+    # Kubernetes' terminationGracePeriodSeconds is 30, and the kill after that leaves no stacks. Docker's is
+    # 10.
     grace: float = option(default=25.0, above=0, unit="s")
     order: CallbackOrder = CallbackOrder.REVERSE
     signals: tuple[str, ...] = ("SIGTERM", "SIGINT")

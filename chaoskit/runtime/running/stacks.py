@@ -8,14 +8,15 @@ import traceback
 
 __all__ = ["all_stacks"]
 
+# More than a sound program has; a thread that recurses without end has thousands, all alike.
 _MAX_FRAMES = 100
 
 
 def all_stacks() -> str:
     """Every thread's name, identifier and stack, outermost call first, as text to print.
 
-    A snapshot without locks: a running thread may be shown a step late. It has at most the 100 innermost
-    frames of each thread.
+    It takes no lock, so a running thread may be shown a step late. At most the 100 innermost frames of each
+    thread are shown.
     """
     # Threads that were started without the module threading have no name here.
     names = {t.ident: f"{t.name}{' daemon' if t.daemon else ''}" for t in threading.enumerate()}

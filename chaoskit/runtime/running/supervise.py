@@ -1,4 +1,4 @@
-"""Supervised threads: a dead one is restarted or reported, a stuck one is shown."""
+"""Supervised threads: dead ones are restarted or reported, stuck ones are reported with their stacks."""
 
 from __future__ import annotations
 
@@ -88,15 +88,16 @@ class SuspectedDeadlock(PermanentError):
 
 
 def join_all(threads: Iterable[threading.Thread], timeout: float, *, clock: Clock | None = None) -> None:
-    """Wait until all have ended, ``timeout`` seconds for all together.
+    """Wait until all ``threads`` have ended, for ``timeout`` seconds in total.
 
-    If one has not, raises :class:`SuspectedDeadlock` with the stacks of all threads in its message.
+    Raises :class:`SuspectedDeadlock`, with the stacks of all threads in its message, if one has not.
     """
     clock = kinds.clock(clock, optional=True) or SystemClock()
     if not is_number(timeout):
         raise wrong("timeout", timeout, "seconds")
     end = clock.monotonic() + timeout
     given = kinds.listed("threads", threads, threading.Thread)
+    # No thread can join itself.
     left = [t for t in given if t is not threading.current_thread()]
     for thread in left:
         thread.join(max(0.0, end - clock.monotonic()))
@@ -271,7 +272,7 @@ class Supervisor(Lasting):
         return max(0.0, min([self.options.check_every, *pauses]))
 
     def _guarded(self, step: Callable[..., None], *args: Any) -> None:
-        """Run ``step``; an exception of a listener must not end the watcher, which is itself not watched."""
+        """Run ``step``; a listener's exception must not end the watcher, since nothing watches it."""
         try:
             step(*args)
         except BaseException:
@@ -301,7 +302,7 @@ class Supervisor(Lasting):
             self._restart_due()
 
     def _restart_due(self) -> None:
-        """Restart workers whose pause is over; none once the supervisor is to stop."""
+        """Restart workers whose pause is over; none after ``stop`` was set."""
         now = self._clock.monotonic()
         for due in tuple(self._due):
             if self.stop.is_set():

@@ -1,4 +1,4 @@
-"""Supervised asyncio tasks: like threads, they are restarted with pauses and a limit, and shown if stuck."""
+"""Supervised asyncio tasks: as with threads, dead ones are restarted, within limits, stuck ones reported."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class TaskSupervisor:
 
     The options, ``stop`` and ``on_give_up`` are those of :class:`Supervisor`. Leaving the block sets ``stop``
     and waits ``join_timeout`` seconds, then cancels the remaining tasks; if an error leaves the block, all
-    are cancelled at once. If one does not end even then, :class:`SuspectedDeadlock` is raised.
+    are cancelled at once. If a task does not end even then, :class:`SuspectedDeadlock` is raised.
 
     A task that another part of the program cancels counts as returned.
     """
@@ -248,7 +248,8 @@ class TaskSupervisor:
                 await asyncio.wait({task}, timeout=every)
                 self._look_for_life(worker)
         finally:
-            # This task was cancelled, perhaps by the end of the loop; the worker's must not outlive it.
+            # If this task is cancelled, perhaps by the end of the loop, the worker's task must not outlive
+            # it.
             task.cancel()
         worker._task = None
         worker.error = None if task.cancelled() else task.exception()
@@ -279,7 +280,7 @@ class TaskSupervisor:
 
 def _stack(worker: TaskWorker) -> str:
     if worker._task is None:
-        return f"{worker.name} is between two lives"
+        return f"{worker.name} is not running: it waits for its restart"
     frames: list[tuple[FrameType, int]] = []
     step: object = worker._task.get_coro()
     # Task.print_stack shows only the outermost coroutine of a waiting task, which is our own.

@@ -62,7 +62,7 @@ class SignalMailbox:
             self.post(number)
 
     def take(self, timeout: float | None) -> bytes:
-        """The numbers that came, at least one; empty after ``timeout`` seconds; END if the box was closed."""
+        """Wait for numbers and return them; none after ``timeout`` seconds, END if the box was closed."""
         try:
             self._reader.settimeout(timeout)
             numbers = self._reader.recv(64) or bytes([END])
@@ -88,12 +88,12 @@ class SignalMailbox:
             try:
                 os.write(before, signals)
             except OSError:
-                pass
+                pass  # it is closed or full, as it might be without us
 
 
 @functools.cache
 def _watch_forks() -> None:
-    """Without this, a signal to a child, which shares the sockets, would also reach the parent."""
+    """Take the mailbox from forked children: through the shared sockets their signals reach the parent."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_in_child)
 

@@ -1,7 +1,7 @@
 """One HTTP request below a session: may it be sent again, and what was the outcome?
 
 This module knows no client. The modules of the clients say how a request is sent, how its answer is closed
-and which of the client's errors mean "not connected" and "not in time".
+and which of the client's errors mean "not connected" and "timed out".
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -139,3 +140,24 @@ def test_the_loops_are_told_apart() -> None:
         return loops.runs_asyncio(), loops.trio()
 
     assert asyncio.run(inside()) == (True, None)
+
+
+def test_here_is_the_task_and_without_one_the_thread() -> None:
+    """Two tasks of a loop are two places; a callback of the loop is in none, and so in its thread."""
+
+    async def main() -> None:
+        assert loops.here() is asyncio.current_task()
+        called: list[object] = []
+        asyncio.get_running_loop().call_soon(lambda: called.append(loops.here()))
+        await asyncio.sleep(0)
+        assert called == [threading.get_ident()]
+
+    asyncio.run(main())
+    assert loops.here() == threading.get_ident()
+
+
+def test_a_policy_that_limits_no_time_works_on_another_loop() -> None:
+    """It may count or judge there: only what sets a time limit needs asyncio."""
+    trio = pytest.importorskip("trio")
+    call = Called()
+    assert trio.run(retry(on=OSError, on_result=lambda n: n == 1, wait=Constant(0), attempts=2)(call)) == 2

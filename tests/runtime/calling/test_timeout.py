@@ -217,3 +217,22 @@ def test_a_virtual_limit_is_counted_from_the_beginning_of_the_call() -> None:
     clock.advance(2.0)
     assert Timeout(5.0, abandon=1, clock=clock).call(lambda: "value") == "value"
     assert noted == [7.0]
+
+
+def test_a_call_that_came_back_in_time_leaves_no_alarm_behind() -> None:
+    """A virtual clock would keep one, and what it wakes, for every call until its time has come."""
+    alarms: list[float] = []
+
+    class Counting(VirtualClock):
+        def alarm(self, at: float, ring: Any) -> Any:
+            alarms.append(at)
+            forget = super().alarm(at, ring)
+
+            def forgotten() -> None:
+                alarms.remove(at)
+                forget()
+
+            return forgotten
+
+    assert Timeout(5, abandon=1, clock=Counting()).call(lambda: 3) == 3
+    assert alarms == []

@@ -157,7 +157,7 @@ def test_the_message_says_what_came_and_what_to_do() -> None:
     ):
         Deadline(1).call(concurrent.futures.Future)
     with pytest.raises(
-        UsageError, match=r"returned a Future, whose work is not done yet.*ask its result\(\)"
+        UsageError, match=r"returned a Future, whose work is not done yet.*call its result\(\)"
     ):
         retry(on=OSError).call(concurrent.futures.Future)
 

@@ -7,13 +7,15 @@ import gc
 import subprocess
 import sys
 import weakref
+from types import SimpleNamespace
 
 import pytest
 from known_errors import cases
 
-from chaoskit.runtime import Classifier, Rule, TransientError, classify
+from chaoskit.runtime import Classifier, Rule, Symptoms, TransientError, VirtualClock, classify
 from chaoskit.runtime.failures.classifier import Classifier as Plain
 from chaoskit.runtime.failures.plan import plan_of
+from chaoskit.runtime.failures.symptoms import asked_to_wait
 
 ALL = cases()
 
@@ -192,3 +194,129 @@ def test_a_table_that_cannot_be_loaded_hides_no_error() -> None:
     done = subprocess.run([sys.executable, "-c", LOADS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "is judged without the rules of its library" in done.stderr
+
+
+def test_a_plan_keeps_decisions_up_to_its_bound():
+    """The first ones are kept, and found again; later ones are decided each time."""
+    plan = plan_of(OSError)
+    kept = dict(plan.kept)
+    try:
+        plan.kept.clear()
+        for number in range(300):
+            plan.keep(number, "decided")
+        assert list(plan.kept) == list(range(200))
+    finally:
+        plan.kept.clear()
+        plan.kept.update(kept)
+
+
+def test_an_error_raised_while_another_was_handled_is_judged_by_both():
+    """Python's own context is a cause as well, for a class that no rule knows."""
+
+    class Odd(Exception):
+        pass
+
+    def raised(first):
+        try:
+            try:
+                raise first
+            except Exception:
+                raise Odd  # noqa: B904 - its context is what this is about
+        except Odd as odd:
+            return odd
+
+    assert classify(raised(ConnectionResetError())).verdict is classify(ConnectionResetError()).verdict
+    assert classify(Odd()).rule == "unknown"
+
+
+def test_a_rule_of_errnos_suits_errors_of_the_system_alone():
+    """It is left out of the plans of all other classes."""
+    rule = Rule(name="r", verdict=TransientError, errnos=("EIO",))
+    assert rule.suits(OSError)
+    assert not rule.suits(ValueError)
+
+
+def test_a_code_with_a_star_is_the_beginning_of_a_code():
+    """All of what stands before the star."""
+    rule = Rule(name="r", verdict=TransientError, codes=("08*",))
+
+    found = [code for code in ("08", "08006", "0A000", "0") if rule.matches(SimpleNamespace(code=code))]
+    assert found == ["08", "08006"]
+
+
+@pytest.mark.parametrize("status", [100, 599])
+def test_the_first_and_the_last_status_are_statuses(status):
+    """And those beside them are other numbers."""
+    error = Exception()
+    error.status = status
+    assert Symptoms(error).status == status
+    error = Exception()
+    error.status = 99 if status == 100 else 600
+    assert Symptoms(error).status is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after-ms": "0"}, 0.0),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.0),
+    ],
+)
+def test_the_wait_that_a_header_asks_for_is_in_seconds(headers, seconds):
+    """Milliseconds are divided; zero means at once, and so does a date that has passed."""
+    error = Exception()
+    error.headers = headers
+    assert asked_to_wait(error, VirtualClock(epoch=1e9)) == seconds
+
+
+def test_a_wait_of_zero_that_the_error_has_is_zero():
+    """And a negative one, which some libraries compute from a date, is zero as well."""
+    error = Exception()
+    for own, seconds in ((0, 0.0), (-3.5, 0.0), (2, 2.0)):
+        error.retry_after = own
+        assert asked_to_wait(error, VirtualClock()) == seconds
+
+
+def test_a_condition_that_raises_does_not_hold():
+    """The rule is passed over, and the error is judged as if it were not there."""
+
+    def raises(symptoms):
+        raise ZeroDivisionError
+
+    rule = Rule(name="r", verdict=TransientError, when=raises)
+    assert not rule.matches(Symptoms(ValueError()))
+    assert Classifier([rule]).classify(ValueError("x")).rule != "r"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"x-rate-limit-remaining": "0", "x-rate-limit-reset": "1700000040"}, 40.0),
+        ({"anthropic-ratelimit-requests-reset": "2023-11-14T22:13:45Z"}, 25.0),
+        ({"anthropic-ratelimit-input-tokens-reset": "2023-11-15T00:13:45.5+02:00"}, 25.5),
+        ({"anthropic-ratelimit-tokens-reset": "2023-02-31T00:00:00Z"}, None),
+        ({"x-ratelimit-reset": "1700000030000"}, 30.0),
+        ({"x-ratelimit-reset": "99999999999"}, 98299999999.0),
+        ({"x-ms-retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "500", "x-ms-retry-after-ms": "250"}, 0.5),
+        ({"rate-limit-policy": "10"}, None),
+    ],
+)
+def test_more_services_say_when_they_will_be_ready(headers, seconds):
+    """X, Anthropic and Cosmos DB, and some that give the date in milliseconds."""
+    error = Exception()
+    error.status, error.headers = 429, headers
+    assert asked_to_wait(error, VirtualClock(epoch=1_700_000_000)) == seconds
+
+
+@pytest.mark.parametrize("name", ["ratelimit-remaining", "x-ratelimit-remaining", "x-rate-limit-remaining"])
+def test_a_refusal_with_nothing_left_is_a_limit(name):
+    """In each spelling of the header; with something left it is a refusal."""
+    error = Exception()
+    error.status, error.headers = 403, {name: "0"}
+    assert classify(error).rule == "http.secondary-limit"
+    error = Exception()
+    error.status, error.headers = 403, {name: "5"}
+    assert classify(error).rule != "http.secondary-limit"

@@ -118,6 +118,33 @@ def test_a_launch_whose_answer_was_lost_is_found_again(runs, remote):
     assert remote.launches == ["a"]
 
 
+def test_a_relaunch_whose_answer_was_lost_is_found_beside_the_cancelled_one(runs, remote):
+    """Both have its key: taken for the cancelled one it would be launched a third time."""
+    runs.add("a", None)
+    runs.reconcile()
+    remote.says("r1", RemoteStatus.CANCELLED)
+    remote.dies = 1
+    with pytest.raises(Killed):
+        runs.reconcile()
+    report = runs.reconcile()
+    assert (report.launched, report.removed) == ((), ("r1",))
+    assert remote.launches == ["a", "a"]
+    assert list(remote.kept) == ["r2"]
+
+
+def test_runs_of_another_name_are_another_matter(runs, remote, store):
+    """Two pipelines may keep their runs in one store, each at a service of its own."""
+    other = Remote()
+    others = RemoteRuns(store, other, name="other")
+    assert runs.add("a", None)
+    assert others.add("a", None)
+    assert runs.reconcile().launched == ("a",)
+    assert (remote.launches, other.launches) == (["a"], [])
+    remote.says("r1", RemoteStatus.DONE)
+    assert runs.reconcile().done == ("a",)
+    assert others.status("a") == ("launching", "")
+
+
 def test_orphans_are_found_and_removed(runs, remote):
     """What carries a key that is not ours, or is the second one of a key."""
     runs.add("a", None)
@@ -301,3 +328,33 @@ def test_a_list_that_is_none_changes_nothing(runs, remote, given):
         runs.reconcile()
     assert runs.status("a")[0] == "launched"
     assert (remote.launches, list(remote.kept)) == (["a"], ["r1"])
+
+
+def test_a_launch_without_an_answer_counts_as_one(runs, remote):
+    """It is written down before it begins: a process that each launch kills would launch for ever."""
+
+    def killed(key, payload):
+        raise Killed
+
+    remote.launch = killed
+    runs.add("a", None)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            runs.reconcile()
+    assert runs.reconcile().failed == ("a",)
+
+
+def test_a_run_that_is_launched_again_under_its_old_id_stays(runs, remote):
+    """A service may give a cancelled run its id back; it was listed before, and is not an orphan now."""
+    runs.add("a", None)
+    runs.reconcile()
+    remote.says("r1", RemoteStatus.CANCELLED)
+
+    def again(key, payload):
+        remote.says("r1", RemoteStatus.RUNNING)
+        return "r1"
+
+    remote.launch = again
+    report = runs.reconcile()
+    assert (report.launched, report.removed) == (("a",), ())
+    assert set(remote.kept) == {"r1"}

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import copy
 import functools
+import logging
 import math
 import threading
 from contextlib import nullcontext
@@ -15,7 +16,19 @@ import pytest
 
 from chaoskit.contracts.virtual import RecordingClock, run
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import AdaptiveThrottle, Constant, Exponential, RetryBudget, hedge, retry
+from chaoskit.runtime import (
+    FULL,
+    AdaptiveThrottle,
+    Constant,
+    Exponential,
+    RetriesExhausted,
+    RetryBudget,
+    RetryContext,
+    hedge,
+    ready_policies,
+    retries_without_waits,
+    retry,
+)
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.deadlines import deadline, remaining
 from chaoskit.runtime.failures import taxonomy as t
@@ -488,3 +501,83 @@ def test_the_losers_have_ended_before_the_caller_goes_on(clock):
     hedged(clock, ask, after=1.0)
     assert log == ["begun", "begun", "cleaned up"]
     assert clock.monotonic() == 4.5
+
+
+@pytest.mark.parametrize(
+    ("reason", "attempts", "level"),
+    [("not-retryable", 1, None), ("not-retryable", 2, logging.WARNING), ("attempts", 1, logging.WARNING)],
+)
+def test_only_an_error_that_was_never_to_be_retried_is_left_to_the_caller(
+    reason: str, attempts: int, level: int | None
+) -> None:
+    """A call that may be made once ends as an exhausted one does: with a warning."""
+    context = RetryContext(attempts=attempts, failures=(), exhausted=True)
+    event = RetriesExhausted(
+        at=0.0, policy="p", function="f", attempts=attempts, reason=reason, error_type="E", error="e",
+        context=context,
+    )  # fmt: skip
+    assert event.log_level == level
+
+
+def test_an_async_loop_that_is_cancelled_in_a_wait_gives_back_what_the_wait_was_charged() -> None:
+    """The attempt behind it never began, as in the sync loop."""
+    budget = RetryBudget(floor=1, ratio=0)
+
+    async def main() -> None:
+        async for attempt in retry(on=OSError, budget=budget, wait=Constant(60)):
+            with attempt:
+                asyncio.get_running_loop().call_soon(task.cancel)
+                raise OSError
+
+    async def around() -> None:
+        nonlocal task
+        task = asyncio.ensure_future(main())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert budget.balance() == 1
+
+    task: asyncio.Future[None]
+    asyncio.run(around())
+
+
+def test_a_mode_may_allow_one_attempt() -> None:
+    """One is a number of attempts, the same as no retries at all."""
+    calls: list[int] = []
+
+    def fails() -> None:
+        calls.append(1)
+        raise OSError
+
+    with retries_without_waits(1), pytest.raises(OSError):
+        retry(on=OSError).call(fails)
+    assert calls == [1]
+    with pytest.raises(UsageError, match="attempts is 0"), retries_without_waits(0):
+        pass
+
+
+def test_the_ready_policies_wait_as_their_comments_say() -> None:
+    """A restart takes long, a conflict does not, and a resource is not freed within a second."""
+    policies = ready_policies()
+    waits = {name: policies[name].wait for name in ("network", "resource")}
+    assert waits == {
+        "network": Exponential(0.5, cap=30.0, jitter=FULL),
+        "resource": Exponential(5.0, cap=300.0),
+    }
+    long = Exponential(0.5, cap=30.0)
+    assert policies["database"].waits == {t.Unreachable: long, t.Overloaded: long}
+
+
+def test_a_backoff_that_raises_ends_the_call_and_says_so() -> None:
+    """Its reason is the backoff, and the error of the call is what the caller gets."""
+    told: list[Any] = []
+
+    class Broken:
+        cap = 1.0
+
+        def band(self, failures: int, previous: float) -> tuple[float, float]:
+            raise ZeroDivisionError
+
+    policy = retry(on=OSError, wait=Broken(), attempts=3, listeners=[told.append])
+    with pytest.raises(OSError, match="down"):
+        policy.call(Failing(9))
+    assert [event.reason for event in told if isinstance(event, RetriesExhausted)] == ["backoff"]

@@ -54,6 +54,19 @@ def test_a_batch_refuses_an_async_function(way: str) -> None:
     assert batch.summary().succeeded == 0
 
 
+@pytest.mark.parametrize("way", ["run", "run_in"])
+def test_a_batch_refuses_a_coroutine_that_a_function_returns(way: str) -> None:
+    """A plain function around an async one shows what it is only when it was called."""
+    batch: PartialFailureCollector[int, Any] = PartialFailureCollector("b")
+
+    def around(n: int) -> object:
+        return asynchronous(n)
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(UsageError, match="since it returns a coroutine"):
+        batch.run(around, [1]) if way == "run" else batch.run_in(pool, around, [1])
+    assert batch.summary().succeeded == 0
+
+
 def test_an_async_batch_refuses_a_plain_function_and_takes_what_may_give_an_awaitable() -> None:
     """A function around a coroutine function, a lambda and an object are awaited; a plain function is not."""
 
@@ -187,3 +200,48 @@ def test_stacks_are_printed_outermost_call_first_with_the_kind_of_each_thread() 
     assert mine.startswith("told daemon (")
     assert mine.index("in outer") < mine.index("in inner")
     assert f"Thread {threading.current_thread().name} (" in text
+
+
+def test_a_batch_needs_a_function_to_call() -> None:
+    """None is refused before the first item, in each of the ways."""
+    batch: PartialFailureCollector[int, int] = PartialFailureCollector("b")
+    with pytest.raises(UsageError, match="the function of a batch is None"):
+        batch.run(None, [])  # type: ignore[arg-type]
+    with ThreadPoolExecutor(1) as pool, pytest.raises(UsageError, match="the function of a batch is None"):
+        batch.run_in(pool, None, [])  # type: ignore[arg-type]
+
+
+def test_each_item_of_a_generator_is_given_to_the_function() -> None:
+    """As each one of a list is."""
+    batch: PartialFailureCollector[int, int] = PartialFailureCollector("b")
+    assert [one.value for one in batch.run(lambda n: n * n, iter([1, 2, 3]))] == [1, 4, 9]
+
+
+def test_a_batch_that_was_given_up_has_no_worker_left() -> None:
+    """Their clean-up is waited for, and an error of it does not replace the one that ended the batch."""
+    cleaned: list[int] = []
+
+    async def main() -> None:
+        batch: PartialFailureCollector[int, int] = PartialFailureCollector(
+            "b", on=OSError, abort_above=0, abort_after=1
+        )
+        begun = asyncio.Event()
+
+        async def work(n: int) -> int:
+            if n == 0:
+                await begun.wait()
+                raise OSError
+            begun.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                cleaned.append(n)
+                raise KeyError("clean-up")
+
+        with pytest.raises(PartialFailure):
+            await batch.arun(work, [0, 1], concurrency=2)
+        assert cleaned == [1]
+
+    asyncio.run(main())

@@ -87,3 +87,10 @@ def test_a_forked_child_may_start_and_close_it() -> None:
             finally:
                 os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_it_does_not_keep_the_program_alive() -> None:
+    """A program that never closes it ends all the same."""
+    with Counting() as counting:
+        assert counting._thread is not None
+        assert counting._thread.daemon

@@ -25,6 +25,7 @@ from chaoskit.runtime import (
     VirtualClock,
     retry,
 )
+from chaoskit.runtime.stop import end
 
 
 def test_an_async_shutdown_lets_the_loop_run_while_operations_end() -> None:
@@ -316,3 +317,41 @@ def test_the_signal_ends_the_waits_of_tasks(kind: str, make: Any) -> None:
 
     asyncio.run(main())
     assert bulkhead.in_use == bulkhead.waiting == 0
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_the_thread_has_ended_when_its_end_returns(short: bool) -> None:
+    """Also where memory runs out once on the way: what it has open would be closed under it."""
+
+    class Short(threading.Event):
+        failed = not short
+
+        def set(self) -> None:
+            super().set()
+            if not self.failed:
+                self.failed = True
+                raise MemoryError
+
+    over = Short()
+
+    def look() -> None:
+        over.wait()
+        time.sleep(0)
+
+    for _ in range(20):
+        over.clear()
+        over.failed = not short
+        thread = threading.Thread(target=look)
+        thread.start()
+        end(thread, over)
+        assert not thread.is_alive()
+
+
+def test_a_closed_queue_watches_its_signal_no_longer() -> None:
+    """The thread that looked at it ends: a program may make many queues for one signal."""
+    before = set(threading.enumerate())
+    queue: HandoffQueue[int] = HandoffQueue("q", stop=threading.Event())
+    (watching,) = set(threading.enumerate()) - before
+    queue.close()
+    watching.join(5)
+    assert not watching.is_alive()

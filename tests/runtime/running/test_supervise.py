@@ -12,7 +12,7 @@ import pytest
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import context
 from chaoskit.runtime.clock import VirtualClock
-from chaoskit.runtime.running.restarts import Restart, SupervisionOptions
+from chaoskit.runtime.running.restarts import Deaths, Restart, SupervisionOptions
 from chaoskit.runtime.running.stacks import all_stacks
 from chaoskit.runtime.running.supervise import (
     Supervisor,
@@ -360,3 +360,11 @@ def test_all_stacks_show_every_thread() -> None:
     assert "Thread diver" in stacks
     assert "release.wait" in stacks
     assert "test_all_stacks_show_every_thread" in stacks
+
+
+def test_a_death_no_longer_counts_once_the_window_is_over() -> None:
+    """To the moment: one restart in ten seconds may be used again after ten seconds."""
+    deaths = Deaths(SupervisionOptions(restarts=1, within=10.0, delay=0.5))
+    assert deaths.pause(0.0) == 0.5
+    assert deaths.pause(10.0) == 0.5
+    assert deaths.pause(19.9) is None

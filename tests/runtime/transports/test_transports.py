@@ -30,6 +30,7 @@ from chaoskit.runtime import (
     RetryingTransport,
     RetryPolicy,
     Rule,
+    TransientError,
     VirtualClock,
     deadline,
 )
@@ -405,3 +406,29 @@ def test_what_cannot_be_is_refused(kind, options, message):
     """When the transport is made, not at the first request."""
     with pytest.raises(UsageError, match=message):
         kind(**options)
+
+
+@every_client
+def test_the_first_status_of_a_failure_is_four_hundred(client, serve):
+    """A rule of the user's may say that even this one passes."""
+    passes = Classifier([Rule(name="passes", verdict=TransientError, statuses=(400,))])
+    server = serve(400, 200)
+    assert client.ask(server.url, classifier=passes) == 200
+    assert len(server.seen) == 2
+
+
+def test_attempts_behind_a_redirect_are_not_multiplied(serve):
+    """However often the place that it leads to fails."""
+    there = (302, {"Location": "/there"})
+    server = serve(there, 503, there, 503, there, 503)
+    with RetryingPool(policy(attempts=3)) as pool:
+        assert pool.request("GET", server.url).status == 503
+    assert len(server.seen) == 6
+
+
+def test_each_request_of_a_pool_has_its_attempts(serve):
+    """Those after the first one as well."""
+    server = serve(503, 200, 503, 200)
+    with RetryingPool(policy()) as pool:
+        assert [pool.request("GET", server.url).status for _ in range(2)] == [200, 200]
+    assert len(server.seen) == 4

@@ -63,7 +63,7 @@ class DashboardServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/"
 
     def is_token(self, text: str) -> bool:
-        """True for the token; takes the same time for any text of its length."""
+        """Return True if ``text`` is the token; the time this takes reveals only its length."""
         return hmac.compare_digest(text.encode(), self._token.encode())
 
     def form_key(self) -> str:
@@ -71,11 +71,11 @@ class DashboardServer(ThreadingHTTPServer):
         return hmac.new(self._token.encode(), b"form", hashlib.sha256).hexdigest()
 
     def mark(self, text: str) -> str:
-        """The mark beside a message in an address: other pages can link here, but not forge a message."""
+        """The mark beside a message in a URL: pages elsewhere can link here, but cannot forge a message."""
         return hmac.new(self._token.encode(), b"told:" + text.encode(), hashlib.sha256).hexdigest()
 
     def is_form_key(self, text: str) -> bool:
-        """True for the key of the forms."""
+        """Return True if ``text`` is the key of the forms."""
         return hmac.compare_digest(text.encode(), self.form_key().encode())
 
     def page(self, *, allowed: bool, told: str, trouble: str) -> str:
@@ -98,7 +98,11 @@ class _DashboardHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if not self._is_for_us():
             return
-        address = urlsplit(self.path)
+        try:
+            address = urlsplit(self.path)
+        except ValueError:  # "http://[", for example.
+            self._page(400, "", "This is not an address.")
+            return
         if address.path == "/style.css":
             self._answer(200, self.server.style, "text/css; charset=utf-8")
         elif address.path == "/":
@@ -106,6 +110,8 @@ class _DashboardHandler(BaseHTTPRequestHandler):
             self._page(200, told, trouble)
         else:
             self._page(404, "", f"There is no page {address.path[:80]}.")
+
+    do_HEAD = do_GET
 
     def _said(self, query: str) -> tuple[str, str]:
         """The message about the change just made, if it comes from this server."""
@@ -124,7 +130,7 @@ class _DashboardHandler(BaseHTTPRequestHandler):
             self._page(413, "", "The form is too long.")
         elif self.path == "/token":
             self._enter(given.get("token", ""))
-        # Check both: the cookie shows that this browser may, the field that its user saw our page.
+        # Check both: the cookie shows that this browser may make changes, the key that its user saw our page.
         elif not self._allowed() or not self.server.is_form_key(given.get("form_key", "")):
             self._page(403, "", "Nothing was changed: that needs the token. Enter it below.")
         elif self.path not in _ACTIONS:
@@ -139,18 +145,19 @@ class _DashboardHandler(BaseHTTPRequestHandler):
     def _form(self) -> dict[str, str] | None:
         """The fields that were sent; None if there are more than in any of our forms."""
         length = self.headers.get("Content-Length", "")
-        # isascii(), since a superscript two is a digit in Python, but not a number.
-        if not (length.isascii() and length.isdigit()) or int(length) > LONGEST:
+        # isascii(), since a superscript two is a digit in Python, but not a number. And not more digits than
+        # any length that is allowed: int() raises for thousands of them.
+        if not (length.isascii() and length.isdigit() and len(length) < 10) or int(length) > LONGEST:
             return None
         fields = parse_qs(self.rfile.read(int(length)).decode("utf-8", "replace"), keep_blank_values=True)
         found = {name: values[0] for name, values in fields.items()}
-        # Once more, as the page has it: a character of an id that no page may hold must come back as it was.
+        # Decoded once more, because the page encodes ids: one may hold a character that no page may.
         return {**found, "id": unquote(found.get("id", ""))}
 
     def _is_for_us(self) -> bool:
-        """True if the request names this server: another name for it may belong to a foreign page."""
-        port = self.server.server_port
-        if self.headers.get("Host", "") in (f"127.0.0.1:{port}", f"localhost:{port}"):
+        """Return True if the request names this machine; else answer 421, against DNS rebinding."""
+        # With any port, since a tunnel has another one.
+        if self.headers.get("Host", "").partition(":")[0].lower() in ("127.0.0.1", "localhost"):
             return True
         self.close_connection = True
         self._answer(421, "This is not the host that you asked for.", "text/plain; charset=utf-8")
@@ -194,17 +201,18 @@ class _DashboardHandler(BaseHTTPRequestHandler):
         for name, value in known.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Print nothing: addresses may name what failed, and the terminal is for the token."""
+        """Print nothing: a URL may name what failed, and the terminal is for the token."""
 
 
 def _shown(value: Any) -> Any:
-    """What stands for ``value`` in the page, before it is escaped.
+    """``value`` as the page shows it, before it is escaped.
 
-    No page may hold a control character (HTML, 13.2.3.5), and one that turns the direction of what follows
-    makes one name look like another.
+    HTML allows no control characters (13.2.3.5), and a character that reverses the direction of the text
+    after it makes one name look like another.
     """
     return visible(value) if isinstance(value, str) else value
 

@@ -18,8 +18,8 @@ from chaoskit.runtime.guarding.health.records import HealthReport
 __all__ = ["DashboardPage", "ShownRun", "look"]
 
 LOOKED_AT = 5000
-"""The most waiting checkpoints read per pipeline: those that were tried before are among all the others, and
-loading the page must not read a million of them."""
+"""The most waiting checkpoints that are read per pipeline. Those tried before may be anywhere among the
+others, and a page must not read a million records to find them."""
 MOST = 100
 """Rows of each table: a page of thousands is of no use at night, and the commands list them all."""
 
@@ -56,7 +56,7 @@ class DashboardPage:
 
 
 def look(store: Store, health: Health) -> DashboardPage:
-    """Read the page's content now. Numbers are counted one by one: while a job runs they need not add up."""
+    """Read the page's content now. Each number is counted separately, so during a job they may not add up."""
     now, numbers = store.now(), store.statistics()
     names = sorted({kind.removeprefix(PREFIX) for kind, _ in numbers.records if kind.startswith(PREFIX)})
     counted = {name: store.count(kind_of(name)) for name in names}
@@ -75,7 +75,7 @@ def look(store: Store, health: Health) -> DashboardPage:
         letters=tuple(letters[:MOST]),
         more_letters=len(letters) > MOST,
         states=tuple((one, moment(one.at), max(now - one.at, 0.0)) for one in published(store)),
-        # The damaged records met for this page: what lists leave out must not look as if it did not exist.
+        # The damaged records met while this page was read: the lists skip them, and must not hide them.
         damaged=store.statistics().damaged - numbers.damaged,
     )
 

@@ -230,8 +230,8 @@ def _send_promise(value: Any) -> None:
         body = plain.dumps(value)
     except plain.NotPlain as error:
         raise UsageError(
-            f"promise() was given what cannot leave the workload's process ({error}); expected plain data, "
-            "a dataclass or an exception. Promise plain data."
+            f"promise() was given a value that cannot leave the workload's process ({error}); expected plain "
+            "data, a dataclass or an exception. Promise plain data."
         ) from None
     try:
         _tell(_message(PROMISE, [body]))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.closing import ClosedOnExit
 from chaoskit.runtime.context import correlation_id
 from chaoskit.runtime.durable.checkpoints.answers import claimed_by, settle
@@ -45,6 +46,7 @@ from chaoskit.runtime.durable.store.protocol import RUNNING, Storage, Tx
 from chaoskit.runtime.durable.store.store import Store
 from chaoskit.runtime.failures.base import ResilienceError
 from chaoskit.runtime.failures.stored import LeaseLost, OutcomeUnknown
+from chaoskit.runtime.numbers import is_number, is_whole
 
 __all__ = ["MISSING", "Checkpoints"]
 
@@ -81,12 +83,14 @@ class Checkpoints(ClosedOnExit):
             UsageError: a limit, a name or ``target`` is not valid, or the store has another durability.
             ResilienceError: the store cannot be opened.
         """
-        if attempts is not None and attempts < 1:
+        if attempts is not None and not (is_whole(attempts) and attempts >= 1):
             raise wrong("attempts", attempts, "at least 1, or None for no limit")
-        if not lease > 0:
+        if not (is_number(lease) and lease > 0):
             raise wrong("lease", lease, "seconds, more than zero")
-        if not pipeline:
+        if not kinds.text("pipeline", pipeline):
             raise wrong("pipeline", pipeline, "a name")
+        kinds.path("base", base, optional=True)
+        kinds.instance("letters", letters, DeadLetters, optional=True)
         self._owned = not isinstance(target, Store)
         self._store = _opened(target, durability)
         self._kind = kind_of(pipeline)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.files.directories import paths_below
 from chaoskit.runtime.durable.files.reading import open_regular
 from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
@@ -44,7 +45,7 @@ class Checksum:
     text: str
 
     def __post_init__(self) -> None:
-        name, colon, rest = self.text.partition(":")
+        name, colon, rest = kinds.text("checksum", self.text).partition(":")
         if not (name and colon and rest):
             raise wrong("checksum", self.text, "NAME:TEXT, such as 'sha256:9f86d0…'")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints
 from chaoskit.runtime.failures.base import PermanentError, TransientError
@@ -39,9 +40,11 @@ class Stages:
     """
 
     def __init__(self, checkpoints: Checkpoints, job: str, names: Sequence[str]) -> None:
-        if isinstance(names, str) or not names or len(set(names)) < len(names):
+        stages = kinds.listed("names", names, str)
+        if not stages or len(set(stages)) < len(stages):
             raise wrong("names", names, "at least one name, each once")
-        self._checkpoints, self._job, self._names = checkpoints, job, tuple(names)
+        self._checkpoints = kinds.instance("checkpoints", checkpoints, Checkpoints)
+        self._job, self._names = kinds.text("job", job), stages
 
     def resume(self) -> str | None:
         """The first stage that is not complete; None if all are. Reads the artefacts.

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.closing import ClosedOnExit
 from chaoskit.runtime.durable.files.holding import Held
 from chaoskit.runtime.durable.files.log_reading import corrupt, max_record_of, until
@@ -27,6 +28,7 @@ from chaoskit.runtime.durable.files.syncing import sync_data, sync_directory
 from chaoskit.runtime.durable.files.writing import write_file
 from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability, check_durability
 from chaoskit.runtime.failures.stored import OutcomeUnknown, StoreForked, StoreGone
+from chaoskit.runtime.numbers import is_whole
 
 __all__ = ["AppendLog"]
 
@@ -57,11 +59,11 @@ class AppendLog(ClosedOnExit):
         durability: Durability = DEFAULT_DURABILITY,
         max_record: int = 1 << 20,
     ) -> None:
-        if not 0 < max_record < 1 << 31:
+        if not (is_whole(max_record) and 0 < max_record < 1 << 31):
             raise wrong("max_record", max_record, "a number of bytes from 1 to 2 GiB - 1")
         self._sync = check_durability(durability) == "power-loss"
         self._durability = durability
-        self._path = Path(os.path.abspath(path))
+        self._path = Path(os.path.abspath(kinds.path("path", path)))
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._descriptor = -1

@@ -6,6 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.files.refusals import named_refusals
 from chaoskit.runtime.durable.files.syncing import sync_directory
 
@@ -23,7 +24,7 @@ def make_directories(path: str | os.PathLike[str]) -> None:
         FileExistsError: one of the names belongs to something other than a directory.
         OSError: as ``os.mkdir``, or when syncing fails.
     """
-    wanted = Path(os.path.abspath(path))
+    wanted = Path(os.path.abspath(kinds.path("path", path)))
     missing = []
     while not wanted.is_dir():
         missing.append(wanted)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.durable.files.reading import open_regular
 from chaoskit.runtime.durable.files.refusals import named_refusals
@@ -49,9 +50,9 @@ class Flag:
         durability: Durability = DEFAULT_DURABILITY,
         clock: Clock | None = None,
     ) -> None:
-        self._path = Path(os.path.abspath(path))
+        self._path = Path(os.path.abspath(kinds.path("path", path)))
         self._durability = check_durability(durability)
-        self._clock = clock or SystemClock()
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
 
     def set(self, reason: str, /, **details: Any) -> None:
         """Set the flag.

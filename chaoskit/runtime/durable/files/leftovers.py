@@ -7,11 +7,14 @@ import os
 import time
 from pathlib import Path
 
+from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.files.marking import is_marked
 from chaoskit.runtime.durable.files.names import Unfinished, parse, unfinished_name
 from chaoskit.runtime.durable.files.swapping import remove_tree, restore
 from chaoskit.runtime.durable.files.syncing import sync_directory
 from chaoskit.runtime.durable.owners import lives
+from chaoskit.runtime.numbers import is_number
 
 __all__ = ["clean_leftovers"]
 
@@ -31,6 +34,9 @@ def clean_leftovers(directory: str | os.PathLike[str], *, older_than: float = 0.
     Raises:
         OSError: the directory cannot be read.
     """
+    kinds.path("directory", directory)
+    if not (is_number(older_than) and older_than >= 0):
+        raise wrong("older_than", older_than, "seconds, at least 0")
     with os.scandir(directory) as entries:
         found = sorted((Path(entry.path) for entry in entries), key=lambda path: path.name)
     # A tree that a link points to is in use, even if the process that made it is dead.

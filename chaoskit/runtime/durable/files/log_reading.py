@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.files.records import (
     HEAD_SIZE,
     BadRecord,
@@ -32,7 +33,8 @@ def read_log(path: str | os.PathLike[str], *, skip_damaged: bool = False) -> Ite
         RecordCorrupt: a record before the tail is damaged, or the file is not a log.
         FileNotFoundError: there is no such file.
     """
-    place = Path(path)
+    place = Path(kinds.path("path", path))
+    kinds.switch("skip_damaged", skip_damaged)
     descriptor = open_to_read(place)
     try:
         read = reader(descriptor)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.durable.files.marking import mark
 from chaoskit.runtime.durable.files.names import parse, unfinished_name
@@ -52,7 +53,8 @@ def publish_directory(
     """
     check_durability(durability)
     synchronous("validate", validate)
-    place = Path(os.path.abspath(target))
+    place = Path(os.path.abspath(kinds.path("target", target)))
+    kinds.switch("replace", replace)
     sync = durability == "power-loss"
     with named_refusals("publish", target):
         restore_directory(place)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called
 from chaoskit.runtime.durable.files.marking import mark
 from chaoskit.runtime.durable.files.names import unfinished_name
@@ -19,6 +20,7 @@ from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
 from chaoskit.runtime.durable.levels import Durability, check_durability
 from chaoskit.runtime.failures.stored import OutcomeUnknown
 from chaoskit.runtime.failures.taxonomy import TransactionValidationError
+from chaoskit.runtime.numbers import is_whole
 
 __all__ = ["StagedFile", "Validator", "accept", "sync_published"]
 
@@ -42,8 +44,11 @@ class StagedFile:
         mode: int | None = None,
     ) -> None:
         self._durability = check_durability(durability)
-        self._exclusive = exclusive
-        self._target = _target(path, exclusive)
+        # Anything else that counts as true would refuse a name that is taken, or replace what must stay.
+        self._exclusive = kinds.switch("exclusive", exclusive)
+        if mode is not None and not is_whole(mode):
+            raise wrong("mode", mode, "permissions such as 0o640, or None")
+        self._target = _target(kinds.path("path", path), exclusive)
         self._mode = mode if mode is not None else _mode_of(self._target)
         self.path = unfinished_name(self._target)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

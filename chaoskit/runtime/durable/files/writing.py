@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any, Literal, TypeAlias, overload
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.durable.files.refusals import named_refusals
 from chaoskit.runtime.durable.files.staging import StagedFile, Validator
@@ -42,6 +43,10 @@ def write_file(
     """
     # First, while nothing has been touched: it raises if the text holds a lone surrogate.
     content = data.encode() if isinstance(data, str) else data
+    try:
+        memoryview(content)
+    except TypeError:
+        raise wrong("data", data, "bytes, or a text") from None
     write_buffers(path, [content], durability=durability, validate=validate, exclusive=exclusive, mode=mode)
 
 
@@ -112,8 +117,9 @@ def open_atomic(
     If the block raises, nothing is changed. Text is UTF-8 unless ``encoding`` says otherwise.
     ``permissions`` is what ``write_file`` calls ``mode``; the other parameters and the errors are the same.
     """
-    if mode.replace("+", "").replace("b", "").replace("t", "") != "w":
+    if kinds.text("mode", mode).replace("+", "").replace("b", "").replace("t", "") != "w":
         raise wrong("mode", mode, "'wb', 'w', 'w+b' or 'w+'", "To make a new file only, give exclusive=True.")
+    kinds.text("encoding", encoding, optional=True)
     synchronous("validate", validate)
     # Not around the block: its errors may be about any other file, and this would give them this one's name.
     with named_refusals("write", path):

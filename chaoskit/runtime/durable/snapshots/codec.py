@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from chaoskit.core.errors import ChaoskitError
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.snapshots.checksums import Checksum, check_checksum
 from chaoskit.runtime.durable.snapshots.container import Buffer, pack, unpack
 from chaoskit.runtime.durable.snapshots.decoding import StateDecoder
@@ -40,7 +41,7 @@ class StateCodec:
 
     def __init__(self, *, checksum: Checksum = "sha256", pickle: SignedPickle | None = None) -> None:
         self._checksum = check_checksum(checksum)
-        self._pickle = pickle
+        self._pickle = kinds.instance("pickle", pickle, SignedPickle, optional=True)
         self._registry = Registry()
 
     def register(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chaoskit.core.errors import ChaoskitError, wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.durable.files import clean_leftovers, make_directories
 from chaoskit.runtime.durable.files.reading import open_regular
@@ -22,6 +23,7 @@ from chaoskit.runtime.durable.snapshots.codec import StateCodec
 from chaoskit.runtime.durable.snapshots.container import PREFIX_SIZE, Buffer, envelope_length, read_envelope
 from chaoskit.runtime.failures.stored import RecordCorrupt, StoreTooNew
 from chaoskit.runtime.failures.taxonomy import CheckpointError, DiskFull, QuotaExceeded
+from chaoskit.runtime.numbers import is_whole
 
 __all__ = ["SnapshotInfo", "Snapshots"]
 
@@ -69,17 +71,19 @@ class Snapshots:
         reserve: int = 4 << 20,
         clock: Clock | None = None,
     ) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", job):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", kinds.text("job", job)):
             raise wrong("job", job, "up to 100 letters, digits, dots, dashes and underscores: it names files")
-        if keep < 1:
+        if not (is_whole(keep) and keep >= 1):
             raise wrong("keep", keep, "at least 1")
-        self._directory = Path(os.path.abspath(directory))
+        if not (is_whole(reserve) and reserve >= 0):
+            raise wrong("reserve", reserve, "a number of bytes, at least 0")
+        self._directory = Path(os.path.abspath(kinds.path("directory", directory)))
         self._job = job
         self._keep = keep
-        self._codec = codec or StateCodec()
+        self._codec = kinds.instance("codec", codec, StateCodec, optional=True) or StateCodec()
         self._durability = check_durability(durability)
         self._reserve = Reserve(self._directory / f"{job}.reserve", reserve)
-        self._clock = clock or SystemClock()
+        self._clock = kinds.clock(clock, optional=True) or SystemClock()
         self._prepared = False
 
     def save(self, state: Any, *, stage: str = "", description: str = "") -> SnapshotInfo:

@@ -28,7 +28,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.levels import Durability
+from chaoskit.runtime.numbers import is_whole
 
 __all__ = [
     "KEEP",
@@ -70,6 +72,11 @@ class Kind:
 
     name: str
     format: int = 1
+
+    def __post_init__(self) -> None:
+        kinds.text("name", self.name)
+        if not (is_whole(self.format) and self.format >= 1):
+            raise wrong("format", self.format, "a number, at least 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.extras import missing
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.closing import ClosedOnExit
@@ -28,6 +29,7 @@ from chaoskit.runtime.durable.store.protocol import (
 from chaoskit.runtime.durable.store.settings import Settings
 from chaoskit.runtime.failures.stored import RecordCorrupt, StoreForked
 from chaoskit.runtime.failures.taxonomy import ConfigurationError
+from chaoskit.runtime.numbers import is_number, is_whole
 
 __all__ = ["Store"]
 
@@ -87,10 +89,13 @@ class Store(ClosedOnExit):
         """
         if on_fork not in ("refuse", "reopen"):
             raise wrong("on_fork", on_fork, "'refuse' or 'reopen'")
-        if not lock_timeout > 0:
+        if not (is_number(lock_timeout) and lock_timeout > 0):
             raise wrong("lock_timeout", lock_timeout, "seconds, more than zero")
-        if wal_limit < 1 or reserve < 0:
+        if not (is_whole(wal_limit) and wal_limit >= 1 and is_whole(reserve) and reserve >= 0):
             raise wrong("wal_limit, reserve", (wal_limit, reserve), "at least 1 page, and at least 0 bytes")
+        kinds.path("target", target)
+        kinds.switch("create", create)
+        kinds.clock(clock, optional=True)
         settings = Settings(
             check_durability(durability), lock_timeout, reserve, wal_limit, clock or SystemClock()
         )

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.durable.files.directories import make_directories
 from chaoskit.runtime.durable.files.leftovers import clean_leftovers
@@ -65,7 +66,7 @@ class AtomicStage:
     """
 
     def __init__(self, name: str, *, store: Storage) -> None:
-        self.name = name
+        self.name = kinds.text("name", name)
         self._store, self._sync = checked(store), store.durability == "power-loss"
         self._key = f"{this_owner()}-{next(_numbers)}"
         self._files: dict[Path, Path] = {}

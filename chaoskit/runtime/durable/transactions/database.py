@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.failures.stored import OutcomeUnknown
 from chaoskit.runtime.failures.taxonomy import RollbackError
+from chaoskit.runtime.numbers import is_whole
 
 __all__ = ["database_transaction"]
 
@@ -42,7 +43,7 @@ def database_transaction(connection: C, *, attempts: int = 1) -> Iterator[C]:
         OutcomeUnknown: the commit failed, and may have taken effect.
         RollbackError: the block failed, and so did the rollback. Close the connection.
     """
-    if attempts < 1:
+    if not (is_whole(attempts) and attempts >= 1):
         raise wrong("attempts", attempts, "at least 1")
     # Checked before the block, since afterwards its work would be lost, and reported as an unknown outcome.
     if not callable(getattr(connection, "commit", None)) or not callable(

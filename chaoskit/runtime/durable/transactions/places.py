@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability, check_durability
 from chaoskit.runtime.durable.transactions.contents import TransactionFiles
 from chaoskit.runtime.durable.transactions.records import TransactionMember, TransactionReceipt
+from chaoskit.runtime.numbers import is_number
 
 __all__ = [
     "AnyPlace",
@@ -54,12 +56,13 @@ class PlaceOptions:
 
     def __post_init__(self) -> None:
         check_durability(self.durability)
-        if not self.grace >= 0:
+        if not (is_number(self.grace) and self.grace >= 0):
             raise wrong("grace", self.grace, "seconds, at least 0")
-        if not self.abandoned >= 0:
+        if not (is_number(self.abandoned) and self.abandoned >= 0):
             raise wrong("abandoned", self.abandoned, "seconds, at least 0")
-        if not self.lock_timeout > 0:
+        if not (is_number(self.lock_timeout) and self.lock_timeout > 0):
             raise wrong("lock_timeout", self.lock_timeout, "seconds, more than zero")
+        kinds.clock(self.clock)
 
     @property
     def sync(self) -> bool:

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, Self, TypeAlias
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.failures.taxonomy import TransactionError
 
 __all__ = [
@@ -116,7 +117,7 @@ def checked_id(id: str) -> str:
     Raises:
         UsageError: it can't be part of a file name on every system.
     """
-    if not _ID.fullmatch(id):
+    if not _ID.fullmatch(kinds.text("id", id)):
         raise wrong("id", id, "1 to 100 letters, digits, '.', '_' or '-', without a dot at the start")
     return id
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from chaoskit.runtime import kinds
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability
 from chaoskit.runtime.durable.transactions.local.directories import layouts_at
@@ -98,4 +99,5 @@ class TransactionReader:
 def _place(target: str | os.PathLike[str] | S3Target, options: PlaceOptions) -> AnyPlace | None:
     if isinstance(target, S3Target):
         return layout_in(target.objects(), options)
+    kinds.instance("target", target, str, os.PathLike, S3Target)
     return layouts_at(Path(os.path.abspath(target)), options)

@@ -16,13 +16,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.durable.checkpoints.claims import Claim
 from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability
 from chaoskit.runtime.durable.transactions.local.directories import directory
-from chaoskit.runtime.durable.transactions.objects.prefixes import prefix_in
-from chaoskit.runtime.durable.transactions.objects.store import S3Objects
+from chaoskit.runtime.durable.transactions.objects.prefixes import S3Target, prefix_in
 from chaoskit.runtime.durable.transactions.places import (
     AnyPlace,
     Content,
@@ -83,7 +83,8 @@ class Transaction:
             UsageError: a layout, id, durability or time is not valid.
         """
         options = PlaceOptions(durability, grace, lock_timeout, clock=clock or SystemClock())
-        return cls(directory(Path(os.path.abspath(target)), layout, options), id)
+        place = Path(os.path.abspath(kinds.path("target", target)))
+        return cls(directory(place, layout, options), id)
 
     @classmethod
     def s3(
@@ -110,7 +111,7 @@ class Transaction:
             UsageError: a layout, id or time is not valid.
         """
         options = PlaceOptions(grace=grace, abandoned=abandoned, clock=clock or SystemClock())
-        return cls(prefix_in(S3Objects(client, bucket, prefix), layout, options), id)
+        return cls(prefix_in(S3Target(client, bucket, prefix).objects(), layout, options), id)
 
     def committed(self) -> TransactionReceipt | None:
         """The receipt if this id was committed before, so that there is nothing left to do; otherwise None.

@@ -88,7 +88,7 @@ LIBRARY = Library(
         ),
     ),
     vague=(
-        Rule(name="httpx.timeout", verdict=t.Overloaded, types=_both("TimeoutException"), why="not in time"),
+        Rule(name="httpx.timeout", verdict=t.Overloaded, types=_both("TimeoutException"), why="timed out"),
         Rule(
             name="httpx.transport",
             verdict=t.TransientError,

@@ -108,7 +108,7 @@ LIBRARY = Library(
             name="requests.timeout",
             verdict=t.Overloaded,
             types=classes(_MODULE, "Timeout", "RetryError"),
-            why="not in time, or too many retries below",
+            why="timed out, or too many retries below",
         ),
     ),
 )

@@ -110,7 +110,7 @@ LIBRARY = Library(
             name="urllib3.timeout",
             verdict=t.Overloaded,
             types=classes(_MODULE, "TimeoutError"),
-            why="not in time",
+            why="timed out",
         ),
         Rule(
             name="urllib3.too-many-errors",

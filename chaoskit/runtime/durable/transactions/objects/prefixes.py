@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.durable.transactions.objects.final import RESERVED, FinalObjects
 from chaoskit.runtime.durable.transactions.objects.pointer import CURRENT, PointerObjects
 from chaoskit.runtime.durable.transactions.objects.store import ObjectStore, S3Objects
@@ -21,6 +22,10 @@ class S3Target:
     client: Any
     bucket: str
     prefix: str
+
+    def __post_init__(self) -> None:
+        kinds.text("bucket", self.bucket)
+        kinds.text("prefix", self.prefix)
 
     def objects(self) -> S3Objects:
         """The objects below the prefix."""
