@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from budgets import bounded, planted
-from planting import missed
+from planting import Planted, Shown, missed
 
 from chaoskit import Chaos, faults, scenario
 from chaoskit.runtime import DeadLetters, NoCandidate, Shutdown, Store, StoreCorrupt, classify
@@ -374,14 +374,23 @@ def test_a_guarantee_less_shows_without_a_fault(
         world.check(here, [], settled=True)
 
 
-PLANTED = {
-    "test_a_product_is_written_in_place": "kill",
-    "test_no_start_recovers": "kill",
-    "test_products_are_not_durable": "power_loss",
-    "test_stages_are_not_durable": "power_loss",
-    "test_no_room_on_the_tmpfs_is_the_end": "state/fast",
+PLANTED: Planted = {
+    "test_a_product_is_written_in_place": Shown("write(state/products/m31.img)#1=kill", "m31.img is partial"),
+    "test_no_start_recovers": Shown(
+        "link(state/products/.m31.img.stage-*-1-1 -> state/products/.m31.img.ck-*-4)#1=kill",
+        "temporary files",
+    ),
+    "test_products_are_not_durable": Shown(
+        "promise()#3=power_loss[only-synced strict]", "m31 was told as complete and has no product"
+    ),
+    "test_stages_are_not_durable": Shown(
+        "promise()#2=power_loss[only-synced strict]", "m31 convert was complete"
+    ),
+    "test_no_room_on_the_tmpfs_is_the_end": Shown(
+        "write(state/fast/.m31.converted.json.ck-*-2)#1=ENOSPC", "'m31 image'"
+    ),
 }
-"""What each twin does otherwise, and a part of the schedule that shows it."""
+"""What each twin does otherwise, and the case that shows it."""
 
 
 @planted

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from amazon import SMALL, served
 from budgets import bounded, planted
-from planting import missed
+from planting import Planted, Shown, missed
 from postgres import new_schema, running_postgres
 from rare import breaker_states
 
@@ -425,14 +425,22 @@ def test_a_guarantee_less_shows_without_a_fault(
         attack(here, **given)
 
 
-PLANTED = {
-    "test_parts_are_written_under_their_final_names": "kill",
-    "test_completed_before_the_commit": "kill",
+PLANTED: Planted = {
+    "test_parts_are_written_under_their_final_names": Shown(
+        "open(tables/buoys/a/2026-11-02.parquet)#1=kill", "a shows a mix"
+    ),
+    "test_completed_before_the_commit": Shown(
+        "symlink(tables/buoys/.a.ck-*-2)#1=kill", "a is completed and shows None"
+    ),
     "test_tables_are_not_durable": "power_loss",
-    "test_staging_is_never_cleaned": "kill",
-    "test_the_bucket_is_never_cleaned": "kill",
+    "test_staging_is_never_cleaned": Shown(
+        "unlink(state/staging/buoys.a.1/2026-11-02.parquet)#1=kill", "staged here"
+    ),
+    "test_the_bucket_is_never_cleaned": Shown(
+        "http(s3.eu-west-1.amazonaws.com,GET,/results)#1=kill[answer]", "staged there"
+    ),
 }
-"""What each twin does otherwise, and a part of the schedule that shows it."""
+"""What each twin does otherwise, and the case that shows it, or a part of its schedule."""
 
 
 @planted

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from budgets import bounded, planted
 from click.testing import CliRunner
-from planting import missed
+from planting import Planted, Shown, missed
 from postgres import new_schema, running_postgres
 
 from chaoskit import Chaos, faults, scenario
@@ -315,15 +315,19 @@ def test_a_guarantee_less_shows_without_a_fault(
         world.check(tmp_path, promised, settled=True)
 
 
-PLANTED = {
-    "test_sent_and_not_recorded": "kill",
-    "test_starts_are_counted_in_the_message": "kill",
-    "test_letter_and_end_are_two_writes": "kill",
-    "test_put_back_in_two_writes": "kill",
-    "test_results_are_written_in_place": "power_loss",
-    "test_the_store_is_not_durable": "power_loss",
+PLANTED: Planted = {
+    "test_sent_and_not_recorded": Shown("promise()#3=kill", "conversion.always137.1 is lost"),
+    "test_starts_are_counted_in_the_message": Shown("run2:promise()#3=kill", "are allowed"),
+    "test_letter_and_end_are_two_writes": Shown("promise()#6=kill", "is scheduled and has an open letter"),
+    "test_put_back_in_two_writes": Shown("run2:promise()#3=kill", "is put back and not to be had"),
+    "test_results_are_written_in_place": Shown(
+        "mkdir(state/derivatives/conversion/always137_1)#1=power_loss[only-synced strict]", "good_1/image"
+    ),
+    "test_the_store_is_not_durable": Shown(
+        "promise()#2=power_loss[only-synced strict]", "conversion.good.1 is lost"
+    ),
 }
-"""What each twin does otherwise, and a part of the schedule that shows it."""
+"""What each twin does otherwise, and the case that shows it."""
 
 
 @planted

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from budgets import bounded, planted
-from planting import missed
+from planting import Planted, Shown, missed
 
 from chaoskit import Chaos, faults, scenario
 from scenarios.optimizer import settings, world
@@ -201,14 +201,18 @@ def test_the_numbers_are_those_of_its_users(tmp_path: Path) -> None:
     assert loaded.keep == 20
 
 
-PLANTED = {
+PLANTED: Planted = {
     "test_snapshots_are_not_synced": "power_loss",
-    "test_a_snapshot_is_written_in_place": "kill",
-    "test_completed_before_the_result": "kill",
+    "test_a_snapshot_is_written_in_place": Shown("t2:write(state/jobs/fit.state)#1=kill", "JSONDecodeError"),
+    "test_completed_before_the_result": Shown(
+        "t2:rename(state/results/.fit.json.ck-*-4 -> state/results/fit.json)#1=kill", "results/fit.json"
+    ),
     "test_the_result_depends_on_the_batches": "MemoryError",
-    "test_news_are_told_within_the_job": "mail.example",
+    "test_news_are_told_within_the_job": Shown(
+        "connect(mail.example:25)#1=ECONNREFUSED", "ConnectionRefusedError"
+    ),
 }
-"""What each twin does otherwise, and a part of the schedule that shows it."""
+"""What each twin does otherwise, and the case that shows it, or a part of its schedule."""
 
 
 @planted
