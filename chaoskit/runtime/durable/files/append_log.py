@@ -229,7 +229,7 @@ class AppendLog(ClosedOnExit):
 
     def _look_again(self) -> None:
         """Raise OutcomeUnknown if the file lost its name while the record was written and synced."""
-        # If the path cannot be looked up, the record is still on the disk: that is no reason to doubt it.
+        # A path that cannot be looked up for another reason is not evidence against a record on the disk.
         with contextlib.suppress(OSError):
             if not self._there():
                 raise OutcomeUnknown(

@@ -213,7 +213,7 @@ class Tx(Reader, Protocol):
     def put(
         self, kind: Kind, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
     ) -> None:
-        """Write the record, whether it exists or not. A claim ends, attempts restart at 0, the fence stays."""
+        """Write the record, whether it exists or not. A claim ends, attempts restart, the fence stays."""
 
     def add(
         self, kind: Kind, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
