@@ -92,14 +92,20 @@ class Timers:
         if len(data) != _SETTING.size:
             raise Refused("no setting there")
         period, length = time_at(process, args[2]), time_at(process, args[2] + 16)
-        wall = False
+        wall = past = False
         if length and args[1] & _ABSOLUTE:
             wall = clock in (0, 11)
-            length = max(1, length - self._dial.now(clock))
+            left = length - self._dial.now(clock)
+            past, length = left <= 0, max(1, left)
         before = self._shown(key)
         if spec.name == "timerfd_settime":
             _forget_expiries(process, abi.signed(args[0]))
-        self._replace(key, Timer(process, key, length, period, go_off, wall) if length else None)
+        timer = Timer(process, key, length, period, go_off, wall) if length else None
+        self._replace(key, timer)
+        if timer is not None and past:
+            # It expires before the call returns: a read right after it does not have to wait.
+            self._stop(timer)
+            self.gone_off(timer)
         if args[3]:
             process.memory.write(args[3], before)
         return 0
