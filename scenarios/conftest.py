@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from email import policy  # noqa: F401
+from encodings import idna, utf_8_sig  # noqa: F401
+
 import pytest
 from budgets import planted
 
-# The classifier loads its rules at the first failure in a process, and each case is a process.
-from chaoskit.runtime.failures import built_in  # noqa: F401
+# Each case is a process that would load these at its first failure, its first secret to hide, its first row,
+# mail or name of a host: with the calls that the supervisor sees, a third of what a short case takes.
+from chaoskit.runtime import secret_commands  # noqa: F401
+from chaoskit.runtime.failures import built_in, index  # noqa: F401
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -60,6 +61,22 @@ def align(first: Trace, second: Trace) -> Alignment:
         *_other_outcomes(ours, first.operations, known),
     )
     return Alignment(Recording(_settled(first, ours, known), ours, stable, patterns), variations)
+
+
+def only_threads_differ(alignment: Alignment, second: Trace) -> bool:
+    """Return True if the second recording has the same calls, but some of them in another thread."""
+    recording = alignment.recording
+    if all(recording.stable):
+        return False
+    naming = Naming(recording.patterns)
+    ours, theirs = (
+        Counter(
+            (o.place.run, o.place.process, o.call, naming.name(o.target), naming.name(o.second or ""))
+            for o in trace.operations
+        )
+        for trace in (recording.trace, second)
+    )
+    return ours == theirs
 
 
 def _settled(first: Trace, points: Sequence[Point], known: Mapping[Point, Operation]) -> Trace:

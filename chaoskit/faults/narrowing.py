@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.operation import Frame, Operation
@@ -226,12 +227,15 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names if isinstance(names, list) else sorted(names))
 
 
-def _alternatives(keyword: str, given: str | Sequence[str]) -> tuple[str, ...]:
-    values = (given,) if isinstance(given, str) else tuple(given)
-    for value in values:
+def _alternatives(keyword: str, given: object) -> tuple[str, ...]:
+    # Whatever is not several values is one of them, to be refused by name: a Path, a number.
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    texts: list[str] = []
+    for value in cast("Iterable[object]", given) if several else (given,):
         if not isinstance(value, str) or not value:
             raise wrong(f"{keyword}=", value, "text that is not empty, or several such texts")
-    return values
+        texts.append(value)
+    return tuple(texts)
 
 
 def _fits_path(pattern: str, operation: Operation) -> bool:

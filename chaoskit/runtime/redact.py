@@ -22,8 +22,12 @@ __all__ = ["DEFAULT", "REDACTED", "RedactionLimits", "Redactor", "is_secret_name
 REDACTED = "[redacted]"
 
 # Keys that hold a name whose value stands beside them, in lists of variables, headers and parameters.
-_NAME_KEYS = frozenset({"name", "key", "parameterkey", "header", "field", "option", "variable"})
-_VALUE_KEYS = frozenset({"value", "val", "parametervalue", "stringvalue", "default", "defaultvalue"})
+_NAME_KEYS = frozenset(
+    {"name", "key", "parameterkey", "header", "field", "option", "variable", "param", "parameter"}
+)
+_VALUE_KEYS = frozenset(
+    {"value", "val", "parametervalue", "stringvalue", "content", "default", "defaultvalue"}
+)
 _VIEWS: tuple[type, ...] = (type({}.items()), type({}.values()))
 
 # A container of an unknown type is shown by its repr if it has no more items than this.
@@ -108,6 +112,8 @@ class Redactor:
         if "</" in text:
             text = looks.ELEMENT.sub(self._hide_value, text)
             text = looks.NAMED_ELEMENT.sub(self._hide_value, text)
+        if "%3d" in lowered:
+            text = looks.QUOTED_QUERY.sub(self._hide_value, text)
         if "=" in text and ("?" in text or "&" in text):
             text = looks.QUERY.sub(rf"\g<name>={REDACTED}", text)
         assigns = "=" in text or ":" in text or "," in text

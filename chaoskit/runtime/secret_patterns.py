@@ -59,6 +59,7 @@ _TOKENS = (
     ("figd_", r"\bfigd_[\w-]{20,}"),  # Figma
     ("gsk_", r"\bgsk_[A-Za-z0-9]{20,}"),  # Groq
     ("xai-", r"\bxai-[A-Za-z0-9]{20,}"),
+    ("nvapi-", r"\bnvapi-[A-Za-z0-9_-]{40,}"),  # NVIDIA
     ("pplx-", r"\bpplx-[A-Za-z0-9]{20,}"),  # Perplexity
     ("lsv2_", r"\blsv2_(?:pt|sk)_\w{20,}"),  # LangSmith
     ("ntn_", r"\bntn_[A-Za-z0-9]{20,}"),  # Notion
@@ -162,6 +163,12 @@ NAMED_ELEMENT = re.compile(rf"<\w{{1,40}}\s(?:name|key|id)=[\"'](?P<name>[\w:.-]
 # Names that are harmless elsewhere, but come before a secret in the query of a URL.
 QUERY = re.compile(
     r"(?<=[?&])(?P<name>key|sig|code|session|sid|state|auth|t)=[^&#\s'\"]{6,2000}", re.IGNORECASE
+)
+# A URL that is the value of another one's parameter: a redirect, as in "next=https%3A%2F%2Fx%3Ftoken%3D…".
+QUOTED_QUERY = re.compile(
+    r"(?:(?<=%3F)|(?<=%26)|(?<=%23)|(?<![\w.%-]))(?P<name>[A-Za-z0-9_.-]{1,60})%3D"
+    r"(?P<value>(?:(?!%26|%23|%3F|%3D)[^\s&#'\"<>]){1,2000})",
+    re.IGNORECASE,
 )
 # In SQL, in prose and in .netrc: a quoted value after the word, or any value after "with password".
 SPOKEN_WORDS = ("password", "passwd", "identified", "passphrase", "requirepass", "masterauth")

@@ -40,9 +40,7 @@ def test_no_start_recovers(chaos: Chaos, monkeypatch: Patch) -> None:
     ends_well(chaos)
 
 
-@scenario(
-    faults.power_loss().on(path="state/queue.db-wal"), model="strict", budget=6, timeout=TIMEOUT, oracle="off"
-)
+@scenario(faults.power_loss().on(call="promise"), model="strict", budget=6, timeout=TIMEOUT, oracle="off")
 def test_products_are_not_durable(chaos: Chaos, monkeypatch: Patch) -> None:
     not_durable("products.db", monkeypatch)
     ends_well(chaos)
@@ -52,7 +50,10 @@ def test_products_are_not_durable(chaos: Chaos, monkeypatch: Patch) -> None:
 def test_stages_are_not_durable(chaos: Chaos, monkeypatch: Patch) -> None:
     """A crash loses more than the stage in progress."""
     not_durable("queue.db", monkeypatch)
-    ends_well(chaos)
+    # No further: the round after it leaves more behind, which is not what this is about.
+    world.prepare(chaos.path)
+    chaos.run(world.run, chaos.path, chaos.promise)
+    world.check(chaos.path, chaos.promised)
 
 
 def not_durable(database: str, monkeypatch: Patch) -> None:

@@ -123,7 +123,7 @@ def test_results_are_written_in_place(chaos: Chaos, monkeypatch: Patch) -> None:
     world.check(chaos.path, chaos.promised)
 
 
-@scenario(faults.power_loss(), model="strict", budget=12, timeout=TIMEOUT, oracle="off")
+@scenario(faults.power_loss().on(call="promise"), model="strict", budget=12, timeout=TIMEOUT, oracle="off")
 def test_the_store_is_not_durable(chaos: Chaos, monkeypatch: Patch) -> None:
     opened = Store.open
 

@@ -9,9 +9,14 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+# Some of these would be loaded when a task is first sent or tried again, and each night is a process.
+from celery.app import amqp, events  # noqa: F401
 from celery.app.task import Context
 from celery.exceptions import Ignore, Retry
+from kombu import simple  # noqa: F401
+from kombu.transport import memory  # noqa: F401
 
+from chaoskit.runtime.retrying import events as retry_events  # noqa: F401
 from scenarios.neuro import program, settings
 
 OPERATOR = "night shift"

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from budgets import bounded, planted
-from planting import missed
+from budgets import at_length, bounded, planted
+from planting import Planted, Shown, missed
 
 from chaoskit import Chaos, faults, scenario
 from scenarios.optimizer import settings, world
@@ -39,6 +39,7 @@ def ends_well(chaos: Chaos, *, hopeless: bool = False) -> None:
     goes_on(chaos, hopeless=hopeless)
 
 
+@at_length
 @scenario(faults.kill(), budget=bounded(4), timeout=TIMEOUT)
 def test_killed_at_any_point(chaos: Chaos) -> None:
     """kill -9 in the middle of a snapshot, a result, a commit: the next start goes on and ends alike."""
@@ -48,6 +49,7 @@ def test_killed_at_any_point(chaos: Chaos) -> None:
     chaos.sometimes("the job of a dead process was taken over", left)
 
 
+@at_length
 @scenario(faults.power_loss(), model="strict", budget=bounded(2), timeout=TIMEOUT, oracle="off")
 def test_the_power_goes(chaos: Chaos) -> None:
     """A snapshot that was reported is there, on whatever the disk kept."""
@@ -79,6 +81,7 @@ def test_news_cannot_be_told(chaos: Chaos) -> None:
     ends_well(chaos)
 
 
+@at_length
 @scenario(faults.disk(), budget=bounded(4), timeout=TIMEOUT, oracle="off")
 def test_the_disk_is_in_trouble(chaos: Chaos) -> None:
     """Full, read-only, broken: what was reported is there, and what has not ended is to be had."""
@@ -201,14 +204,18 @@ def test_the_numbers_are_those_of_its_users(tmp_path: Path) -> None:
     assert loaded.keep == 20
 
 
-PLANTED = {
+PLANTED: Planted = {
     "test_snapshots_are_not_synced": "power_loss",
-    "test_a_snapshot_is_written_in_place": "kill",
-    "test_completed_before_the_result": "kill",
+    "test_a_snapshot_is_written_in_place": Shown("t2:write(state/jobs/fit.state)#1=kill", "JSONDecodeError"),
+    "test_completed_before_the_result": Shown(
+        "t2:rename(state/results/.fit.json.ck-*-4 -> state/results/fit.json)#1=kill", "results/fit.json"
+    ),
     "test_the_result_depends_on_the_batches": "MemoryError",
-    "test_news_are_told_within_the_job": "mail.example",
+    "test_news_are_told_within_the_job": Shown(
+        "connect(mail.example:25)#1=ECONNREFUSED", "ConnectionRefusedError"
+    ),
 }
-"""What each twin does otherwise, and a part of the schedule that shows it."""
+"""What each twin does otherwise, and the case that shows it, or a part of its schedule."""
 
 
 @planted

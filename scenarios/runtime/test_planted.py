@@ -85,6 +85,19 @@ PLANTED: Mapping[str, Mapping[str, str]] = {
         "test_a_letter_is_marked_before_it_is_told": "kill",
         "test_the_reason_is_cleared_after_a_failed_sync": "EIO",
     },
+    "planted_remote_runs.py": {
+        "test_a_launch_without_an_answer_is_launched_again": "kill",
+        "test_results_of_a_run_that_was_found_late_are_removed": "kill",
+        "test_an_end_is_acknowledged_before_it_is_durable": "power_loss",
+        "test_a_launch_is_counted_when_it_is_answered": "kill",
+        "test_a_launch_that_could_not_be_recorded_is_an_orphan": "ENOSPC",
+    },
+    "planted_run_folders.py": {
+        "test_a_flag_is_written_in_place": "kill",
+        "test_a_flag_is_not_synced": "power_loss",
+        "test_the_end_of_a_flag_is_not_synced_in_a_folder": "power_loss",
+        "test_a_flag_that_cannot_be_looked_at_counts_as_none": "open(long-ago/errorprocessing)#1=EIO",
+    },
     "planted_consistency.py": {
         "test_an_orphan_is_copied_and_removed": "kill",
         "test_an_orphan_is_linked_and_removed": "kill",

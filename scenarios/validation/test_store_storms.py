@@ -42,13 +42,14 @@ def team(request: pytest.FixtureRequest) -> Iterator[Team]:
 
 def test_nothing_is_lost_and_nothing_doubled(team: Team) -> None:
     """By operation id: 0 lost, 0 twice, no error without a name, no call over a second besides strikes."""
-    begun = time.monotonic()
+    begun, load = time.monotonic(), os.getloadavg()[0]
     server_kills = SERVER_KILLS if team.server is not None else 0
     team.run(kills=KILLS, stops=STOPS, server_kills=server_kills)
     seconds = time.monotonic() - begun
     team.check()
     found = {
         "store": "postgres" if team.server is not None else "sqlite",
+        "durability": team.durability,
         "processes": PROCESSES,
         "operations": PROCESSES * OPERATIONS,
         "kills": KILLS,
@@ -63,6 +64,7 @@ def test_nothing_is_lost_and_nothing_doubled(team: Team) -> None:
         ),
         "longest_strike_seconds": round(max((end - begun for begun, end in team.strikes), default=0.0), 3),
         "met": dict(team.met),
+        "load_average_at_the_start": round(load, 1),
         "load_average_at_the_end": round(os.getloadavg()[0], 1),
         "machine": f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}",
     }

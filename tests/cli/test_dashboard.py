@@ -260,11 +260,27 @@ def test_another_host_and_a_long_form_are_refused(server: DashboardServer) -> No
     assert Asked(server, "GET", "/", Host="evil.example.com").status == 421
     assert Asked(server, "POST", "/token", {"token": "x" * 100_000}).status == 413
     assert Asked(server, "GET", "/../../etc/passwd").status == 404
-    for length in ("\xb2", "-1", "5.0", ""):
+    for length in ("\xb2", "-1", "5.0", "", "9" * 5000):
         with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as connection:
             head = f"POST /token HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\nContent-Length: {length}"
             connection.sendall(f"{head}\r\n\r\n".encode("latin-1"))
             assert connection.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_whatever_is_asked_is_answered(server: DashboardServer) -> None:
+    """What is no address, other methods, and a tunnel that has a port of its own."""
+    for host in ("localhost:1", "LOCALHOST", "127.0.0.1:8080"):
+        assert Asked(server, "GET", "/", Host=host).status == 200
+    for host in ("localhost.evil.example", "evil.example:80", "127.0.0.1.evil.example", ""):
+        assert Asked(server, "GET", "/", Host=host).status == 421
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as connection:
+        connection.sendall(b"GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    shown, head = Asked(server, "GET", "/"), Asked(server, "HEAD", "/")
+    assert (head.status, head.text) == (200, "")
+    assert abs(int(head.headers["Content-Length"]) - len(shown.text.encode())) < 100
+    for method in ("PUT", "DELETE", "OPTIONS"):
+        assert Asked(server, method, "/redrive-all").status == 501
 
 
 def test_a_token_that_can_be_guessed_is_refused(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -12,6 +14,7 @@ from postgres import PostgresServer
 
 from chaoskit.contracts import Row, missing, row_test
 from chaoskit.contracts.store import ROWS, ChaoskitStore
+from chaoskit.contracts.store_adapter import StoreSubject
 
 from .broken_stores import BROKEN, Twin
 
@@ -88,3 +91,26 @@ def test_a_broken_store_is_caught(row: Row, twin: type[Twin]) -> None:
     """A store with just this bug fails this row."""
     with pytest.raises((AssertionError, FlakyFailure)):
         row_test(row, twin(), THEIRS)()
+
+
+class Unreachable(ChaoskitStore):
+    """A server that is too busy for the processes that a row starts, and has time for the row itself."""
+
+    def __init__(self) -> None:
+        self.row = os.getpid()
+
+    @contextmanager
+    def open(self, place: str, **options: Any) -> Iterator[StoreSubject]:
+        if os.getpid() != self.row:
+            raise TimeoutError("no connection within 10 s")
+        with super().open(place, **options) as store:
+            yield store
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.id in ("S1", "S2", "S3", "S4")], ids=lambda row: row.id
+)
+def test_a_child_that_cannot_open_the_store_is_not_taken_for_a_killed_one(row: Row) -> None:
+    """Nothing was acknowledged then, and nothing lost: the failure says what failed."""
+    with pytest.raises(AssertionError, match=r"a child failed: TimeoutError\('no connection within 10 s'\)"):
+        row_test(row, Unreachable(), THEIRS)()

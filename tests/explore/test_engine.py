@@ -11,7 +11,7 @@ from made import KILL, operation, saving, trace
 from chaoskit import faults
 from chaoskit.core.case import CaseFailure, RunSummary
 from chaoskit.core.errors import ScheduleError
-from chaoskit.core.operation import Caveat, InsideDetail, Place, Receipt, Trace
+from chaoskit.core.operation import Caveat, InsideDetail, Operation, Place, Receipt, Trace
 from chaoskit.core.result import AFTER_FIRST, HANGS_THERE, Options, ScenarioResult
 from chaoskit.core.schedule import Fault, Schedule
 from chaoskit.explore.case import Question
@@ -112,6 +112,36 @@ def test_what_is_not_in_both_recordings_is_left_out_and_counted() -> None:
     assert "unlink(lock)#1=kill" not in [case.schedule for case in result.cases]
     assert result.budget.left_out == {"not the same in two baselines": 1}
     assert (result.budget.possible, result.budget.run) == (5, 4)
+
+
+def test_a_task_that_another_thread_of_a_pool_has_taken_is_not_left_out() -> None:
+    """If the recordings differ in nothing but threads, the baseline is recorded again, at most twice more."""
+    usual = saving("a.tmp")
+    moved = replace(usual, operations=tuple(_in_thread(one, 1) for one in usual.operations))
+
+    class Pool(Scripted):
+        odd, recordings = 1, 0
+
+        def run(
+            self, jobs: Sequence[Job], wanted: Wanted = always
+        ) -> Generator[tuple[int, Observation], None, None]:
+            if jobs and jobs[0].record and not jobs[0].schedule.strikes:
+                self.recordings += 1
+                self.second = Observation(trace=moved if self.recordings <= self.odd else usual)
+            return super().run(jobs, wanted)
+
+    once = Pool(usual)
+    result = explore(once, KILL)
+    assert once.recordings == 2
+    assert (result.budget.left_out, result.budget.run) == ({}, 4)
+    often = Pool(usual)
+    often.odd = 2
+    assert not explore(often, KILL).budget.left_out
+    assert often.recordings == 3
+
+
+def _in_thread(one: Operation, thread: int) -> Operation:
+    return replace(one, place=replace(one.place, thread=thread))
 
 
 def test_a_case_without_receipt_is_tried_three_times() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import PosixPath
 
 import pytest
 from made_operations import offered, operation, write
@@ -210,6 +211,10 @@ def test_narrowing_a_union_reaches_its_parts() -> None:
         (lambda: faults.disk().on(), "at least one of call=, path=, site= and host="),
         (lambda: faults.disk().on(path=""), "not empty"),
         (lambda: faults.disk().on(path=["a", 1]), "path= is 1"),
+        (lambda: faults.disk().on(path=PosixPath("a")), "path= is PosixPath('a')"),
+        (lambda: faults.disk().on(path=b"a"), "path= is b'a'"),
+        (lambda: faults.disk().on(call=5), "call= is 5"),
+        (lambda: faults.disk().on(site=None), "site= is None"),
         (lambda: faults.disk().on(host="db.example"), "none of these faults touches a network"),
         (lambda: faults.disk().only(), "only() was given nothing"),
         (lambda: faults.disk().only("ENOSP"), "Did you mean 'ENOSPC'"),

@@ -621,3 +621,35 @@ def test_a_text_that_was_not_read_to_its_end_says_so(beyond: int) -> None:
     shown = Redactor(limits=RedactionLimits(text=200)).plain(text)
     hidden = " ".join([f"password={REDACTED}"] * 5)
     assert shown == hidden + (f"… <{len(text)} characters>" if beyond else "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"GET /login?next=https%3A%2F%2Fx%2Fcb%3Fa%3D1%26token%3D{SECRET}%26b%3D2",
+        f"next%3Dhttps%3A%2F%2Fx%3Fclient_secret%3d{SECRET}",
+        f"password%3D{SECRET}",
+        f"state=https%3A%2F%2Fx%23access_token%3D{SECRET}",
+    ],
+)
+def test_a_secret_in_a_quoted_address_is_hidden(text: str) -> None:
+    """An address may be the parameter of another one, and is quoted there."""
+    assert SECRET not in redact_text(text)
+
+
+def test_other_parameters_of_a_quoted_address_stay() -> None:
+    """They say what was asked for."""
+    text = "GET /login?next=https%3A%2F%2Fx%3Fpage%3D2%26sort%3Dname"
+    assert redact_text(text) == text
+    shown = redact_text(f"next=https%3A%2F%2Fx%3Ftoken%3D{SECRET}%26page%3D2")
+    assert shown == f"next=https%3A%2F%2Fx%3Ftoken%3D{REDACTED}%26page%3D2"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("param", "val"), ("parameter", "content"), ("variable", "content"), ("key", "content")],
+)
+def test_more_words_for_a_name_and_its_value_are_known(name: str, value: str) -> None:
+    """Each pair is in use somewhere."""
+    assert DEFAULT.plain({name: "DB_PASSWORD", value: SECRET}) == {name: "DB_PASSWORD", value: REDACTED}
+    assert DEFAULT.plain({name: "title", value: "x"}) == {name: "title", value: "x"}

@@ -241,3 +241,18 @@ def test_a_buffer_of_another_library_is_data(tmp_path: Path) -> None:
     array = pytest.importorskip("array").array("b", b"abc")
     write_file(tmp_path / "a", array, durability="memory")
     assert (tmp_path / "a").read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("options", [{"max_redrives": math.inf}, {"keep": -math.inf}])
+def test_infinity_is_no_count_and_has_a_sign(options: dict[str, Any]) -> None:
+    """It is accepted only where it is a number within the bounds."""
+    with pytest.raises(UsageError, match=r"inf; expected "):
+        DeadLetterSettings(**options)
+
+
+def test_what_a_group_holds_is_said() -> None:
+    """In the words of a configuration."""
+    with pytest.raises(
+        UsageError, match=r"a dict whose values are each a table of options \(RetrySettings\)"
+    ):
+        RuntimeSettings(retry=[])  # type: ignore[arg-type]

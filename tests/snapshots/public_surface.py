@@ -46,6 +46,7 @@ MACHINERY = {
     "AdaptiveThrottle": {"admits", "refusal", "rejected"},
     "BreakerLink": {"join", "notice", "start", "sync"},
     "BreakerOptions": {"by_rate", "window"},
+    "Chaos": {"close", "observed"},
     "Jitter": {"around"},
     "RetryBudget": {"give_back", "request", "roll", "take"},
     "Rule": {"matches"},
@@ -59,18 +60,22 @@ RECEIVED = {
     "Chaos",
     "Context",
     "FaultSet",
+    "Injected",
     "LogGuard",
     "Subscription",
     "Ticket",
-} | {"Worker"}
+    "Worker",
+}
 """Classes whose objects users are handed and never make: how they are made is not promised."""
 
 
 KINDS = {
     "a Backoff": {"Constant", "Decorrelated", "Exponential", "Linear"},
     "a BreakerAdapter": {"ChaoskitBreaker"},
-    "a Clock": {"SystemClock", "VirtualClock"},
+    "a Clock": {"RecordingClock", "SystemClock", "VirtualClock"},
     "a RetryAdapter": {"ChaoskitRetry"},
+    "a StoreAdapter": {"ChaoskitStore"},
+    "a StoreSubject": {"ChaoskitSubject"},
 }
 """Classes that keep the promises of a protocol in this list, whose methods are not promised twice."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -29,7 +30,8 @@ class _Busy(click.Group):
             return super().invoke(ctx)
         except (StoreBusy, Unreachable) as error:
             # A script may try again after these exit codes only.
-            tell(f"chaoskit: {error} {error.hint}", err=True)
+            waited = "" if ctx.obj is None else f" --wait was {ctx.obj.wait:g} seconds."
+            tell(f"chaoskit: {error} {error.hint}{waited}", err=True)
             return BUSY
 
 
@@ -52,9 +54,15 @@ def recovery(ctx: click.Context, store: str | None, wait: float) -> None:
     the time, or its server does not answer; 4 the store or a record is damaged.
 
     \f
-    Raises MissingParameter if the command needs a store and none was given.
+    Raises MissingParameter if the command needs a store and none was given, BadParameter if ``--wait`` is no
+    time.
     """
-    if store is not None:
+    if not 0 < wait < math.inf:
+        raise click.BadParameter(
+            f"{wait:g} is not a time; expected seconds, more than zero", param_hint="--wait"
+        )
+    # Empty is missing: a script has expanded a variable that is not set.
+    if store:
         ctx.obj = Target(store, wait)
     # Run folders are marked on their own disk; every other command needs a store.
     elif ctx.invoked_subcommand != flags.name:

@@ -9,7 +9,16 @@ import click
 
 from chaoskit.cli.group import NO
 from chaoskit.cli.output import print_table, tell
-from chaoskit.cli.recovery.opening import DAMAGED, Target, as_json_option, moment, opened, pipelines_of, say
+from chaoskit.cli.recovery.opening import (
+    DAMAGED,
+    Target,
+    as_json_option,
+    moment,
+    opened,
+    passed_over,
+    pipelines_of,
+    say,
+)
 from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints
 from chaoskit.runtime.durable.checkpoints.records import kind_of
 from chaoskit.runtime.durable.dead_letters import DeadLetters
@@ -71,6 +80,7 @@ def stats(target: Target, as_json: bool) -> int:
         numbers, letters = store.statistics(), DeadLetters(store).statistics()
         counted = {name: dict(store.count(kind_of(name))) for name in pipelines_of(store, None)}
         queued = dict(store.count(OUTBOX))
+        damaged = passed_over(store)
 
     def text() -> None:
         rows = [
@@ -96,6 +106,7 @@ def stats(target: Target, as_json: bool) -> int:
         "dead_letters": asdict(letters),
         "outbox": queued,
         "store": {"size": numbers.size, "wal": numbers.wal, "warnings": list(numbers.warnings)},
+        "damaged": damaged,
     }
     say(as_json, "stats", document, text)
-    return 0
+    return DAMAGED if damaged else 0

@@ -15,14 +15,20 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from chaoskit.contracts.report import demand
+
 __all__ = ["calls_in", "child", "die", "dying_at", "lines"]
+
+_RAISED = b"\0raised "
+"""The beginning of a line that no work writes."""
 
 
 @contextmanager
 def child(work: Callable[[int], object]) -> Iterator[tuple[int, int]]:
     """Run ``work(fd)`` in a forked process. Yields its pid, and a descriptor that reads its writes to ``fd``.
 
-    If it has not ended by the end of the block, it is killed. Its exit status is 0 if ``work`` did not raise.
+    If it has not ended by the end of the block, it is killed. An error that ``work`` raises is the last thing
+    that :func:`lines` reads. A child that could not open the store would otherwise pass for a killed one.
     """
     read, write = os.pipe()
     with warnings.catch_warnings():
@@ -35,6 +41,8 @@ def child(work: Callable[[int], object]) -> Iterator[tuple[int, int]]:
             os.close(read)
             work(write)
             code = 0
+        except Exception as error:
+            os.write(write, _RAISED + repr(error).replace("\n", " ").encode(errors="replace") + b"\n")
         finally:
             # Not sys.exit: the child must not run the exit handlers of the test runner.
             os._exit(code)
@@ -48,11 +56,18 @@ def child(work: Callable[[int], object]) -> Iterator[tuple[int, int]]:
 
 
 def lines(read: int) -> Iterator[bytes]:
-    """The lines that a child writes, until it has ended."""
+    """The lines that a child writes, until it has ended.
+
+    Raises:
+        AssertionError: at the end of the lines, if its work raised.
+    """
     rest = b""
     while text := os.read(read, 1 << 16):
         *whole, rest = (rest + text).split(b"\n")
-        yield from whole
+        for line in whole:
+            raised = line.removeprefix(_RAISED)
+            demand(raised == line, f"a child failed: {raised.decode(errors='replace')}")
+            yield line
 
 
 def die() -> None:

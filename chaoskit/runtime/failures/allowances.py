@@ -2,21 +2,28 @@
 
 Sources: draft-ietf-httpapi-ratelimit-headers, in its older form (three numbers, each in a field or a member)
 and in its newer form (``RateLimit: "default";r=0;t=25`` with ``RateLimit-Policy: "default";q=100;w=60``); the
-documentation of GitHub, Discord and OpenAI.
+documentation of GitHub, Discord, OpenAI, Anthropic and X.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 __all__ = ["is_used_up", "refilled_in"]
 
-_DIGITS = r"[+-]?[0-9]{1,12}(\.[0-9]{1,9})?\Z"
-_RESET = r"(?:x-)?ratelimit-reset(?:-after|-requests|-tokens)?\Z"
+_DIGITS = r"[+-]?[0-9]{1,13}(\.[0-9]{1,9})?\Z"
+_RESET = (
+    r"(?:x-|[a-z]{1,20}-)?rate-?limit(?:-requests|-tokens|-input-tokens|-output-tokens)?"
+    r"-reset(?:-after|-requests|-tokens)?\Z"
+)
+_MOMENT = r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d)"
 _PART = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)"
 _DURATION = rf"(?:{_PART}){{1,5}}"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+_STARTS = ("ratelimit", "x-ratelimit", "x-rate-limit")
 
 # A member of a structured list: a string or token with parameters, or a token with a value.
 _MEMBER = (
@@ -40,16 +47,28 @@ def refilled_in(headers: Mapping[str, str], wall: float) -> float | None:
         text = value.strip()
         if re.match(_DIGITS, text, re.ASCII):
             number = float(text)
+            if number > 1e11:
+                number /= 1000  # a date in milliseconds: in seconds it would be three thousand years away
             # So many seconds, more than thirty years, are a date and not a duration.
             found.append(max(0.0, number - wall) if number > 1e9 else max(0.0, number))
         elif re.fullmatch(_DURATION, text):
             found.append(sum(float(n) * _UNITS[unit] for n, unit in re.findall(_PART, text)))
+        elif re.fullmatch(_MOMENT, text, re.ASCII):
+            found.extend(_left_until(text, wall))
     return max(found, default=None)
+
+
+def _left_until(moment: str, wall: float) -> Iterator[float]:
+    """The seconds until ``moment`` (RFC 3339); nothing if there is none such, as the 31st of February."""
+    try:
+        yield max(0.0, datetime.fromisoformat(moment.upper()).timestamp() - wall)
+    except ValueError:
+        return
 
 
 def is_used_up(headers: Mapping[str, str]) -> bool:
     """Return True if a header says that nothing is left of an allowance."""
-    if "0" in (headers.get("x-ratelimit-remaining"), headers.get("ratelimit-remaining")):
+    if any(headers.get(f"{start}-remaining") == "0" for start in _STARTS):
         return True
     limits = [(name, value, said.get("r")) for name, value, said in _members(headers, "ratelimit")]
     return any(left == 0 or (name == "remaining" and value == 0) for name, value, left in limits)

@@ -148,8 +148,8 @@ def retry_after(symptoms: Symptoms, wall: float) -> float | None:
     headers = symptoms.headers
     if not headers:
         return None
-    # Some services give milliseconds: OpenAI, Azure.
-    exact = headers.get("retry-after-ms", "").strip()
+    # Some services give milliseconds: OpenAI, Azure, Cosmos DB.
+    exact = (headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms", "")).strip()
     if re.match(_DIGITS, exact, re.ASCII):
         return max(0.0, float(exact) / 1000)
     asked = parse_retry_after(headers.get("retry-after"), wall, headers.get("date"))

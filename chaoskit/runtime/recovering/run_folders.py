@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +45,9 @@ class RunFolders:
         """The runs without a flag, sorted by name.
 
         Raises:
-            OSError: the root cannot be read, so its runs are unknown.
+            OSError: the root cannot be read, so its runs are unknown; or one without a flag cannot be.
         """
-        yield from (path for path in self._all() if self._why(path) is None and path.is_dir())
+        yield from (path for path in self._all() if self._why(path) is None and _is_run(path))
 
     def flagged(self) -> Iterator[FlaggedRun]:
         """The runs with a flag, sorted by name, and their reasons.
@@ -100,12 +102,23 @@ class RunFolders:
 
     def _of(self, name: str) -> Path:
         path = self._root / name if _is_name(name) else None
-        # Links are not listed as runs, and their target may belong to something else.
-        if path is None or path.is_symlink() or not path.is_dir():
+        if path is None or not _is_run(path):
             raise UsageError(
                 f"there is no run {name!r} in {str(self._root)!r}; expected the name of a directory there."
             )
         return path
+
+
+def _is_run(path: Path) -> bool:
+    """Return True if ``path`` is a directory. Raises OSError if that cannot be found out."""
+    # Not Path.is_dir(): from Python 3.14 on it answers False where the disk has failed. And links are no
+    # runs: their target may belong to something else.
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return False
+        raise
 
 
 def _is_name(text: str) -> bool:

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 from chaoskit.core.errors import wrong
@@ -140,11 +141,11 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
             while items:
                 item = items.popleft()
                 with self._giving_up(items):
-                    self._one(fn, item)
+                    self._count(fn, item, partial(fn, item))
         else:
             # One at a time: a generator may be endless, or have more items than fit into memory.
             for item in items:
-                self._one(fn, item)
+                self._count(fn, item, partial(fn, item))
         return self.successes
 
     async def arun(
@@ -184,9 +185,9 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         todo.clear()
         try:
             with self._giving_up(todo):
-                self._gather(futures)
+                self._gather(fn, futures)
         finally:
-            self._call_off(futures)
+            self._call_off(fn, futures)
         return self.successes
 
     # -- the outcome -----------------------------------------------------------------------------
@@ -238,9 +239,10 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
             self._total = len(todo) + (self._total or 0)
         return todo
 
-    def _one(self, fn: Callable[[T], R], item: T) -> None:
+    def _count(self, fn: Callable[[T], R], item: T, result: Callable[[], R]) -> None:
+        """Count ``item`` by what ``result``, a call of ``fn`` or the wait for one, returns or raises."""
         try:
-            value = fn(item)
+            value = result()
         except self._on as error:
             self.fail(item, error)
         except BaseException:
@@ -262,32 +264,21 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
             else:
                 self.succeed(item, value)
 
-    def _gather(self, futures: dict[Future[R], T]) -> None:
+    def _gather(self, fn: Callable[[T], R], futures: dict[Future[R], T]) -> None:
         while futures:
             # In the order of completion, so that a bad batch is given up without waiting for a slow first
             # item.
             done, _ = wait(futures, return_when=FIRST_COMPLETED)
             for future in done:
-                self._settle(future, futures.pop(future))
+                self._count(fn, futures.pop(future), future.result)
 
-    def _settle(self, future: Future[R], item: T) -> None:
-        try:
-            value = future.result()
-        except self._on as error:
-            self.fail(item, error)
-        except BaseException:
-            self._skip([item])
-            raise
-        else:
-            self.succeed(item, value)
-
-    def _call_off(self, futures: dict[Future[R], T]) -> None:
+    def _call_off(self, fn: Callable[[T], R], futures: dict[Future[R], T]) -> None:
         """Cancel calls that have not begun, wait for the rest and count it, if the batch ended early."""
         self._skip([item for future, item in futures.items() if future.cancel()])
         for future, item in futures.items():
             if not future.cancelled():
                 try:
-                    self._settle(future, item)
+                    self._count(fn, item, future.result)
                 except Exception:
                     # The error that ended the batch is on its way to the caller; this one is counted.
                     pass

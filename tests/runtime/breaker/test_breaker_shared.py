@@ -208,6 +208,25 @@ def test_a_failing_store_is_reported_and_tried_again(
     assert store.records["db"][0] == 10.0
 
 
+def test_an_edge_that_came_while_the_store_failed_is_the_one_to_publish(
+    pair: tuple[Process, Process], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before it is out of date by then, and must not take its place."""
+    one, _ = pair
+    one.fail()
+
+    def fails(breaker: str, open_for: float | None, origin: str) -> int:
+        one.breaker.reset()
+        raise OSError("down")
+
+    monkeypatch.setattr(store, "publish", fails)
+    one.link.sync()
+    monkeypatch.undo()
+    one.link.sync()
+    assert one.breaker.state is BreakerState.CLOSED
+    assert store.records["db"][0] is None
+
+
 def test_an_older_record_does_not_undo_an_edge_not_yet_published(
     pair: tuple[Process, Process], store: Store
 ) -> None:

@@ -167,6 +167,24 @@ def test_the_last_good_value_is_the_last_resort() -> None:
         chain.call()
 
 
+def test_a_last_good_value_comes_before_a_last_resort_and_is_never_one() -> None:
+    """A default that is always at hand would be offered in place of the service's own value ever after."""
+    up = [False]
+    chain: FallbackChain[str] = FallbackChain(
+        Candidate("service", lambda: "fresh" if up[0] else down()),
+        Candidate("default", lambda: "default", last_resort=True),
+        last_good=LastGood(60.0),
+        clock=VirtualClock(),
+    )
+    for _ in range(2):
+        choice = chain.choose()
+        assert (choice.value, choice.age) == ("default", None)
+    up[0] = True
+    assert chain.call() == "fresh"
+    up[0] = False
+    assert (chain.choose().value, chain.choose().age) == ("fresh", 0.0)
+
+
 def test_a_wall_clock_step_does_not_age_the_last_good_value() -> None:
     """The age of a kept value is measured on the monotonic clock."""
     clock = VirtualClock()

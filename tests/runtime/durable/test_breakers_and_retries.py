@@ -67,6 +67,22 @@ def test_an_opening_is_shared_and_so_is_a_closing(
     assert StoredBreakers(store).states() == {"archive": None}
 
 
+def test_a_process_closes_what_it_has_opened_itself(store: Store) -> None:
+    """At once, as an operator does by hand: its own opening is no news to it."""
+    states = StoredBreakers(store)
+    states.publish("archive", 60.0, "one")
+    states.publish("archive", None, "one")
+    assert states.states() == {"archive": None}
+
+
+def test_an_opening_that_is_over_holds_up_no_closing(store: Store, clock: VirtualClock) -> None:
+    """Also that of another process, which this one has never seen: nothing is open any more."""
+    StoredBreakers(store).publish("archive", 60.0, "other")
+    clock.advance(61)
+    StoredBreakers(store).publish("archive", None, "one")
+    assert StoredBreakers(store).states() == {"archive": None}
+
+
 def closing_late(one: Process, other: Process, clock: VirtualClock) -> dict[str, float | None]:
     """One closes by what it knows of an earlier era, after the other has opened again."""
     one.call(error=True)

@@ -288,3 +288,39 @@ def test_a_condition_that_raises_does_not_hold():
     rule = Rule(name="r", verdict=TransientError, when=raises)
     assert not rule.matches(Symptoms(ValueError()))
     assert Classifier([rule]).classify(ValueError("x")).rule != "r"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"x-rate-limit-remaining": "0", "x-rate-limit-reset": "1700000040"}, 40.0),
+        ({"anthropic-ratelimit-requests-reset": "2023-11-14T22:13:45Z"}, 25.0),
+        ({"anthropic-ratelimit-input-tokens-reset": "2023-11-15T00:13:45.5+02:00"}, 25.5),
+        ({"anthropic-ratelimit-tokens-reset": "2023-02-31T00:00:00Z"}, None),
+        ({"x-ratelimit-reset": "1700000030000"}, 30.0),
+        ({"x-ratelimit-reset": "99999999999"}, 98299999999.0),
+        ({"x-ratelimit-reset-requests": "1m30s", "x-ratelimit-reset-tokens": "120ms"}, 90.0),
+        ({"x-ratelimit-reset": "1600000000"}, 0.0),
+        ({"x-ratelimit-reset": "-1"}, 0.0),
+        ({"anthropic-ratelimit-requests-reset": "2020-01-01T00:00:00Z"}, 0.0),
+        ({"x-ms-retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "500", "x-ms-retry-after-ms": "250"}, 0.5),
+        ({"rate-limit-policy": "10"}, None),
+    ],
+)
+def test_more_services_say_when_they_will_be_ready(headers, seconds):
+    """X, Anthropic and Cosmos DB, and some that give the date in milliseconds."""
+    error = Exception()
+    error.status, error.headers = 429, headers
+    assert asked_to_wait(error, VirtualClock(epoch=1_700_000_000)) == seconds
+
+
+@pytest.mark.parametrize("name", ["ratelimit-remaining", "x-ratelimit-remaining", "x-rate-limit-remaining"])
+def test_a_refusal_with_nothing_left_is_a_limit(name):
+    """In each spelling of the header; with something left it is a refusal."""
+    error = Exception()
+    error.status, error.headers = 403, {name: "0"}
+    assert classify(error).rule == "http.secondary-limit"
+    error = Exception()
+    error.status, error.headers = 403, {name: "5"}
+    assert classify(error).rule != "http.secondary-limit"

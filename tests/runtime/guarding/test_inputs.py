@@ -62,6 +62,8 @@ def test_a_table_is_read(file):
         (b'a,b\n1,"2",3,4,5\n', 2, 7, "5 values for 2 columns"),
         (b"a,b\n" + b'"\n",' * 50_000, None, 3, "a record of more than"),
         (b"," * 2_000, 1, 1, "has no name"),
+        ("\ufeff\ufeffa,b\n1,2\n".encode(), 1, 1, "marked twice"),
+        ("\ufeffa,b\n1,2\n\ufeffa,b\n3,4\n".encode(), 3, 1, "files were joined here"),
     ],
 )
 def test_what_is_wrong_is_located(file, data, line, column, text):
@@ -145,6 +147,18 @@ def test_encodings_and_their_marks(file, encoding):
     assert read_text(path, encoding=read).startswith("name,größe\n")
 
 
+@pytest.mark.parametrize("width", [16, 32])
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_a_mark_is_not_part_of_the_text_where_its_order_was_named(file, width, order):
+    """And one of the other order is refused: the text would be nonsense."""
+    encoding = f"utf-{width}-{order}"
+    path = file("\ufeffa,b\n1,2\n".encode(encoding))
+    assert [row.as_dict() for row in read_rows(path, encoding=encoding)] == [{"a": "1", "b": "2"}]
+    assert read_text(path, encoding=encoding) == "a,b\n1,2\n"
+    with pytest.raises(MalformedData, match=f"byte order mark of utf-{width}"):
+        read_text(path, encoding=f"utf-{width}-{'be' if order == 'le' else 'le'}")
+
+
 def test_pieces_may_end_anywhere(file):
     """A character, a line end or a quoted field that lies across two pieces is read as one."""
     for shift in range(4):
@@ -167,6 +181,9 @@ def test_a_text_may_be_too_long(file):
         ({"max_field": 0}, "max_field is 0"),
         ({"max_field": "many"}, "max_field is 'many'"),
         ({"delimiter": 5}, "delimiter is 5"),
+        ({"columns": "a"}, "columns is 'a'"),
+        ({"columns": 5}, "columns is 5"),
+        ({"columns": ["a", None]}, "one of columns is None"),
         ({"encoding": "klingon"}, "encoding is 'klingon'"),
         ({"encoding": "hex"}, "encoding is 'hex'"),
         ({"encoding": None}, "encoding is None"),
@@ -178,7 +195,7 @@ def test_wrong_use_is_told(file, options, text):
         list(read_rows(file(b"a\n"), **options))
 
 
-FIELDS = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=8)
+FIELDS = st.text(st.characters(exclude_characters="\0\r\ufeff", exclude_categories=["Cs"]), max_size=8)
 
 
 @given(st.lists(st.lists(FIELDS, min_size=2, max_size=2), max_size=6), st.sampled_from(["\n", "\r\n"]))

@@ -39,6 +39,13 @@ def test_what_has_no_strategy_is_skipped_or_given_up():
     assert manager.handle(PermissionError()).result == GIVEN_UP
 
 
+def test_a_strategy_without_a_result_has_recovered_what_is_not_skipped():
+    """Most have none: only for a category that may be skipped does None say that it was."""
+    manager = RecoveryManager(dict.fromkeys((ConnectionError, ValidationError), lambda error, context: None))
+    assert manager.handle(ConnectionError()).result == RECOVERED
+    assert manager.handle(ValidationError("row 3")).result == SKIPPED
+
+
 def test_a_strategy_that_raises_does_not_hide_the_error():
     """The outcome says so, and the first error is the cause of the second."""
 

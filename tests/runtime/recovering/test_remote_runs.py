@@ -118,6 +118,33 @@ def test_a_launch_whose_answer_was_lost_is_found_again(runs, remote):
     assert remote.launches == ["a"]
 
 
+def test_a_relaunch_whose_answer_was_lost_is_found_beside_the_cancelled_one(runs, remote):
+    """Both have its key: taken for the cancelled one it would be launched a third time."""
+    runs.add("a", None)
+    runs.reconcile()
+    remote.says("r1", RemoteStatus.CANCELLED)
+    remote.dies = 1
+    with pytest.raises(Killed):
+        runs.reconcile()
+    report = runs.reconcile()
+    assert (report.launched, report.removed) == ((), ("r1",))
+    assert remote.launches == ["a", "a"]
+    assert list(remote.kept) == ["r2"]
+
+
+def test_runs_of_another_name_are_another_matter(runs, remote, store):
+    """Two pipelines may keep their runs in one store, each at a service of its own."""
+    other = Remote()
+    others = RemoteRuns(store, other, name="other")
+    assert runs.add("a", None)
+    assert others.add("a", None)
+    assert runs.reconcile().launched == ("a",)
+    assert (remote.launches, other.launches) == (["a"], [])
+    remote.says("r1", RemoteStatus.DONE)
+    assert runs.reconcile().done == ("a",)
+    assert others.status("a") == ("launching", "")
+
+
 def test_orphans_are_found_and_removed(runs, remote):
     """What carries a key that is not ours, or is the second one of a key."""
     runs.add("a", None)

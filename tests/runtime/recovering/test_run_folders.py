@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
@@ -48,13 +49,34 @@ def test_a_mark_that_cannot_be_read_counts(root):
     assert folders.why("a").damaged
 
 
-@pytest.mark.parametrize("name", ["absent", "../runs", "..", ".", "a\0", "file", "link", ""])
+@pytest.mark.parametrize("name", ["absent", "../runs", "..", ".", "a\0", "file", "link", "", "x" * 300])
 def test_a_name_that_is_no_run_is_refused(root, name):
     """And leads nowhere else."""
     for use in (lambda: RunFolders(root).fail(name, ValueError()), lambda: RunFolders(root).clear(name)):
         with pytest.raises(UsageError, match="no run"):
             use()
     assert not (root.parent / "errorprocessing").exists()
+
+
+def test_a_run_that_cannot_be_looked_at_is_not_called_absent(root, monkeypatch):
+    """The disk is at fault, not the name; ``Path.is_dir`` would have said False, from Python 3.14 on."""
+    real = os.lstat
+
+    def broken(path, *args, **kwargs):
+        if os.path.basename(path) == "a":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "lstat", broken)
+    folders = RunFolders(root)
+    for use in (
+        lambda: folders.fail("a", ValueError()),
+        lambda: folders.clear("a"),
+        lambda: [*folders.due()],
+    ):
+        with pytest.raises(OSError) as caught:
+            use()
+        assert caught.value.errno == errno.EIO
 
 
 @pytest.mark.parametrize("flag", ["", "..", "a/b", "/etc/x", "a\0", None])

@@ -1,7 +1,7 @@
 """What the retry says, word for word: every refusal, every event, and the reference policies.
 
-The text is in ``golden/retry.txt``. After a change that is meant, write it anew with
-``python tests/runtime/test_retry_messages.py`` and read the difference.
+The text is in ``golden/retry.txt``. After an intended change, write it again with
+``python tests/runtime/retrying/test_retry_messages.py`` and read the difference.
 """
 
 from __future__ import annotations

@@ -54,6 +54,19 @@ def test_a_batch_refuses_an_async_function(way: str) -> None:
     assert batch.summary().succeeded == 0
 
 
+@pytest.mark.parametrize("way", ["run", "run_in"])
+def test_a_batch_refuses_a_coroutine_that_a_function_returns(way: str) -> None:
+    """A plain function around an async one shows what it is only when it was called."""
+    batch: PartialFailureCollector[int, Any] = PartialFailureCollector("b")
+
+    def around(n: int) -> object:
+        return asynchronous(n)
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(UsageError, match="since it returns a coroutine"):
+        batch.run(around, [1]) if way == "run" else batch.run_in(pool, around, [1])
+    assert batch.summary().succeeded == 0
+
+
 def test_an_async_batch_refuses_a_plain_function_and_takes_what_may_give_an_awaitable() -> None:
     """A function around a coroutine function, a lambda and an object are awaited; a plain function is not."""
 

@@ -98,7 +98,11 @@ class _DashboardHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if not self._is_for_us():
             return
-        address = urlsplit(self.path)
+        try:
+            address = urlsplit(self.path)
+        except ValueError:  # "http://[", for example.
+            self._page(400, "", "This is not an address.")
+            return
         if address.path == "/style.css":
             self._answer(200, self.server.style, "text/css; charset=utf-8")
         elif address.path == "/":
@@ -106,6 +110,8 @@ class _DashboardHandler(BaseHTTPRequestHandler):
             self._page(200, told, trouble)
         else:
             self._page(404, "", f"There is no page {address.path[:80]}.")
+
+    do_HEAD = do_GET
 
     def _said(self, query: str) -> tuple[str, str]:
         """The message about the change just made, if it comes from this server."""
@@ -139,8 +145,9 @@ class _DashboardHandler(BaseHTTPRequestHandler):
     def _form(self) -> dict[str, str] | None:
         """The fields that were sent; None if there are more than in any of our forms."""
         length = self.headers.get("Content-Length", "")
-        # isascii(), since a superscript two is a digit in Python, but not a number.
-        if not (length.isascii() and length.isdigit()) or int(length) > LONGEST:
+        # isascii(), since a superscript two is a digit in Python, but not a number. And not more digits than
+        # any length that is allowed: int() raises for thousands of them.
+        if not (length.isascii() and length.isdigit() and len(length) < 10) or int(length) > LONGEST:
             return None
         fields = parse_qs(self.rfile.read(int(length)).decode("utf-8", "replace"), keep_blank_values=True)
         found = {name: values[0] for name, values in fields.items()}
@@ -148,9 +155,9 @@ class _DashboardHandler(BaseHTTPRequestHandler):
         return {**found, "id": unquote(found.get("id", ""))}
 
     def _is_for_us(self) -> bool:
-        """Return True if the request names this server; else answer 421, against DNS rebinding."""
-        port = self.server.server_port
-        if self.headers.get("Host", "") in (f"127.0.0.1:{port}", f"localhost:{port}"):
+        """Return True if the request names this machine; else answer 421, against DNS rebinding."""
+        # With any port, since a tunnel has another one.
+        if self.headers.get("Host", "").partition(":")[0].lower() in ("127.0.0.1", "localhost"):
             return True
         self.close_connection = True
         self._answer(421, "This is not the host that you asked for.", "text/plain; charset=utf-8")
@@ -194,7 +201,8 @@ class _DashboardHandler(BaseHTTPRequestHandler):
         for name, value in known.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing: a URL may name what failed, and the terminal is for the token."""

@@ -23,7 +23,7 @@ from chaoskit.runtime.durable.dead_letters.records import (
 from chaoskit.runtime.durable.outbox import Outbox, OutboxMessage
 from chaoskit.runtime.durable.recorded import fingerprint, record_error
 from chaoskit.runtime.durable.store.codec import in_utf8
-from chaoskit.runtime.durable.store.protocol import Record, Storage, Tx, checked
+from chaoskit.runtime.durable.store.protocol import Page, Record, Storage, Tx, checked
 from chaoskit.runtime.numbers import is_number, is_whole
 
 __all__ = ["DeadLetters"]
@@ -156,13 +156,19 @@ class DeadLetters:
         between two pages.
         """
         status = None if resolved is None else "resolved" if resolved else UNRESOLVED
+        for page in self._pages(pipeline, status):
+            for record in page.records:
+                if poison is None or record.value["poison"] == poison:
+                    yield letter_of(record)
+
+    def _pages(
+        self, pipeline: str | None = None, status: str | Sequence[str] | None = None
+    ) -> Iterator[Page]:
         after = None
         while True:
             # Page by page, not in one long read, which would keep the WAL from being checkpointed.
             page = self._store.find(DEAD, scope=pipeline, status=status, after=after)
-            for record in page.records:
-                if poison is None or record.value["poison"] == poison:
-                    yield letter_of(record)
+            yield page
             after = page.next
             if after is None:
                 return
@@ -170,16 +176,18 @@ class DeadLetters:
     def statistics(self) -> DeadLetterStatistics:
         """Numbers of letters by pipeline and status, counted now."""
         numbers: dict[str, Counter[str]] = {}
-        poison, oldest = 0, None
-        for letter in self.find(resolved=None):
-            numbers.setdefault(letter.pipeline, Counter())[letter.status] += 1
-            if not letter.resolved:
-                poison += letter.poison
-                oldest = letter.created if oldest is None else min(oldest, letter.created)
+        poison, damaged, oldest = 0, 0, None
+        for page in self._pages():
+            damaged += len(page.damaged)
+            for letter in map(letter_of, page.records):
+                numbers.setdefault(letter.pipeline, Counter())[letter.status] += 1
+                if not letter.resolved:
+                    poison += letter.poison
+                    oldest = letter.created if oldest is None else min(oldest, letter.created)
         total = sum(sum(one.values()) for one in numbers.values())
         settled = sum(one["resolved"] for one in numbers.values())
         plain = {name: dict(one) for name, one in numbers.items()}
-        return DeadLetterStatistics(total, total - settled, poison, oldest, plain)
+        return DeadLetterStatistics(total, total - settled, poison, oldest, plain, damaged)
 
     def redrive(self, id: str, *, by: str, force: bool = False, tx: Tx | None = None) -> OutboxMessage:
         """Put the run back: its message, with the key ``ID#n``, or the record that the letter is about.

@@ -139,6 +139,7 @@ class DeadLetterStatistics:
     """Numbers of letters. ``by_pipeline`` has one for each status.
 
     ``oldest`` is when the oldest unresolved letter was written, in seconds since the epoch; None without one.
+    ``damaged`` letters cannot be read, so no other number has them.
     """
 
     total: int = 0
@@ -146,6 +147,7 @@ class DeadLetterStatistics:
     poison: int = 0
     oldest: float | None = None
     by_pipeline: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    damaged: int = 0
 
 
 @dataclass(frozen=True, slots=True)

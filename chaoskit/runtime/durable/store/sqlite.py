@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from chaoskit.runtime.durable.levels import Durability
 from chaoskit.runtime.durable.store.files import free_bytes
+from chaoskit.runtime.durable.store.migrations import version_of
 from chaoskit.runtime.durable.store.reading import Row, RowReader
 from chaoskit.runtime.failures.stored import OutcomeUnknown, StoreBusy, StoreCorrupt, StoreGone
 from chaoskit.runtime.failures.taxonomy import (
@@ -61,7 +62,12 @@ def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) ->
 
 
 def connect_writer(path: Path, durability: Durability, *, create: bool) -> sqlite3.Connection:
-    """The connection that writes. Call with the store's lock held, since switching to WAL does not wait."""
+    """The connection that writes. Call with the store's lock held, since switching to WAL does not wait.
+
+    Raises:
+        ConfigurationError: the file is a database of another program.
+        StoreCorrupt: it is empty, and ``create`` is False. In both cases it is left as it was.
+    """
     pragmas = [
         "journal_mode = wal",
         f"synchronous = {SYNCHRONOUS[durability]}",
@@ -73,7 +79,20 @@ def connect_writer(path: Path, durability: Durability, *, create: bool) -> sqlit
     if sys.platform == "darwin" and durability == "power-loss":
         # On macOS only F_FULLFSYNC makes the drive write its cache: fsync(2) there.
         pragmas += ["fullfsync = on", "checkpoint_fullfsync = on"]
-    return _connect(path, "rwc" if create else "rw", pragmas)
+    connection = _connect(path, "rwc" if create else "rw", [])
+    try:
+        # Before anything is changed: the switch to WAL stays in the file, even if another program owns it.
+        if version_of(connection, path) == 0 and not create:
+            # A store that another process is just making has its tables by now: the lock was waited for.
+            raise StoreCorrupt(
+                f"{path} is empty; expected a store. It was cut, by a copy or on a full disk, or the process"
+                " that was making it was killed. Pass create=True to begin with nothing."
+            )
+        _set(connection, pragmas)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
@@ -91,12 +110,16 @@ def _connect(path: Path, mode: str, pragmas: list[str]) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
-        for pragma in pragmas:
-            connection.execute(f"pragma {pragma}").fetchall()
+        _set(connection, pragmas)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _set(connection: sqlite3.Connection, pragmas: Sequence[str]) -> None:
+    for pragma in pragmas:
+        connection.execute(f"pragma {pragma}").fetchall()
 
 
 def primary(error: sqlite3.Error) -> int:
@@ -140,8 +163,8 @@ def failure(
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         # SQLite also reports a failed read in this way: sqlite.org/rescode.html, SQLITE_IOERR_CORRUPTFS.
         return StoreCorrupt(
-            f"{text}: the file is damaged, or the disk cannot read it. Look for errors of the disk, and ask"
-            " verify(); keep a copy, then restore the latest backup."
+            f"{text}: the file is damaged, the disk cannot read it, or it never was a store. Look for errors"
+            " of the disk, and ask verify(); keep a copy of the file."
         )
     if code == sqlite3.SQLITE_NOMEM:
         return OutOfMemory(f"{text}. Nothing was changed.")

@@ -186,13 +186,19 @@ def _readable(store: Measured) -> HealthFinding:
 def _letters(store: Measured) -> HealthFinding:
     numbers = DeadLetters(store).statistics()
     # Not unhealthy: the pipeline goes on, and a person can deal with the letters in the morning.
-    return _degraded_if(bool(numbers.unresolved), f"{numbers.unresolved} unresolved, {numbers.poison} poison")
+    return _degraded_if(
+        bool(numbers.unresolved or numbers.damaged),
+        f"{numbers.unresolved} unresolved, {numbers.poison} poison{_unread(numbers.damaged)}",
+    )
 
 
 def _outbox(store: Measured) -> HealthFinding:
-    live = store.find(OUTBOX, live=True, limit=_PAGE).records
-    waiting = [one for one in live if one.value.get("error")]
-    return _degraded_if(bool(waiting), f"{len(waiting)} messages that could not be sent yet")
+    live = store.find(OUTBOX, live=True, limit=_PAGE)
+    waiting = [one for one in live.records if one.value.get("error")]
+    return _degraded_if(
+        bool(waiting or live.damaged),
+        f"{len(waiting)} messages that could not be sent yet{_unread(len(live.damaged))}",
+    )
 
 
 def _claims(store: Measured) -> HealthFinding:
@@ -208,6 +214,11 @@ def _check_bytes(*given: object) -> None:
     for one in given:
         if not (is_number(one) and one >= 0):
             raise wrong("least, warn", given, "two numbers of bytes of at least 0", "2 << 30 is 2 GiB.")
+
+
+def _unread(damaged: int) -> str:
+    """What to add for records that cannot be read: without it, a damaged store would look empty."""
+    return f", {damaged} that cannot be read: chaoskit recovery verify" if damaged else ""
 
 
 def _degraded_if(bad: bool, detail: str) -> HealthFinding:

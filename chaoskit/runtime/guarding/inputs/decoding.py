@@ -75,7 +75,9 @@ def _decoder(file: IO[bytes], name: str, encoding: str) -> codecs.IncrementalDec
     marked = next((one for mark, one in _MARKS if head.startswith(mark)), None)
     if marked == "utf-8-sig" and given == "utf-8":
         given = marked  # A mark that says what was asked for is not part of the text.
-    elif marked and not given.startswith(marked.removesuffix("-sig")):
+    elif marked in (given, given.removesuffix("-le" if head.startswith(codecs.BOM_UTF16_LE) else "-be")):
+        given = marked  # The same where the byte order was named as well.
+    elif marked:
         raise Position(name).error(
             f"it begins with the byte order mark of {marked}, not as {encoding}",
             f"Read it with encoding={marked!r}, or save it as {encoding}.",

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime import kinds
 from chaoskit.runtime.failures.taxonomy import MalformedData
 from chaoskit.runtime.guarding.inputs.decoding import Position, named, pieces
 from chaoskit.runtime.numbers import whole
 
 __all__ = ["Row", "read_rows"]
 
-_QUOTE = '"'
+_QUOTE, _MARK = '"', "\ufeff"
 _MOST = 1 << 20
 """The most columns that a header may have."""
 
@@ -77,13 +78,15 @@ def read_rows(
 
     Raises:
         MalformedData: a wrong header, a ragged row, a stray or unclosed quote, a field that is too long, a
-            NUL, or bytes that do not decode; with ``file``, ``line`` and ``column``, counted from 1.
+            NUL, a byte order mark before a row, or bytes that do not decode; with ``file``, ``line`` and
+            ``column``, counted from 1.
         OSError: the file cannot be read.
     """
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         raise wrong("delimiter", delimiter, "one character, neither a quote nor a line end")
     whole("max_field", max_field, 1)
-    wanted = None if columns is None else tuple(columns)
+    # A text is a sequence, too: each of its characters would be the name of a column.
+    wanted = None if columns is None else kinds.listed("columns", columns, str)
     # The generator is a separate function, so that wrong arguments raise here and not at the first row.
     return _rows(path, wanted, encoding, delimiter, max_field)
 
@@ -194,6 +197,11 @@ class _Records:
             # RFC 4180 has no empty records, but editors leave empty lines at the end.
             if not line:
                 continue
+            # It would be a part of the value, and shown by no editor.
+            if line.startswith(_MARK):
+                raise self._error(
+                    number, 1, "a byte order mark: files were joined here, or one was marked twice"
+                )
             record = self._quoted(number, line) if _QUOTE in line else self._plain(number, line)
             if record.count > self.columns:
                 raise _ragged(record, self.columns, self._file)

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import Checkpoints, DeadLetters, LeaseLost, StageDead, StageHeld, Stages, Store
+from chaoskit.runtime import (
+    Checkpoints,
+    DeadLetters,
+    LeaseLost,
+    StageDead,
+    StageHeld,
+    Stages,
+    Store,
+    StoreBusy,
+)
 from chaoskit.runtime.durable.checkpoints.claims import Claim
 
 KEYS = [f"{n:02}" for n in range(10)]
@@ -101,6 +110,31 @@ def test_an_error_gives_the_rest_back(checkpoints: Checkpoints) -> None:
         work()
     assert done(checkpoints) == KEYS[:1]
     assert [(one.key, one.attempts) for one in checkpoints.pending()] == [(key, 0) for key in KEYS[1:4]]
+
+
+def test_a_key_that_stands_twice_is_done_once(checkpoints: Checkpoints) -> None:
+    """Two claims of one step would both believe that it is theirs."""
+    with checkpoints.batch(["a", "b", "a"]) as batch:
+        assert [claim.key for claim in batch] == ["a", "b"]
+
+
+def test_what_could_not_be_recorded_is_given_back(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stayed claimed for as long as this process lived. It runs again, its attempt uncounted."""
+
+    def work() -> None:
+        with checkpoints.batch(KEYS[:1]) as batch:
+            for claim in batch:
+                claim.complete()
+            monkeypatch.setattr(batch, "_write", busy)
+
+    def busy(*_: object) -> None:
+        raise StoreBusy("held by another process")
+
+    with pytest.raises(StoreBusy):
+        work()
+    assert [(one.key, one.attempts) for one in checkpoints.pending()] == [("00", 0)]
 
 
 def test_a_flush_says_what_was_taken_over(checkpoints: Checkpoints) -> None:

@@ -234,6 +234,37 @@ def test_a_late_end_changes_nothing(checkpoints: Checkpoints) -> None:
     assert checkpoints.load("a") == "right"
 
 
+def test_a_late_failure_leaves_no_letter(checkpoints: Checkpoints, store: Store) -> None:
+    """A person would redrive what another worker has in hand."""
+    claim = claimed(checkpoints)
+    checkpoints.save("a", "by hand")
+    with pytest.raises(LeaseLost):
+        claim.fail(ValueError("late"), final=True)
+    assert list(DeadLetters(store).find()) == []
+
+
+def test_progress_renews_the_lease(checkpoints: Checkpoints, clock: VirtualClock) -> None:
+    """A worker that tells of its progress is alive, whatever its thread for renewals does."""
+    claim = claimed(checkpoints)
+    clock.advance(40)
+    claim.progress(1)
+    found = checkpoints.record("a")
+    assert found is not None
+    assert found.due == clock.time() + 60
+
+
+def test_a_step_that_is_done_again_has_no_artefacts_yet(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    """Those of the time before are of another result, if it fails now."""
+    (tmp_path / "out").write_text("made")
+    claimed(checkpoints).complete(artefacts=["out"])
+    again = checkpoints.reclaim("a")
+    assert again is not None
+    again.fail(ValueError("x"))
+    found = checkpoints.record("a")
+    assert found is not None
+    assert found.artefacts == ()
+
+
 def claimed_again(checkpoints: Checkpoints, claim: Claim) -> Claim:
     """The same claim once more, as another part of the program may hold it."""
     return Claim(checkpoints._terms, claim.held, checkpoints._renewal, checkpoints._submit)
@@ -353,6 +384,19 @@ def test_killed_workers_use_up_the_attempts(shared: Checkpoints, target: str) ->
     [letter] = DeadLetters(shared._store).find()
     assert (letter.error["type"], letter.attempts) == ("WorkerLost", 3)
     assert status(shared)[0] == "dead"
+
+
+def test_a_worker_that_was_killed_last_is_what_its_letter_tells(shared: Checkpoints, target: str) -> None:
+    """And not the error of an attempt before, which may long be mended."""
+    claimed(shared).fail(ValueError("mended since"))
+    for _ in "23":
+        worker = Worker(target)
+        assert worker.claim("a") != "None"
+        worker.kill()
+    assert shared.claim("a") is None
+    [letter] = DeadLetters(shared._store).find()
+    assert letter.error["type"] == "WorkerLost"
+    assert [one["type"] for one in letter.history] == ["ValueError", "WorkerLost"]
 
 
 def test_a_poisonous_one_does_not_stop_the_next(shared: Checkpoints, target: str) -> None:

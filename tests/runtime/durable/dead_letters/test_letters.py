@@ -161,6 +161,9 @@ def test_the_same_failure_again_and_again_is_poison(store: Store) -> None:
     with pytest.raises(RedriveLimit, match="same way 3 times"):
         letters.redrive(id, by="me")
     letters.redrive(id, by="me", force=True)
+    # One that was forced and failed otherwise is still for a person to look at.
+    add(letters, redrive=3, error=TypeError("something else"))
+    assert letter(letters, id).poison
 
 
 def test_a_plan_says_what_would_be(letters: DeadLetters, outbox: Outbox) -> None:
@@ -177,6 +180,9 @@ def test_a_plan_says_what_would_be(letters: DeadLetters, outbox: Outbox) -> None
     assert plan.redriven == done.redriven == (good,)
     assert plan.left.keys() == done.left.keys() == {stuck}
     assert letters.redrive_all(lambda one: one.run_id == "none", by="me").redriven == ()
+    # What is on its way is in no plan: only a person may decide that it was lost.
+    again = letters.redrive_all(by="me", dry_run=False)
+    assert (again.redriven, again.left.keys()) == ((), {stuck})
 
 
 # --- the end -----------------------------------------------------------------------------------------------
@@ -210,6 +216,22 @@ def test_only_the_resolved_are_purged(letters: DeadLetters, clock: VirtualClock)
     add(letters, "new")
     assert letters.get(old) is None, "adding cleans up"
     assert letters.get(kept) is not None
+
+
+@pytest.mark.parametrize("target", ["sqlite"], indirect=True)
+def test_letters_that_cannot_be_read_are_counted_apart(
+    letters: DeadLetters, store: Store, clock: VirtualClock
+) -> None:
+    """In the statistics, and in what a purge would remove: they are as old as the others."""
+    for run in ("good", "bad"):
+        letters.resolve(add(letters, run), by="me")
+    with store.transaction() as tx:
+        tx.execute("update record set payload = '{' where payload like '%\"bad\"%'")  # type: ignore[attr-defined]
+    seen = letters.statistics()
+    assert (seen.total, seen.damaged) == (1, 1)
+    clock.advance(91 * DAY)
+    assert letters.purge(dry_run=True) == letters.purge() == 2
+    assert letters.statistics().damaged == 0
 
 
 def test_statistics_go_by_pipeline(letters: DeadLetters, clock: VirtualClock) -> None:

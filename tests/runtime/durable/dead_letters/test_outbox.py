@@ -6,6 +6,7 @@ import pytest
 
 from chaoskit.runtime import Outbox, OutboxMessage, Store
 from chaoskit.runtime.clock import VirtualClock
+from chaoskit.runtime.durable.outbox import OUTBOX
 
 
 def put(outbox: Outbox, store: Store, *keys: str) -> None:
@@ -71,6 +72,41 @@ def test_an_interrupted_relay_gives_back_what_it_has(outbox: Outbox, store: Stor
     assert [one.key for one in outbox.pending()] == ["b", "c"]
     assert outbox.relay(send) == 2
     assert sent == ["a", "b", "b", "c"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_relay_that_was_overtaken_settles_nothing(outbox: Outbox, store: Store, fails: bool) -> None:
+    """Another one has its message by now, and has not sent it: it must be neither settled nor given back."""
+    put(outbox, store, "a")
+
+    def send(message: OutboxMessage) -> None:
+        with store.transaction() as tx:
+            tx.change(OUTBOX, "a", status="pending", due=tx.now)
+            assert tx.claim(OUTBOX, lease=300)
+        if fails:
+            raise ConnectionError("refused")
+
+    outbox.relay(send)
+    found = store.get(OUTBOX, "a")
+    assert found is not None
+    assert (found.status, found.fence) == ("running", 2)
+
+
+@pytest.mark.parametrize("target", ["sqlite"], indirect=True)
+def test_a_message_waits_five_minutes_at_most(outbox: Outbox, store: Store, clock: VirtualClock) -> None:
+    """However often it could not be sent: two to the power of its attempts is soon no float any more."""
+    put(outbox, store, "a")
+    with store.transaction() as tx:
+        tx.execute("update record set attempts = 5000")  # type: ignore[attr-defined]
+
+    def refuse(message: OutboxMessage) -> None:
+        raise ConnectionError("refused")
+
+    assert outbox.relay(refuse) == 0
+    clock.advance(299)
+    assert outbox.relay(lambda message: None) == 0
+    clock.advance(1)
+    assert outbox.relay(lambda message: None) == 1
 
 
 def test_once_is_once(outbox: Outbox, store: Store) -> None:

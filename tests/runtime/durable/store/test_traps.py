@@ -261,13 +261,25 @@ def test_a_file_that_is_replaced_is_noticed_by_readers(store: Store, path: Path)
 
 
 def test_another_database_is_not_taken_for_a_store(path: Path) -> None:
-    """A database of another program is refused and left as it is."""
+    """A database of another program is refused and left as it is: the switch to WAL would stay in it."""
     with closing(sqlite3.connect(path)) as other:
         other.execute("create table theirs(x)")
+    before = path.read_bytes()
     with pytest.raises(ConfigurationError, match="database of another program"):
         Store.open(path, reserve=0)
-    with closing(sqlite3.connect(path)) as other:
-        assert other.execute("select name from sqlite_master").fetchall() == [("theirs",)]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("size", [0, 4096])
+def test_an_empty_file_is_no_store_unless_one_is_to_be_made(path: Path, size: int) -> None:
+    """A store that was cut to nothing must not look like one in which nothing was ever recorded."""
+    with closing(sqlite3.connect(path)) as empty:
+        empty.execute("pragma journal_mode = wal")
+    os.truncate(path, size)
+    with pytest.raises(StoreCorrupt, match="is empty; expected a store"):
+        Store.open(path, reserve=0, create=False)
+    with Store.open(path, durability="memory", reserve=0) as store:
+        store.put(JOB, "a", 1, status="done")
 
 
 def test_what_is_no_database_is_corrupt(path: Path) -> None:

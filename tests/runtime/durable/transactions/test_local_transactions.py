@@ -36,6 +36,7 @@ from chaoskit.runtime import (
 from chaoskit.runtime.durable.transactions.local import final, pointer
 from chaoskit.runtime.durable.transactions.local.final import FinalDirectory
 from chaoskit.runtime.durable.transactions.local.pointer import workspace_of
+from chaoskit.runtime.durable.transactions.local.workspace import Workspace
 from chaoskit.runtime.durable.transactions.records import Layout
 from chaoskit.runtime.failures.taxonomy import StorageError
 
@@ -340,8 +341,10 @@ def test_one_that_cannot_be_finished_is_named(target: Path, monkeypatch: pytest.
     assert (target / "x").read_text() == "2"
 
 
-def test_a_damaged_record_removes_nothing(target: Path) -> None:
-    """Without it what was committed can't be told from what was not."""
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_damaged_record_removes_nothing(target: Path, monkeypatch: pytest.MonkeyPatch, alive: bool) -> None:
+    """Without it what was committed can't be told from what was not, whether its process lives or not."""
+    monkeypatch.setattr(Workspace, "abandoned", lambda self, generation: not alive)
     commit(target, "pointer", "a", x="1")
     commit(target, "pointer", "b", x="2")
     [record] = work_of(target).glob("a@*.json")

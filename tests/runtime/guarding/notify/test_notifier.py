@@ -106,9 +106,22 @@ def test_a_storm_is_held_back_but_not_what_is_critical():
             threading.Event().wait(0.001)
         clock.advance(60)
         notifier.notify("later")
-    assert channel.titles == ["n0", "n1", "fire", "later"]
+        # What was held back was never told, so that it is no repetition either.
+        notifier.notify("n8")
+    assert channel.titles == ["n0", "n1", "fire", "later", "n8"]
     assert channel.told[2].held_back == 7
     assert notifier.statistics().held_back == 7
+
+
+def test_trouble_with_telling_is_not_told():
+    """A notifier that listens to all events would tell of its own failed retries, and of those, forever."""
+    channel = Kept(*(Unreachable("down") for _ in range(9)))
+    with told(channel, attempts=2) as notifier:
+        with subscribe(notifier.on_event):
+            notifier.notify("a")
+            assert notifier.close(30)
+        assert channel.tries == 2
+        assert notifier.statistics().accepted == 1
 
 
 def test_what_may_pass_is_tried_again_and_what_may_not_is_not():
