@@ -21,7 +21,10 @@ INTERRUPTS: tuple[Rule, ...] = (
         # First: no rule for a text or a status may take Ctrl-C for a failure to be repeated.
         name="interrupt",
         verdict=t.PermanentError,
-        types=(KeyboardInterrupt, SystemExit, GeneratorExit, "asyncio.exceptions.CancelledError"),
+        types=(
+            *(KeyboardInterrupt, SystemExit, GeneratorExit),
+            *("asyncio.exceptions.CancelledError", "trio.Cancelled"),
+        ),
         why="a request to stop, not a failure",
     ),
 )

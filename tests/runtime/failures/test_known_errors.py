@@ -20,7 +20,7 @@ TABLES = [load(module) for module in dict.fromkeys(HOMES.values())]
 # What cannot be had from a package alone, or is the same under another name; judged by the classes' names.
 NOT_INSTALLED = {
     *("boto3", "s3transfer", "psycopg2", "psycopg_pool", "MySQLdb", "mysql", "asyncmy", "valkey", "aiokafka"),
-    *("cimpl", "opensearchpy", "aiosmtplib", "joblib", "loky"),
+    *("cimpl", "opensearchpy", "aiosmtplib", "joblib", "loky", "h2"),
 }
 
 
@@ -216,6 +216,25 @@ def test_every_status_of_grpc_is_judged():
     assert {name for name, decision in decisions.items() if decision.rule == "unknown"} == set()
     retried = {name for name, decision in decisions.items() if decision.retryable}
     assert retried == {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}
+
+
+@pytest.mark.parametrize("library", ["trio", "anyio", "h11", "httpcore"])
+def test_no_error_of_an_event_loop_or_protocol_is_unknown(library):
+    """Whatever these libraries raise has a rule; what a later version adds shows here."""
+    module = pytest.importorskip(library)
+    kinds = [
+        kind
+        for name in dir(module)
+        if isinstance(kind := getattr(module, name), type)
+        and issubclass(kind, BaseException)
+        # A base that h11 never raises.
+        and not (issubclass(kind, Warning) or (library, name) == ("h11", "ProtocolError"))
+    ]
+    assert kinds
+    left = {
+        kind.__name__ for kind in kinds if classify(kind.__new__(kind)).rule in ("unknown", "programming")
+    }
+    assert left == set()
 
 
 def test_every_rule_says_why():

@@ -11,6 +11,7 @@ from known_errors.case import Case
 
 def cases() -> list[Case]:
     """All of them."""
-    from known_errors import brokers, databases, processes, spoken, system, web
+    from known_errors import brokers, databases, loops, processes, spoken, system, web
 
-    return [case for module in (web, databases, brokers, system, processes, spoken) for case in module.CASES]
+    modules = (web, loops, databases, brokers, system, processes, spoken)
+    return [case for module in modules for case in module.CASES]
