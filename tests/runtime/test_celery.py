@@ -25,7 +25,7 @@ from chaoskit.runtime import (  # noqa: E402
     read_settings,
 )
 from chaoskit.runtime.celery import HEADER, DurableTask, check_broker, configure, reconcile  # noqa: E402
-from chaoskit.runtime.context import correlation_id, operation  # noqa: E402
+from chaoskit.runtime.context import correlation_id, operation, usable_id  # noqa: E402
 
 
 @pytest.fixture
@@ -114,6 +114,18 @@ def test_one_correlation_id_reaches_from_the_caller_to_the_body(task, monkeypatc
     assert delivered(task, id, headers=headers) == "c-1"
     alone = task.delay().id
     assert sent[1:] == [{HEADER: alone}]
+
+
+@pytest.mark.parametrize("header", [None, "two\nlines", 7])
+def test_a_run_may_have_any_key(task, header):
+    """A path, say, which can be no correlation id; nor need what a stranger's message has in its place."""
+    key = "patient 7/scän"
+    task.body["run"] = lambda *args: correlation_id()
+    task.apply_async((), task_id=key)
+    found = delivered(task, key, headers={HEADER: header})
+    assert status(task, key) == ("completed", 1)
+    task.apply_async((), task_id=f"{key} 2")
+    assert delivered(task, f"{key} 2") != found == usable_id(key)
 
 
 def test_what_may_pass_is_tried_again_with_the_countdown_of_the_policy(task):
