@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime import kinds
@@ -56,6 +56,9 @@ def hedge(
     matcher = Matcher(on)
 
     def decorate(fn: Callable[_P, Awaitable[_R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:
+        if isinstance(fn, staticmethod | classmethod):
+            # The method inside is hedged, so that it binds as before, as with every other strategy.
+            return cast(Callable[_P, Coroutine[Any, Any, _R]], type(fn)(decorate(fn.__func__)))
         if not is_async(fn):
             raise wrong(
                 "the function to hedge", fn, "a coroutine function", "Python cannot cancel any other."
