@@ -6,7 +6,6 @@ once. Writes ``benchmarks/results/virtual_time.md``. Needs Linux.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import signal
@@ -26,6 +25,7 @@ from typing import Any
 from chaoskit.core.schedule import Schedule
 from chaoskit.inject.base import Plan, Ran, VirtualTime
 from chaoskit.inject.kernel import KernelBackend
+from chaoskit.report import read
 
 RESULTS = Path(__file__).parent / "results" / "virtual_time.md"
 TMPFS = "/dev/shm"
@@ -96,8 +96,7 @@ def sweeps(text: str, time_is: str = "virtual") -> list[dict[str, Any]]:
             check=False,
             stdout=subprocess.DEVNULL,
         )
-        report = json.loads((Path(directory) / "report" / "report.json").read_text())
-    return [dict(entry) for entry in report["scenarios"]]
+        return [entry.to_dict() for entry in read(Path(directory) / "report").entries]
 
 
 def _run(work: Callable[[], Any], virtual: bool, schedule: str = "") -> tuple[float, Ran]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from chaoskit.core.evidence import Shard
 from chaoskit.core.operation import Operation
 from chaoskit.core.result import Options
+from chaoskit.core.schedule import Schedule
 from chaoskit.core.words import PYTEST, Words
 from chaoskit.explore.border import CaseSource, Planned, World
 from chaoskit.explore.job import Job
@@ -43,7 +44,7 @@ class Question:
     listing: bool = False
     strike_recovery: bool = False
     words: Words = PYTEST
-    first: tuple[str, ...] = ()
+    first: tuple[Schedule, ...] = ()
     exit_first: bool = False
     onlooker: Onlooker | None = None
     inside: Inward = NOTHING_INWARD

@@ -245,8 +245,8 @@ class Explorer:
         ranks = {schedule: rank for rank, schedule in enumerate(self._question.first)}
         if limit is None or not ranks:
             return self._sweep.within(cases, limit)
-        known = [case for case in cases if str(case.planned.schedule) in ranks]
-        before = sorted(known, key=lambda case: ranks[str(case.planned.schedule)])[:limit]
+        known = [case for case in cases if case.planned.schedule in ranks]
+        before = sorted(known, key=lambda case: ranks[case.planned.schedule])[:limit]
         early = set(map(id, before))
         rest = [case for case in cases if id(case) not in early]
         chosen = early | set(map(id, self._sweep.within(rest, limit - len(before))))

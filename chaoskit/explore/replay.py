@@ -10,7 +10,7 @@ from chaoskit.core.schedule import Schedule, Strike
 from chaoskit.core.words import PYTEST, Words
 from chaoskit.explore.align import Naming, patterns_with
 from chaoskit.explore.border import CaseSource, Planned, Recording
-from chaoskit.faults.shapes import Afterwards, shape_of
+from chaoskit.faults.shapes import is_afterwards
 
 
 def planned_for(
@@ -37,10 +37,10 @@ def planned_for(
     _check_afterwards(wanted)
     _check_point(wanted.strikes[0], recording, words)
     first, *others = wanted.strikes
-    if not any(map(_afterwards, wanted)):
+    if not any(is_afterwards(strike.fault) for strike in wanted):
         # A fault that is not offered may still be replayed, on purpose.
         return Planned(wanted)
-    if others and _afterwards(first):
+    if others and is_afterwards(first.fault):
         # The first strike's world is that of the whole case; a backend injects the other strikes into it.
         begins = wanted_among(planned, Schedule((first,)), recording, sources)
         if begins is not None:
@@ -87,14 +87,9 @@ def _named(
     return next((one for one in found if one is not None), None)
 
 
-def _afterwards(strike: Strike) -> bool:
-    """True for a strike that no backend injects: a source builds a world from the recording."""
-    return isinstance(shape_of(strike.fault), Afterwards)
-
-
 def _check_afterwards(wanted: Schedule) -> None:
     """Refuse more than one world: the run that a world replaces is not executed, so nothing follows."""
-    several = [strike for strike in wanted if _afterwards(strike)]
+    several = [strike for strike in wanted if is_afterwards(strike.fault)]
     if len(several) > 1:
         name, alone = several[0].fault.name, " and ".join(repr(str(strike)) for strike in several)
         raise ScheduleError(

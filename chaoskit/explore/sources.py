@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from chaoskit.core.schedule import Schedule, Strike
 from chaoskit.explore.border import CaseSource, Planned, Recording
 from chaoskit.faults import FaultSet
-from chaoskit.faults.shapes import Afterwards, shape_of
+from chaoskit.faults.shapes import is_afterwards
 
 # By name, so that the package is imported only if one of them is asked for.
 _OF_THE_CRASH_PACKAGE = frozenset({"power_loss", "fsync_lies"})
@@ -49,5 +49,5 @@ class Offers(CaseSource):
                 continue
             for fault in self.faults.offers(operation, recording.trace):
                 # A fault that no backend injects has a source that builds it from the recording.
-                if not isinstance(shape_of(fault), Afterwards):
+                if not is_afterwards(fault):
                     yield Planned(Schedule((*before.schedule, Strike(point, fault))), before.world)

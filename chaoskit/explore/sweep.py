@@ -88,7 +88,7 @@ class Sweep:
         waiting = [cases[i] for i in first]
         if before := frozenset(self.question.first):
             # Cases that broke the scenario the last time come before those that are merely likely to.
-            waiting.sort(key=lambda case: str(case.planned.schedule) not in before)
+            waiting.sort(key=lambda case: case.planned.schedule not in before)
         order = list(waiting)
         enough = _Enough(order) if self.question.exit_first and not all_of_them else None
         for attempt in range(INTERRUPTED_ATTEMPTS):

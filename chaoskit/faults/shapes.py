@@ -258,6 +258,15 @@ def shape_of(fault: Fault) -> Shape:
     raise ScheduleError(f"fault '{fault}' is not known; expected {_listed()}.")
 
 
+def is_afterwards(fault: Fault) -> bool:
+    """True for a fault that no backend injects: a source of cases builds its world from the recording.
+
+    Raises:
+        ScheduleError: as :func:`shape_of`.
+    """
+    return isinstance(shape_of(fault), Afterwards)
+
+
 def unsupported(fault: Fault, backend: str) -> ScheduleError:
     """The error for a fault that exists but that ``backend`` cannot inject."""
     return ScheduleError(f"fault '{fault}' is not known to the {backend} backend; expected {_listed()}.")

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from chaoskit.core.schedule import Strike, fits, plain_name
-from chaoskit.faults.shapes import shape_of
+from chaoskit.faults.shapes import Shape
+from chaoskit.inject.base import Plan
 
 
 class Armed:
     """One strike of a plan, and how many equal operations have gone by.
 
-    ``patterns`` are the scenario's. Those without a wildcard are literal names, which do not count under a
-    wildcard that fits them, too.
+    ``shape`` is that of its fault. ``patterns`` are the scenario's. Those without a wildcard are literal
+    names, which do not count under a wildcard that fits them, too.
     """
 
-    def __init__(self, strike: Strike, patterns: Iterable[str] = ()) -> None:
+    def __init__(self, strike: Strike, shape: Shape, patterns: Iterable[str] = ()) -> None:
         point = strike.point
-        self.shape = shape_of(strike.fault)
+        self.shape = shape
         self.strike = strike
         self.text = str(strike)
         self.family = point.call
@@ -43,6 +44,11 @@ class Armed:
             return False
         self.seen += 1
         return self.seen == self.ordinal
+
+
+def waiting(plan: Plan) -> list[Armed]:
+    """The strikes of a plan, none of which has met a call yet."""
+    return [Armed(one, shape, plan.patterns) for one, shape in zip(plan.strikes, plan.shapes, strict=True)]
 
 
 def _except(pattern: str, literal: frozenset[str]) -> Callable[[str], object]:

@@ -153,11 +153,13 @@ class _Door:
         scenarios = sum(item.get_closest_marker(MARKER) is not None for item in items)
         if not scenarios:
             return
+        from chaoskit.plugin.items import AsyncTests
         from chaoskit.plugin.scenarios import Scenarios
 
         manager = self._config.pluginmanager
         if not manager.has_plugin("chaoskit-scenarios"):
             manager.register(Scenarios(self._config, alone=scenarios == 1), "chaoskit-scenarios")
+            manager.register(AsyncTests(), "chaoskit-async-tests")
 
     def pytest_report_collectionfinish(self, items: list[pytest.Item]) -> str | None:
         used = self._config.pluginmanager.has_plugin("chaoskit-scenarios")

@@ -12,6 +12,7 @@ import pytest
 from chaoskit.core.errors import UsageError
 from chaoskit.plugin.divided import whole
 from chaoskit.plugin.names import MARKER
+from chaoskit.plugin.state import PLAIN_ERROR, STATE
 from chaoskit.session.exploring import Specimen
 from chaoskit.session.known import beside
 
@@ -60,6 +61,22 @@ def check(item: pytest.Item) -> None:
             "scenario explores one recording and @given changes it with every example. Take "
             "@pytest.mark.parametrize for the data, or keep @given in a test without chaos."
         )
+
+
+class AsyncTests:
+    """Refuses a scenario that is a coroutine function and that no plugin for async tests has called."""
+
+    # Neither first nor last: such plugins come first, and last pytest itself, whose answer is to install one.
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> None:
+        if STATE not in pyfuncitem.stash or not inspect.iscoroutinefunction(pyfuncitem.obj):
+            return
+        error = UsageError(
+            f"{pyfuncitem.name} is a coroutine function; expected a plain function as the test. Write 'def' "
+            "for 'async def', and hand the coroutine function to chaos.run, which runs it on a fresh event "
+            "loop: chaos.run(save, chaos.path)."
+        )
+        pyfuncitem.stash[PLAIN_ERROR] = error
+        raise error
 
 
 def _tests_of(item: pytest.Item) -> Callable[[str], bool]:

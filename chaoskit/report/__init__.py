@@ -10,7 +10,7 @@ The plugin and the command line use it like this::
         terminal.write_line(line.text, **line.markup)
     write(report, directory)                                    # report.json and summary.md
 
-``read`` and ``merge`` join the files of several shards. The schema is ``schema-3.json`` beside this file.
+``read`` and ``merge`` join the files of several shards. The schema is ``schema-4.json`` beside this file.
 """
 
 from __future__ import annotations

@@ -29,16 +29,17 @@ from chaoskit.core.result import (
     ScenarioResult,
     StateCounts,
 )
+from chaoskit.report.earlier import earlier
 from chaoskit.report.environment import Environment
 from chaoskit.report.explain import replay_command
 from chaoskit.report.frames import interned, restored
-from chaoskit.report.points import completed, packed, unpacked
+from chaoskit.report.packing import packed, unpacked
 from chaoskit.report.project import Project
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised when a reader of the old version would misread a file. New keys alone do not raise it."""
 
-READABLE = (2, SCHEMA_VERSION)
+READABLE = (2, 3, SCHEMA_VERSION)
 """The versions that :meth:`Report.from_dict` understands."""
 
 Outcome = Literal["passed", "failed", "skipped"]
@@ -159,37 +160,28 @@ class Report:
         """The report as dictionaries and lists, with keys in the documented order."""
         frames: list[Mapping[str, Any]] = []
         scenarios = [interned(entry.to_dict(), frames) for entry in self.entries]
-        for one in scenarios:
-            one["points"] = packed(one["points"])
         return {
             "schema_version": SCHEMA_VERSION,
             "created": self.created,
             "totals": asdict(self.totals),
             "runs": [asdict(run) for run in self.runs],
-            "frames": frames,
-            "scenarios": scenarios,
+            **packed(frames, scenarios),
         }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Report:
-        """Read what :meth:`to_dict` gives, or gave in version 2; totals are computed again.
+        """Read what :meth:`to_dict` gives, or gave from version 2 on; totals are computed again.
 
         Raises:
             ValueError, KeyError, TypeError or AttributeError: if ``plain`` does not follow the schema.
         """
         # Totals are not read: a file that was edited by hand must not contradict itself.
         runs = tuple(map(Run.from_dict, plain["runs"]))
-        frames = plain["frames"]
-        scenarios = [{**one, "points": _points(one["points"])} for one in plain["scenarios"]]
+        frames, scenarios = unpacked(plain) if plain["schema_version"] == SCHEMA_VERSION else earlier(plain)
         entries = in_order(Entry.from_dict(restored(one, frames)) for one in scenarios)
         for entry in entries:
             _check(entry, len(runs))
         return cls(runs, entries)
-
-
-def _points(plain: Any) -> list[dict[str, Any]]:
-    # Version 2 has a list of records.
-    return completed(plain) if isinstance(plain, list) else unpacked(plain)
 
 
 def _check(entry: Entry, runs: int) -> None:

@@ -75,7 +75,7 @@ def read(path: Path) -> Report:
         ) from error
 
 
-_READABLE = " or ".join(map(str, READABLE))
+_READABLE = f"{', '.join(map(str, READABLE[:-1]))} or {READABLE[-1]}"
 
 
 def _check_version(plain: Any, file: Path) -> None:

@@ -1,6 +1,6 @@
 """The JSON Schema of reports, derived from the records so that the two cannot differ.
 
-``python -m chaoskit.report.schema`` writes it to ``schema-3.json``, the copy that is shipped for readers in
+``python -m chaoskit.report.schema`` writes it to ``schema-4.json``, the copy that is shipped for readers in
 other languages; a test compares the two.
 """
 
@@ -21,7 +21,8 @@ from chaoskit.core.plain import default_of, to_plain
 from chaoskit.core.result import PointSummary, ScenarioResult
 from chaoskit.core.schedule import Schedule
 from chaoskit.report.document import BRIEF, OUTCOMES, SCHEMA_VERSION, Run, Totals
-from chaoskit.report.points import PointTable
+from chaoskit.report.packing import CountedTable, SharedTables
+from chaoskit.report.points import PointRuns
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILE = Path(__file__).with_name(f"schema-{SCHEMA_VERSION}.json")
@@ -46,7 +47,10 @@ def build() -> dict[str, Any]:
     definitions["Totals"]["properties"]["outcomes"] = _counts(OUTCOMES, OUTCOMES)
     _of(ScenarioResult, definitions)
     _extend_scenario(definitions["ScenarioResult"])
-    definitions["ScenarioResult"]["properties"]["points"] = _record(PointTable, definitions)
+    definitions["ScenarioResult"]["properties"] |= {
+        "points": _record(PointRuns, definitions),
+        "counted": _record(CountedTable, definitions),
+    }
     definitions["Finding"]["properties"]["replay"] = {"type": "string", "description": _REPLAY}
     definitions["Finding"]["required"].append("replay")
     properties = {
@@ -54,7 +58,7 @@ def build() -> dict[str, Any]:
         "created": {"type": "string", "description": "When the last of the runs ended, UTC, ISO 8601."},
         "totals": totals,
         "runs": {"type": "array", "items": run, "minItems": 1},
-        "frames": {"type": "array", "items": _record(Frame, definitions)},
+        **_tables(definitions),
         "scenarios": {"type": "array", "items": {"$ref": "#/$defs/ScenarioResult"}},
     }
     return {
@@ -65,6 +69,11 @@ def build() -> dict[str, Any]:
         "properties": properties,
         "$defs": dict(sorted(definitions.items())),
     }
+
+
+def _tables(definitions: dict[str, Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(SharedTables)
+    return {one.name: _of(hints[one.name], definitions) for one in fields(SharedTables)}
 
 
 def load() -> dict[str, Any]:

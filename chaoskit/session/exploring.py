@@ -45,7 +45,7 @@ class Request:
     workers: int = 1
     replay: Schedule | None = None
     listing: bool = False
-    first: tuple[str, ...] = ()
+    first: tuple[Schedule, ...] = ()
     exit_first: bool = False
     handlers: bool = False
     audit: bool = False

@@ -11,9 +11,12 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from chaoskit.core.errors import ScheduleError
 from chaoskit.core.result import ScenarioResult
+from chaoskit.core.schedule import Schedule
 
 FOLDER = ".chaoskit"
 _EACH = 3
@@ -27,7 +30,7 @@ class Remembered:
     def __init__(self, root: Path) -> None:
         self._root = root / FOLDER
 
-    def of(self, nodeid: str) -> tuple[str, ...]:
+    def of(self, nodeid: str) -> tuple[Schedule, ...]:
         """The schedules that broke a scenario the last time; empty if unknown."""
         try:
             kept = json.loads(self._file(nodeid).read_text("utf-8"))
@@ -36,7 +39,7 @@ class Remembered:
         same = isinstance(kept, dict) and kept.get("scenario") == nodeid
         schedules = kept.get("schedules") if same else ()
         # The file may come from another version or from an editor: its content must do no harm.
-        return tuple(one for one in schedules if isinstance(one, str)) if isinstance(schedules, list) else ()
+        return tuple(_readable(schedules)) if isinstance(schedules, list) else ()
 
     def keep(self, result: ScenarioResult) -> None:
         """Replace the schedules kept for a scenario by those that broke it now.
@@ -79,7 +82,13 @@ class Remembered:
             raise
 
 
-def _had_its_chance(result: ScenarioResult, schedules: tuple[str, ...]) -> bool:
+def _readable(schedules: list[object]) -> Iterator[Schedule]:
+    for one in schedules:
+        with contextlib.suppress(ScheduleError):
+            yield Schedule.parse(one)  # type: ignore[arg-type]  # anything but text is such an error
+
+
+def _had_its_chance(result: ScenarioResult, schedules: tuple[Schedule, ...]) -> bool:
     """Return True if ``schedules``, or all cases, were run: one that can no longer strike has no case."""
     everything = result.state == "passed" and (result.budget is None or not result.budget.left_out)
-    return everything or {case.schedule for case in result.cases}.issuperset(schedules)
+    return everything or {case.schedule for case in result.cases}.issuperset(map(str, schedules))

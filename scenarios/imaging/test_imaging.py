@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from budgets import bounded, planted
+from budgets import at_length, bounded, planted
 from planting import Planted, Shown, missed
 
 from chaoskit import Chaos, faults, scenario
@@ -49,6 +49,7 @@ def test_killed_at_any_point(chaos: Chaos) -> None:
     chaos.sometimes("a stage that a dead worker had begun was brought to its end", left)
 
 
+@at_length
 @scenario(faults.signal("SIGTERM"), budget=bounded(2), timeout=TIMEOUT, oracle="off")
 def test_told_to_stop(chaos: Chaos, monkeypatch: Patch) -> None:
     """SIGTERM at any call: the observation in progress is brought on, no other is begun."""
@@ -62,6 +63,7 @@ def test_told_to_stop(chaos: Chaos, monkeypatch: Patch) -> None:
     world.check(chaos.path, chaos.promised, settled=True)
 
 
+@at_length
 @scenario(faults.clock(), budget=bounded(2), timeout=TIMEOUT, oracle="off")
 def test_the_clock_is_set(chaos: Chaos, monkeypatch: Patch) -> None:
     """An hour back or ahead, at each line that reads it: no observation is lost or done twice for that."""
@@ -80,6 +82,7 @@ def test_the_power_goes(chaos: Chaos, monkeypatch: Patch) -> None:
     ends_well(chaos)
 
 
+@at_length
 @scenario(faults.disk(), budget=bounded(5), timeout=TIMEOUT, oracle="off")
 def test_disks_in_trouble(chaos: Chaos) -> None:
     """Full in the middle of a stage, read-only, broken: no partial product, and no row without a file."""
@@ -108,6 +111,7 @@ def falls_back(chaos: Chaos) -> None:
     world.check(chaos.path, chaos.promised)
 
 
+@at_length
 @scenario(faults.kill() | faults.disk(), depth=2, budget=bounded(4), timeout=TIMEOUT, oracle="off")
 def test_trouble_in_the_recovery(chaos: Chaos, monkeypatch: Patch) -> None:
     """A crash, then another fault in the rounds that recover from it."""

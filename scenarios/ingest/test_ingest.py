@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from amazon import SMALL, served
-from budgets import bounded, planted
+from budgets import at_length, bounded, planted
 from planting import Planted, Shown, missed
 from postgres import new_schema, running_postgres
 from rare import breaker_states
@@ -70,6 +70,7 @@ def test_the_object_store_is_in_trouble(chaos: Chaos, amazon: int) -> None:
 DOWN = faults.network().thorough().on(call="connect").only("ECONNREFUSED[persistent]")
 
 
+@at_length
 @scenario(DOWN, budget=bounded(2), timeout=TIMEOUT, oracle="off")
 def test_the_object_store_is_down(chaos: Chaos, amazon: int) -> None:
     """Whatever the breaker rejects is held against no file: when the store is back everything is ingested."""
@@ -86,6 +87,7 @@ def test_a_large_upload_breaks_off(chaos: Chaos, amazon: int, monkeypatch: Patch
     ends_well(chaos, amazon)
 
 
+@at_length
 @scenario(faults.kill(), budget=bounded(4), timeout=TIMEOUT)
 def test_killed_at_any_point(chaos: Chaos, amazon: int) -> None:
     """kill -9 around any request and any change of the disk: the next round finishes or undoes it."""
@@ -99,6 +101,7 @@ def test_killed_at_any_point(chaos: Chaos, amazon: int) -> None:
     chaos.sometimes("what a dead process had claimed was brought to its end", left)
 
 
+@at_length
 @scenario(faults.signal("SIGTERM"), budget=bounded(2), timeout=TIMEOUT, oracle="off")
 def test_told_to_stop(chaos: Chaos, amazon: int) -> None:
     """SIGTERM at any call: the file in progress is published or given back, and the exit is in order."""
@@ -112,6 +115,7 @@ def test_told_to_stop(chaos: Chaos, amazon: int) -> None:
     world.check(here, settled=world.SECOND)
 
 
+@at_length
 @scenario(faults.clock(), budget=bounded(2), timeout=TIMEOUT, oracle="off")
 def test_the_clock_is_set(chaos: Chaos) -> None:
     """An hour back or ahead, at each line that reads it: no file is lost, or given up, for that."""
@@ -123,12 +127,14 @@ def test_the_clock_is_set(chaos: Chaos) -> None:
     world.check(here, settled=world.SECOND)
 
 
+@at_length
 @scenario(faults.disk().on(path="state/**"), budget=bounded(4), timeout=TIMEOUT, oracle="off")
 def test_staging_is_in_trouble(chaos: Chaos, amazon: int) -> None:
     """Full, read-only, broken, while parts are staged: nothing of them is in the bucket."""
     ends_well(chaos, amazon)
 
 
+@at_length
 @scenario(faults.power_loss(), model="strict", budget=bounded(5), timeout=TIMEOUT, oracle="off")
 def test_the_power_goes(chaos: Chaos) -> None:
     """With tables in a directory: what is called completed is there, on whatever the disk kept."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from budgets import bounded, planted
+from budgets import at_length, bounded, planted
 from click.testing import CliRunner
 from planting import Planted, Shown, missed
 from postgres import new_schema, running_postgres
@@ -47,6 +47,7 @@ def ends_well(chaos: Chaos) -> None:
     goes_on(chaos)
 
 
+@at_length
 @scenario(faults.kill(), budget=bounded(6), timeout=TIMEOUT)
 def test_killed_at_any_point(chaos: Chaos) -> None:
     """The worker, or its container, is killed at any change of the disk; all messages are lost with it."""
@@ -63,18 +64,21 @@ def test_the_power_goes(chaos: Chaos) -> None:
     ends_well(chaos)
 
 
+@at_length
 @scenario(faults.disk(), budget=bounded(6), timeout=TIMEOUT, oracle="off")
 def test_the_disk_is_in_trouble(chaos: Chaos) -> None:
     """Full, read-only, broken: under the database as under what the containers write."""
     ends_well(chaos)
 
 
+@at_length
 @scenario(faults.clock(), budget=bounded(3), timeout=TIMEOUT, oracle="off")
 def test_the_clock_is_set(chaos: Chaos) -> None:
     """An hour back or ahead: no run is lost, started too often or dead-lettered twice for that."""
     ends_well(chaos)
 
 
+@at_length
 @scenario(faults.kill() | faults.disk(), depth=2, budget=bounded(4), timeout=TIMEOUT, oracle="off")
 def test_trouble_in_the_recovery(chaos: Chaos) -> None:
     """A crash, then another fault in what goes on from there."""
@@ -112,6 +116,7 @@ def test_the_database_is_away(chaos: Chaos, port: int) -> None:
     world.check(chaos.path, chaos.promised, here, settled=True)
 
 
+@at_length
 @scenario(faults.network().on(host=HOOK), budget=bounded(3), timeout=TIMEOUT, oracle="off")
 def test_news_cannot_be_told(chaos: Chaos) -> None:
     """The webhook is down, silent or cut off: no run depends on it, and every letter is told in the end."""

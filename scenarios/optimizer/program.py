@@ -69,7 +69,12 @@ class Optimizer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._closing.close()
+        try:
+            self._closing.close()
+        except MemoryError:
+            # The stack needs memory before it closes the first. What it has closed it does not close again.
+            self._closing.close()
+            raise
 
     def run(self, *, once: bool = False) -> None:
         """Work until a shutdown is requested; with ``once`` until all jobs that are there have ended."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from budgets import bounded, planted
+from budgets import at_length, bounded, planted
 from planting import Planted, Shown, missed
 
 from chaoskit import Chaos, faults, scenario
@@ -39,6 +39,7 @@ def ends_well(chaos: Chaos, *, hopeless: bool = False) -> None:
     goes_on(chaos, hopeless=hopeless)
 
 
+@at_length
 @scenario(faults.kill(), budget=bounded(4), timeout=TIMEOUT)
 def test_killed_at_any_point(chaos: Chaos) -> None:
     """kill -9 in the middle of a snapshot, a result, a commit: the next start goes on and ends alike."""
@@ -48,6 +49,7 @@ def test_killed_at_any_point(chaos: Chaos) -> None:
     chaos.sometimes("the job of a dead process was taken over", left)
 
 
+@at_length
 @scenario(faults.power_loss(), model="strict", budget=bounded(2), timeout=TIMEOUT, oracle="off")
 def test_the_power_goes(chaos: Chaos) -> None:
     """A snapshot that was reported is there, on whatever the disk kept."""
@@ -79,6 +81,7 @@ def test_news_cannot_be_told(chaos: Chaos) -> None:
     ends_well(chaos)
 
 
+@at_length
 @scenario(faults.disk(), budget=bounded(4), timeout=TIMEOUT, oracle="off")
 def test_the_disk_is_in_trouble(chaos: Chaos) -> None:
     """Full, read-only, broken: what was reported is there, and what has not ended is to be had."""

@@ -86,7 +86,12 @@ class Watcher:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._closing.close()
+        try:
+            self._closing.close()
+        except MemoryError:
+            # The stack needs memory before it closes the first. What it has closed it does not close again.
+            self._closing.close()
+            raise
 
     @property
     def settings(self) -> Settings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from budgets import bounded, planted
+from budgets import at_length, bounded, planted
 from planting import Planted, Shown, missed
 
 from chaoskit import Chaos, faults, scenario
@@ -44,6 +44,7 @@ def test_servers_in_trouble(chaos: Chaos) -> None:
 DOWN = faults.network().thorough().on(host=world.PIPELINE, call="connect").only("down")
 
 
+@at_length
 @scenario(DOWN, budget=bounded(2), timeout=TIMEOUT, oracle="off")
 def test_a_server_is_down_for_a_while(chaos: Chaos, monkeypatch: Patch) -> None:
     """The breaker opens, lets one request through after its time, and closes; no sample is lost by it."""
@@ -64,6 +65,7 @@ def test_disks_in_trouble(chaos: Chaos) -> None:
     ends_well(chaos, hopeless=True)
 
 
+@at_length
 @scenario(faults.kill(), budget=bounded(10), timeout=TIMEOUT)
 def test_killed_at_any_point(chaos: Chaos) -> None:
     """kill -9 before any change of the disk and around any request: the next start goes on."""
@@ -78,6 +80,7 @@ def test_killed_at_any_point(chaos: Chaos) -> None:
     chaos.sometimes("a sample failed with the pipeline's reason", "too few reads" in told)
 
 
+@at_length
 @scenario(faults.power_loss(), model="strict", budget=bounded(2), timeout=TIMEOUT, oracle="off")
 def test_the_power_goes(chaos: Chaos) -> None:
     """What is called uploaded is there, with its result, on whatever the disk kept."""
@@ -88,6 +91,7 @@ def test_the_power_goes(chaos: Chaos) -> None:
 RECORDED = faults.power_loss().on(path="state/watcher.db-wal", call="fdatasync")
 
 
+@at_length
 @scenario(RECORDED, model="strict", budget=bounded(6), timeout=TIMEOUT, oracle="off")
 def test_what_is_called_uploaded_has_its_result(chaos: Chaos) -> None:
     """One upload alone: its record is never on the disk before its result."""
@@ -126,6 +130,7 @@ def test_the_clock_is_set(chaos: Chaos) -> None:
     ends_well(chaos)
 
 
+@at_length
 # Of one sample: a sweep of whole rounds would look at every line of three threads.
 @scenario(faults.memory(), budget=bounded(4), timeout=TIMEOUT, oracle="off")
 def test_memory_runs_short(chaos: Chaos) -> None:
@@ -147,6 +152,7 @@ def test_memory_runs_short(chaos: Chaos) -> None:
     assert world.left(chaos.path) == []
 
 
+@at_length
 @scenario(faults.kill() | faults.disk(), depth=2, budget=bounded(2), timeout=TIMEOUT, oracle="off")
 def test_trouble_in_the_recovery(chaos: Chaos) -> None:
     """A crash, then another fault in the rounds that recover from it."""

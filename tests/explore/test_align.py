@@ -14,6 +14,7 @@ from made import operation, saving, trace
 from chaoskit.core.operation import InsideDetail, Place
 from chaoskit.core.schedule import Schedule, matcher
 from chaoskit.explore.align import align, pattern_for, unaligned
+from chaoskit.faults.shapes import shape_of
 from chaoskit.inject.armed import Armed
 
 
@@ -70,9 +71,12 @@ def test_a_strike_at_a_wildcard_counts_as_the_recording_does() -> None:
     patterns = align(first, second).recording.patterns
     [wild] = Schedule.parse("open(tmp*)#1=EIO").strikes
     [fixed] = Schedule.parse("open(tmp_fixed)#1=EIO").strikes
-    assert [Armed(wild, patterns).due(name, None) for name in ("tmp_fixed", "tmpzzzzzzzz")] == [False, True]
-    assert Armed(fixed, patterns).due("tmp_fixed", None)
-    assert Armed(wild).due("tmp_fixed", None)
+    eio = shape_of(wild.fault)
+    at_wild = Armed(wild, eio, patterns)
+    assert not at_wild.due("tmp_fixed", None)
+    assert at_wild.due("tmpzzzzzzzz", None)
+    assert Armed(fixed, eio, patterns).due("tmp_fixed", None)
+    assert Armed(wild, eio).due("tmp_fixed", None)
 
 
 @pytest.mark.parametrize(

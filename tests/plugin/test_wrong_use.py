@@ -205,6 +205,10 @@ MODULE = """
     def test_without_fixture():
         pass
 
+    @scenario(faults.kill())
+    async def test_async(chaos):
+        pass
+
     def test_not_marked(chaos):
         pass
 
@@ -291,6 +295,11 @@ REFUSED = {
     "test_refusal_of_an_argument_is_caught": ["caught the error that chaos.run raised", "'ls -l' (str)"],
     "test_nested": ["inside a workload", "Call the function directly"],
     "test_without_fixture": ["test_without_fixture", "does not ask for the fixture 'chaos'"],
+    "test_async": [
+        "test_async is a coroutine function",
+        "expected a plain function",
+        "Write 'def'",
+    ],
     "test_not_marked": ["test_not_marked", "is not a scenario", "@scenario("],
     "test_nothing_to_strike": ["did nothing below chaos.path", "Give it chaos.path"],
     "test_no_fault_fits": ["none of the faults asked for", "faults.disk()", "--chaoskit-list"],

@@ -7,12 +7,10 @@ import jsonschema
 import pytest
 
 from chaoskit.core.case import VERDICTS
-from chaoskit.core.errors import ScheduleError
-from chaoskit.core.result import PointSummary, StateCounts
-from chaoskit.core.schedule import Point, place_text
+from chaoskit.core.result import StateCounts
 from chaoskit.report import SCHEMA_VERSION, Report, schema
 
-from .samples import SITE, clean, report, run, violated
+from .samples import clean, report, run, violated
 
 
 def test_shipped_schema_is_that_of_the_records():
@@ -38,8 +36,11 @@ def test_report_follows_its_schema():
         lambda plain: plain["totals"]["verdicts"].pop("hung"),
         lambda plain: plain["scenarios"][0]["cases"][0].update(verdict="fine"),
         lambda plain: plain["scenarios"][0].pop("outcome"),
-        lambda plain: plain["scenarios"][0]["points"].update(name=["0", "1"]),
-        lambda plain: plain["scenarios"][0]["points"].pop("outcome"),
+        lambda plain: plain["points"].update(call=["0", "1"]),
+        lambda plain: plain["scenarios"][0]["points"].update(first=["0", "1"]),
+        lambda plain: plain["scenarios"][0]["points"].pop("count"),
+        lambda plain: plain["scenarios"][0].update(counted=[]),
+        lambda plain: plain.pop("stacks"),
         lambda plain: plain["runs"][0]["environment"].pop("python"),
         lambda plain: plain.update(runs=[]),
     ],
@@ -116,15 +117,6 @@ def test_known_findings_are_counted_apart():
     assert (totals.findings, totals.known_findings, totals.stale_findings) == (0, 1, 1)
 
 
-def test_call_sites_are_written_once():
-    """A file names each frame once, by whichever scenario or case it is named, and reads back equal."""
-    made = report(violated("a.py::t"), violated("b.py::t"), clean())
-    plain = made.to_dict()
-    assert len(plain["frames"]) == 1
-    assert plain["scenarios"][0]["points"]["stacks"] == [[0]]
-    assert Report.from_dict(json.loads(json.dumps(plain))) == made
-
-
 def test_passed_cases_are_counted_and_no_longer_listed():
     """What a file keeps of cases that passed is their number, by points, faults and verdict."""
     result = clean()
@@ -149,81 +141,6 @@ def test_of_broken_cases_the_shown_one_is_kept():
     assert result.aggregated().verdicts == result.verdicts
     known = replace(result, findings=(replace(result.findings[0], known="accepted"),)).aggregated()
     assert [case.timeline for case in known.cases] == [None]
-
-
-def test_points_are_columns():
-    """Each name, outcome and stack is written once; what a name says, and its number, follow from it."""
-    made = report(recorded("write(a)#1", "write(a)#2", "t1:write(a)#1", "write(a)#3"))
-    points = json.loads(json.dumps(made.to_dict()))["scenarios"][0]["points"]
-    assert points == {
-        "names": ["write(a)#", "t1:write(a)#"],
-        "outcomes": ["0"],
-        "stacks": [[0]],
-        "name": [0, 0, 1, 0],
-        "outcome": [0, 0, 0, 0],
-        "stack": [0, 0, 0, 0],
-        "more": {"0": {"faults": ["EIO"], "explored": 1}},
-    }
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        (),
-        ("no point",),
-        ("write(a)#2", "write(a)#1", "write(a)#1"),
-        ("write(a)#1", "write(a)#3", "write(a)#2"),
-        ("write(a)#01", "#1", "1"),
-        ("open(%FF*b -> c)#1", "run2/git~1/t3:open(d)#7"),
-    ],
-)
-def test_points_with_any_names_are_read_back(names):
-    """Numbers out of turn, and words that do not name a point, come back as they were."""
-    made = report(recorded(*names))
-    assert Report.from_dict(json.loads(json.dumps(made.to_dict()))) == made
-    odd = [replace(one, call="other", index=9) for one in made.entries[0].result.points]
-    made = report(replace(made.entries[0].result, points=tuple(odd)))
-    assert Report.from_dict(json.loads(json.dumps(made.to_dict()))) == made
-
-
-@pytest.mark.parametrize("index", [-1, 7, True, "0", None])
-def test_an_index_that_is_not_there_is_refused(index):
-    """A file that was damaged does not show another point than was recorded."""
-    plain = report(clean()).to_dict()
-    plain["scenarios"][0]["points"]["name"][0] = index
-    with pytest.raises(ValueError, match="a point refers to"):
-        Report.from_dict(plain)
-
-
-def test_columns_of_different_lengths_are_refused():
-    """No point is lost without a word where a column was cut short."""
-    plain = report(clean()).to_dict()
-    plain["scenarios"][0]["points"]["stack"].pop()
-    with pytest.raises(ValueError, match="shorter"):
-        Report.from_dict(plain)
-
-
-def test_version_2_is_still_read():
-    """There a recording is a list of records, without what names say, or a stack like the one before."""
-    made = report(recorded("write(a)#1", "write(a)#2", "rename(a -> b)#1"))
-    plain = made.to_dict()
-    first, *others = [{"name": one.name, "outcome": "0"} for one in made.entries[0].result.points]
-    plain["scenarios"][0]["points"] = [{**first, "stack": [0], "faults": ["EIO"], "explored": 1}, *others]
-    assert Report.from_dict(json.loads(json.dumps({**plain, "schema_version": 2}))) == made
-
-
-def recorded(*names):
-    """A scenario without cases whose recording has points of these names."""
-    points = []
-    for index, name in enumerate(names):
-        try:
-            point = Point.parse(name)
-        except ScheduleError:
-            point = Point("", "")
-        said = (point.call, point.target, point.second, place_text(point.place), point.place.run)
-        faults = {"faults": ("EIO",), "explored": 1} if not index else {}
-        points.append(PointSummary(index, name, *said, "0", (SITE,), **faults))
-    return replace(clean(), points=tuple(points), cases=())
 
 
 def test_version_is_written_first():

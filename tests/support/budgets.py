@@ -1,10 +1,10 @@
 """How many cases a sweep runs: a sample by default, all on request.
 
-``BUDGET=all`` runs every case. ``BUDGET=few`` leaves scenarios out in which a mistake is planted: they show
-that a sweep can fail; and long sweeps are a quarter as long. A sample sees every call once before it sees one
-twice, and the report says how many cases were left out. ``make test`` asks for few on every Python but
-the oldest: of what does the same many times it does less there, of long lists it tries the half that the
-oldest has left, and what only reads the sources has been read.
+``BUDGET=all`` runs every case. ``BUDGET=few`` leaves scenarios out in which a mistake is planted, which show
+that a sweep can fail, and half of the sweeps over the five systems; long sweeps are a quarter as long. Any
+sample sees every call once before it sees one twice, and the report says how many cases were left out. ``make
+test`` asks for few on every Python but the oldest: what does the same many times does it less often, of long
+lists the half is tried that the oldest has left, and what only reads the sources has been read.
 """
 
 from __future__ import annotations
@@ -43,6 +43,11 @@ planted = pytest.mark.skipif(
     FEW, reason="programs with planted mistakes are left to `make scenarios`, without BUDGET=few"
 )
 """Marks a test that explores programs with planted mistakes."""
+
+at_length = pytest.mark.skipif(
+    FEW, reason="with BUDGET=few each family of faults strikes some of the five systems, not all"
+)
+"""Marks a sweep over one of the systems, of which each case is seconds of work."""
 
 once = pytest.mark.skipif(FEW, reason="no interpreter shows in it, and the oldest Python has run it")
 """Marks a test that only reads the sources, or watches programs that are the same everywhere."""

@@ -24,8 +24,9 @@ from chaoskit.core.operation import (
 )
 from chaoskit.core.schedule import Fault, Strike, point_of
 from chaoskit.faults.calls import FAMILIES
+from chaoskit.faults.shapes import shape_of
 from chaoskit.inject import plain
-from chaoskit.inject.armed import Armed
+from chaoskit.inject.armed import Armed, waiting
 from chaoskit.inject.base import PeerRequest, Plan
 from chaoskit.inject.inprocess import effects
 from chaoskit.inject.inprocess.call import CannotStrike, PythonCall
@@ -87,7 +88,7 @@ class WatchedRun:
         self.requests: list[PeerRequest] = []
         self.by_hand = by_hand
         self.rules = rules
-        self._armed = [Armed(strike, plan.patterns) for strike in plan.strikes]
+        self._armed = waiting(plan)
         self._whole = plan.record or bool(rules)
         self.connections: NamedPeers | None = None
         self.requesting = threading.local()
@@ -269,7 +270,7 @@ class WatchedRun:
             fault = rule(operation)
             if fault is not None:
                 strike = Strike(point_of(operation), fault)
-                self._armed.insert(self.reached, Armed(strike))
+                self._armed.insert(self.reached, Armed(strike, shape_of(fault)))
                 return self._armed[self.reached]
         return None
 

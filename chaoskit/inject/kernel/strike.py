@@ -12,7 +12,7 @@ from chaoskit.core.operation import Operation, Place, Receipt
 from chaoskit.faults.calls import FAMILIES
 from chaoskit.faults.inner import LargestKilled, MemoryLimited
 from chaoskit.faults.shapes import Delayed, Killed, Shape, Signalled
-from chaoskit.inject.armed import Armed
+from chaoskit.inject.armed import Armed, waiting
 from chaoskit.inject.base import Plan
 from chaoskit.inject.interpreter.words import SharedWords
 from chaoskit.inject.kernel import interest, shortage
@@ -52,7 +52,7 @@ class Strikes:
         self._log = log
         self._time = time
         self._killer = killer
-        self._armed = [Armed(strike, plan.patterns) for strike in plan.strikes]
+        self._armed = waiting(plan)
         self._unproven: list[tuple[FaultEffect, Receipt]] = []
         self.standing: list[Standing] = []
         self.receipts: list[Receipt] = []

@@ -116,7 +116,8 @@ class Clockwork:
         self.keeper = Keeper(self.dial, workload, poller, self.census)
         self.keeper.moved = self._pages.publish
         self.keeper.before = self._files.settle
-        self._timers = Timers(self.dial, self.keeper.start, self.keeper.stop, self.keeper.left)
+        keeper, pids = self.keeper, self._pids
+        self._timers = Timers(self.dial, keeper.start, keeper.stop, keeper.left, pids)
         self.keeper.gone_off = self._timers.gone_off
         self.operations = time.operations
         """True if sleeps and reads of the wall clock are operations."""
@@ -286,7 +287,10 @@ class Clockwork:
     def changed(self) -> None:
         """The clocks were set: tell all processes."""
         if self._begun:
-            self._pages.publish({pid for pid, _ in self.census.threads()})
+            self._pages.publish(self._pids())
+
+    def _pids(self) -> set[int]:
+        return {pid for pid, _ in self.census.threads()}
 
     # What faults do.
 
@@ -327,4 +331,5 @@ class Clockwork:
             )
             self._log.caveat("time-flowed", "", text)
         self.keeper.close()
+        self._timers.close()
         self._files.give_back()

@@ -258,7 +258,7 @@ class Keeper:
             self._drop(wait)
         pids = {pid for pid, _ in threads}
         for timer in [one for one in self._entries if isinstance(one, Timer)]:
-            if timer.process.pid not in pids:
+            if timer.process is not None and timer.process.pid not in pids:
                 self._drop(timer)
         return bool(gone)
 

@@ -6,30 +6,24 @@ program notices is done by the kernel.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import fcntl
-import os
 import re
 import signal
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from chaoskit.inject import processes
+from chaoskit.inject.kernel.clock import timerfds
 from chaoskit.inject.kernel.clock.dial import SECOND, Dial
 from chaoskit.inject.kernel.clock.table import READABLE, TimeSpec
 from chaoskit.inject.kernel.clock.waits import Refused, time_at
 from chaoskit.inject.kernel.seccomp import abi
-from chaoskit.inject.kernel.seccomp.syscalls import number_of
 from chaoskit.inject.kernel.workload.memory import Unreadable
 from chaoskit.inject.kernel.workload.tree import Process, Task
 
 _SETTING = struct.Struct("=qqqq")
-_TIMERFD_SETTIME = {"x86_64": 286, "aarch64": 86}
-_SET_TICKS = 0x40085400
-"""TFD_IOC_SET_TICKS of ioctl_timerfd(2); only kernels with CONFIG_CHECKPOINT_RESTORE know it."""
 _ABSOLUTE = 1
 _LISTED = re.compile(
     rb"ID: (\d+)\nsignal: (\d+)/(?:0x)?([0-9a-f]+)\nnotify: (\w+)/(\w+)\.(\d+)\nClockID: (-?\d+)"
@@ -42,9 +36,12 @@ _FROM_TIMER = -2
 
 @dataclass(slots=True, eq=False)
 class Timer:
-    """A timer that is set. ``due`` and ``order`` belong to the keeper; ``go_off`` is False if it is gone."""
+    """A timer that is set. ``due`` and ``order`` belong to the keeper; ``go_off`` is False if it is gone.
 
-    process: Process
+    ``process`` is the one with which it ends; None if it is a file, which any process may have open.
+    """
+
+    process: Process | None
     key: object
     length: int
     period: int
@@ -57,7 +54,8 @@ class Timer:
 class Timers:
     """The timers of all processes of a run.
 
-    ``start``, ``stop`` and ``left`` are the keeper's functions for a timer.
+    ``start``, ``stop`` and ``left`` are the keeper's functions for a timer, ``pids`` returns the workload's
+    processes.
     """
 
     def __init__(
@@ -66,12 +64,14 @@ class Timers:
         start: Callable[[Timer], None],
         stop: Callable[[Timer], None],
         left: Callable[[Timer], int],
+        pids: Callable[[], Iterable[int]],
     ) -> None:
         self._dial = dial
         self._start = start
         self._stop = stop
         self._left = left
         self._set: dict[object, Timer] = {}
+        self._files = timerfds.TimerFiles(pids)
 
     def set(self, spec: TimeSpec, task: Task, args: tuple[int, ...]) -> int | None:
         """Set a timer; return the call's answer, None to leave the call to the kernel.
@@ -86,29 +86,49 @@ class Timers:
             if args[0] & 0xFFFFFFFF:
                 raise Refused("it counts what a processor does")
             return self._interval(task, args)
-        key, clock, go_off = self._posix(task, args) if spec.name == "timer_settime" else self._fd(task, args)
-        process = task.process
-        data = process.memory.read(args[2], _SETTING.size)
+        if spec.name == "timer_settime":
+            self._setting(task.process, args, *self._posix(task, args), task.process)
+            return 0
+        file = self._files.taken(task.process, abi.signed(args[0]))
+        try:
+            self._setting(task.process, args, file, file.clock, self._going_off(file), None)
+        finally:
+            if file not in self._set:
+                self._files.release(file)
+        for gone in self._files.abandoned():
+            self._replace(gone, None)
+        return 0
+
+    def _setting(
+        self,
+        caller: Process,
+        args: tuple[int, ...],
+        key: object,
+        clock: int,
+        go_off: Callable[[], bool],
+        owner: Process | None,
+    ) -> None:
+        """Carry out timer_settime(2) or timerfd_settime(2), whose arguments mean the same."""
+        data = caller.memory.read(args[2], _SETTING.size)
         if len(data) != _SETTING.size:
             raise Refused("no setting there")
-        period, length = time_at(process, args[2]), time_at(process, args[2] + 16)
+        period, length = time_at(caller, args[2]), time_at(caller, args[2] + 16)
         wall = past = False
         if length and args[1] & _ABSOLUTE:
             wall = clock in (0, 11)
             left = length - self._dial.now(clock)
             past, length = left <= 0, max(1, left)
         before = self._shown(key)
-        if spec.name == "timerfd_settime":
-            _forget_expiries(process, abi.signed(args[0]))
-        timer = Timer(process, key, length, period, go_off, wall) if length else None
+        if isinstance(key, timerfds.TimerFile):
+            timerfds.forget_expiries(key)
+        timer = Timer(owner, key, length, period, go_off, wall) if length else None
         self._replace(key, timer)
         if timer is not None and past:
             # It expires before the call returns: a read right after it does not have to wait.
             self._stop(timer)
             self.gone_off(timer)
         if args[3]:
-            process.memory.write(args[3], before)
-        return 0
+            caller.memory.write(args[3], before)
 
     def shown(self, spec: TimeSpec, task: Task, args: tuple[int, ...]) -> int:
         """Write a timer's remaining time into the caller's memory; return the call's answer.
@@ -118,9 +138,13 @@ class Timers:
         """
         if spec.name == "getitimer":
             data = _micros(self._shown(("interval", task.process.pid)))
+        elif spec.name == "timer_gettime":
+            data = self._shown(self._posix(task, args)[0])
         else:
-            find = self._posix if spec.name == "timer_gettime" else self._fd
-            data = self._shown(find(task, args)[0])
+            file = self._files.taken(task.process, abi.signed(args[0]))
+            data = self._shown(file)
+            if file not in self._set:
+                self._files.release(file)
         if not task.process.memory.write(args[1], data):
             raise Refused("no place for it")
         return 0
@@ -132,15 +156,28 @@ class Timers:
             timer.length = timer.period
             self._start(timer)
         else:
-            self._set.pop(timer.key, None)
+            self._forget(timer.key)
+
+    def close(self) -> None:
+        """Let all of them go; the run is over."""
+        self._files.close()
 
     def _replace(self, key: object, timer: Timer | None) -> None:
-        former = self._set.pop(key, None)
+        former = self._set.get(key)
         if former is not None:
             self._stop(former)
-        if timer is not None:
-            self._set[key] = timer
-            self._start(timer)
+        if timer is None:
+            self._forget(key)
+            return
+        self._set[key] = timer
+        if isinstance(key, timerfds.TimerFile):
+            self._files.hold(key)
+        self._start(timer)
+
+    def _forget(self, key: object) -> None:
+        self._set.pop(key, None)
+        if isinstance(key, timerfds.TimerFile):
+            self._files.release(key)
 
     def _shown(self, key: object) -> bytes:
         timer = self._set.get(key)
@@ -189,61 +226,12 @@ class Timers:
 
     # timerfd_create(2).
 
-    def _fd(self, task: Task, args: tuple[int, ...]) -> tuple[object, int, Callable[[], bool]]:
-        process, fd = task.process, abi.signed(args[0])
-        clock = _clock_of(process, fd)
-        if clock is None:
-            raise Refused("no timer")
+    def _going_off(self, file: timerfds.TimerFile) -> Callable[[], bool]:
+        def go_off() -> bool:
+            timerfds.expire(file)
+            return self._files.is_open(file)
 
-        return (
-            ("fd", process.pid, fd),
-            clock,
-            lambda: _clock_of(process, fd) == clock and _expires(process, fd),
-        )
-
-
-def _clock_of(process: Process, fd: int) -> int | None:
-    found = re.search(rb"^clockid: (\d+)", processes.read(f"/proc/{process.pid}/fdinfo/{fd}"), re.MULTILINE)
-    return None if found is None else int(found[1])
-
-
-def _expires(process: Process, fd: int) -> bool:
-    """Count one more expiry of a timerfd; False if the process no longer has it."""
-    # Taken each time: a duplicate of ours would keep the timer alive forever.
-    mine = _taken(process, fd)
-    if mine < 0:
-        return False
-    unread = _unread(process, fd)
-    if not unread:
-        _set_real(mine, 1)
-    else:
-        # A periodic timer that was not read in time: setting the kernel's timer again would begin at one.
-        with contextlib.suppress(OSError):
-            fcntl.ioctl(mine, _SET_TICKS, struct.pack("=Q", unread + 1))
-    os.close(mine)
-    return True
-
-
-def _forget_expiries(process: Process, fd: int) -> None:
-    """Make a timerfd unreadable: what it has counted ends when it is set (timerfd_settime(2))."""
-    if _unread(process, fd) and (mine := _taken(process, fd)) >= 0:
-        _set_real(mine, 0)
-        os.close(mine)
-
-
-def _taken(process: Process, fd: int) -> int:
-    return int(abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), process.pidfd, fd, 0))
-
-
-def _unread(process: Process, fd: int) -> int:
-    found = re.search(rb"^ticks: (\d+)", processes.read(f"/proc/{process.pid}/fdinfo/{fd}"), re.MULTILINE)
-    return 0 if found is None else int(found[1])
-
-
-def _set_real(mine: int, nanoseconds: int) -> None:
-    """Let the kernel's timer go off that soon; 0 stops it. What it has counted is forgotten."""
-    setting = ctypes.create_string_buffer(_SETTING.pack(0, 0, 0, nanoseconds), _SETTING.size)
-    abi.libc().syscall(_TIMERFD_SETTIME[abi.machine()], mine, 0, setting, 0)
+        return go_off
 
 
 def _signals(process: Process, number: int) -> Callable[[], bool]:

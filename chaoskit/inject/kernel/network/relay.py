@@ -49,6 +49,8 @@ class Relay:
         self._expected: dict[int, Caller] = {}
         self._connections: list[Connection] = []
         self._by_link: dict[str, tuple[Caller, Connection | None]] = {}
+        self._ports: set[int] = set()
+        """Ports that the workload's sockets have been given."""
         self.traps = sockets.Traps()
 
     # Reaching the other side.
@@ -59,6 +61,7 @@ class Relay:
         # The other side first: if it refuses, the workload must be refused too.
         upstream = socket.socket(family)
         upstream.setblocking(False)
+        sockets.share_port(upstream)
         caller.upstream = upstream
         try:
             failed = upstream.connect_ex((caller.to.host, caller.to.port))
@@ -89,6 +92,7 @@ class Relay:
         """Connect the workload's socket, through its duplicate ``mine``, to us; return the result."""
         family = sockets.plain_family(caller.address)
         port = self._listener(family).getsockname()[1]
+        self._look_alike(caller, mine)
         result = sockets.connect(mine, caller.address.instead(port))
         # Our listener will recognize it by its port, which the kernel has chosen by now.
         local = sockets.local(mine) if result in _CONNECTED else None
@@ -100,6 +104,14 @@ class Relay:
         self._expected[local.port] = caller
         self._accept(family)
         return result
+
+    def _look_alike(self, caller: Caller, mine: int) -> None:
+        """Give the workload's socket the address that the server sees, which is ours, if that is possible."""
+        assert caller.upstream is not None
+        host, port = caller.upstream.getsockname()[:2]
+        # Two connections to different servers may have one port of ours, but both would lead to our listener.
+        if port not in self._ports and sockets.bind_like(mine, caller.address.family, host, port):
+            self._ports.add(port)
 
     def again(self, link: str, mine: int) -> int | None:
         """The result of a second connect on a relayed socket; None for other sockets."""

@@ -12,7 +12,7 @@ import struct
 import termios
 
 from chaoskit.inject.kernel.network.addresses import LONGEST, Address, packed, read
-from chaoskit.inject.kernel.network.table import CONNECT
+from chaoskit.inject.kernel.network.table import BIND, CONNECT, NetSpec
 from chaoskit.inject.kernel.seccomp import abi
 
 LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -24,7 +24,11 @@ _FULL = 4
 def connect(fd: int, raw: bytes) -> int:
     """connect(2) on a duplicate; 0 or minus the errno. Flags of the open file do not change."""
     # Without a socket object, which would change O_NONBLOCK for the workload too.
-    number = CONNECT.number(abi.machine())
+    return _addressed(CONNECT, fd, raw)
+
+
+def _addressed(call: NetSpec, fd: int, raw: bytes) -> int:
+    number = call.number(abi.machine())
     assert number is not None
     return abi.libc().syscall(number, fd, ctypes.create_string_buffer(raw, len(raw)), len(raw))
 
@@ -43,6 +47,29 @@ def kind(fd: int) -> tuple[int, int]:
 def local(fd: int) -> Address | None:
     """The address that the socket behind a descriptor is bound to."""
     return _named(fd, "getsockname")
+
+
+def share_port(sock: socket.socket) -> None:
+    """Let another socket have the same address, if that one allows it, too (socket(7), SO_REUSEADDR)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
+def bind_like(fd: int, family: int, host: str, port: int) -> bool:
+    """Bind an unbound socket to an address that another has after :func:`share_port`; True if that was done.
+
+    What the program sees of the socket's options does not change.
+    """
+    if family == socket.AF_INET6 and ":" not in host:
+        host = f"::ffff:{host}"
+    own = local(fd)
+    if own is None or own.port or not own.plain.is_unspecified:
+        return False
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+        share_port(sock)
+        done = _addressed(BIND, fd, packed(family, host, port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, before)
+    return done == 0
 
 
 def _named(fd: int, how: str) -> Address | None:

@@ -63,3 +63,4 @@ SPECS: tuple[NetSpec, ...] = (
 """See connect(2), getpeername(2), recv(2), send(2), sendmmsg(2), socket(2), bind(2), listen(2), accept(2)."""
 
 CONNECT = SPECS[0]
+BIND = next(spec for spec in SPECS if spec.name == "bind")

@@ -1,4 +1,4 @@
-"""Writes whose answer is lost: the store is asked what became of them before the caller sees an error."""
+"""Lost answers of writes: ask the store whether the write was committed before the caller sees an error."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["claimed_by", "settle"]
 
 
 def settle(store: Storage, work: Callable[[Tx], bool], *, urgent: bool = False) -> bool:
-    """Write, and return the result of ``work``. If the answer is lost but the write was committed: True.
+    """Write, and return the result of ``work``; True if the answer was lost but the write was committed.
 
     Raises:
-        ResilienceError: the store's. With ``OutcomeUnknown`` the write was not committed, or the store could
-            not be asked.
+        ResilienceError: the store's. After ``OutcomeUnknown`` the write either was not committed, or the
+            store could not be asked.
     """
     try:
         return store.write(work, urgent=urgent)
@@ -29,7 +29,11 @@ def settle(store: Storage, work: Callable[[Tx], bool], *, urgent: bool = False) 
 
 
 def claimed_by(store: Storage, kind: Kind, operation_id: str) -> list[ClaimedRecord]:
-    """The claims that one committed write has made. If they were forgotten, this process would hold them."""
+    """The claims that one committed write made.
+
+    The lost answer would have named them. A claim that this process does not know of stays held until the
+    process ends.
+    """
     held: list[ClaimedRecord] = []
     after = None
     while True:

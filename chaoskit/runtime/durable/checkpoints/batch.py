@@ -34,9 +34,9 @@ class CheckpointBatch:
                     claim.complete(work(claim.key))
 
     The results that ``complete`` and ``fail`` record become durable with the next ``flush()``, or at the end
-    of the window or of the block. If the process is killed before that, the steps run again, and their
-    attempts count. Keys that cannot be claimed are left out. ``lost`` lists the keys whose claims had passed
-    to another worker before their result was recorded.
+    of the window or of the block. If the process is killed before that, the steps run again, and the
+    attempts already made still count. Keys that cannot be claimed are left out. ``lost`` lists the keys whose
+    claims passed to another worker before their results were recorded.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class CheckpointBatch:
         scope: str,
         window: int,
     ) -> None:
-        """Use ``Checkpoints.batch``. Raises UsageError for a window below 1, or for a single text as keys."""
-        # A text is a sequence too, and each of its characters would be claimed.
+        """Use ``Checkpoints.batch``. Raises UsageError for a window below 1, or a single string as keys."""
+        # A string is a sequence too: each of its characters would be claimed as a key.
         if isinstance(keys, str):
             raise wrong("keys", keys, "several keys in a list", f"For a single one: [{keys!r}].")
         if window < 1:
             raise wrong("window", window, "at least 1")
         self._terms, self._renewal, self._scope, self._window = terms, renewal, scope, window
-        # Each key once: in one window a second claim of the same key would be refused.
+        # Without duplicates: within one window the second claim of a key would be refused.
         self._keys = list(dict.fromkeys(keys))
         self._ready: list[Claim] = []
         self._ends: list[tuple[Claim, End]] = []
@@ -81,7 +81,7 @@ class CheckpointBatch:
             self._commit(claiming=False)
         if len(self.lost) > lost:
             raise LeaseLost(
-                f"the claims of {self.lost[lost:]!r} are not valid any more; expected to hold them. The other"
+                f"the claims of {self.lost[lost:]!r} are no longer valid; expected to hold them. The other"
                 " results are recorded."
             )
 
@@ -110,7 +110,7 @@ class CheckpointBatch:
         """Record the results and, in the same transaction, claim the next window."""
         ends, terms = list(self._ends), self._terms
         # Results and claims share a commit, which makes a batch cheap: one sync for a window, not two for
-        # each step. It is also safe, since the results are of other keys than the claims.
+        # each step. It is also safe, since no key is in both: each is claimed only once.
         keys = self._keys[: self._window] if claiming else []
         scope, new = self._scope, CheckpointContent(correlation_id=correlation_id())
         text = new.encoded()
@@ -120,7 +120,7 @@ class CheckpointBatch:
             return kept, start_each(tx, terms, keys, scope, new, text)
 
         kept, held = self._write(work, ends)
-        # Only now, since after an error the results must still be there for the next flush.
+        # Not before the write: after an error the results must still be here for the next flush.
         del self._ends[: len(ends)]
         del self._keys[: len(keys)]
         for (claim, _), valid in zip(ends, kept, strict=True):
@@ -139,8 +139,8 @@ class CheckpointBatch:
             if not was_committed(store, unknown):
                 raise
             id = str(unknown.operation_id)
-            # The results of ``work`` were lost with the answer. But each record names the operation that
-            # wrote it last.
+            # What ``work`` returned was lost with the answer, but each record names the operation that wrote
+            # it last.
             records = [store.get(kind, claim.key, scope=claim.scope) for claim, _ in ends]
             kept = [record is not None and record.operation_id == id for record in records]
             return kept, claimed_by(store, kind, id)
@@ -149,7 +149,7 @@ class CheckpointBatch:
         self._ends.append((claim, end))
 
     def _give_back(self) -> None:
-        """Release the claims whose results could not be recorded; otherwise this process would hold them."""
+        """Release the claims whose results could not be recorded: while this process lives it holds them."""
         terms = self._terms
         for claim, _ in self._ends:
             with suppress(ResilienceError):

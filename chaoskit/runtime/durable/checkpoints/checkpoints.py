@@ -51,16 +51,16 @@ from chaoskit.runtime.numbers import is_number, is_whole
 __all__ = ["MISSING", "Checkpoints"]
 
 MISSING: Any = object()
-"""The mark for "no default" in ``load``, where None is a valid default."""
+"""The sentinel for "no default" in ``load``, where None is a valid default."""
 
 
 class Checkpoints(ClosedOnExit):
-    """The steps of a pipeline by (scope, key), in a store: done, being done, and left to do.
+    """The steps of a pipeline, kept in a store by (scope, key): done, in progress, and left to do.
 
-    A step that is recorded as completed never runs again, unless its source has changed. Any other runs at
-    least once. Each start is counted before it happens, and after ``attempts`` starts without a result the
-    step becomes a dead letter. ``lease``, in seconds, matters only for workers on other machines: on this
-    machine a worker keeps its claims until it dies.
+    A step that is recorded as completed never runs again, unless its source has changed. Every other step
+    runs at least once. Each start is counted before it happens, and after ``attempts`` starts without a
+    result the step becomes a dead letter. ``lease``, in seconds, matters only for workers on other machines:
+    on this machine a worker keeps its claims until it dies.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Checkpoints(ClosedOnExit):
         """Use the given store, or open the one in the file ``target`` (in a directory: ``checkpoints.db``).
 
         Paths of artefacts and sources below ``base`` are recorded relative to it; by default it is the
-        directory of the store. ``durability`` is for a store that is opened here.
+        directory of the store. ``durability`` applies only to a store that is opened here.
 
         Raises:
             UsageError: a limit, a name or ``target`` is not valid, or the store has another durability.
@@ -95,7 +95,7 @@ class Checkpoints(ClosedOnExit):
         self._store = _opened(target, durability)
         self._kind = kind_of(pipeline)
         store = self._store.path
-        # Beside the store, if it is a file; otherwise, as for every relative path, where the program runs.
+        # The directory of a store that is a file; otherwise the working directory, as for any relative path.
         home = Path(base) if base is not None else store.parent if store is not None else Path.cwd()
         outputs = Outputs(home, store)
         self._terms = Terms(
@@ -121,8 +121,9 @@ class Checkpoints(ClosedOnExit):
     ) -> None:
         """Record ``value`` as completed, or as ``status`` says, and replace any older checkpoint.
 
-        ``status`` may also be ``"pending"`` or ``"failed"``. A pending checkpoint can be claimed at once. A
-        claim that a worker holds on it ends, and raises ``LeaseLost`` there. ``source`` is read now.
+        ``status`` may also be ``"pending"`` or ``"failed"``. A pending checkpoint can be claimed at once. If
+        a worker holds a claim on it, that claim ends, and its next write raises ``LeaseLost``. ``source`` is
+        read before this returns.
 
         Raises:
             CheckpointError: the store cannot hold the value, or it is too large; nothing was changed.
@@ -142,7 +143,7 @@ class Checkpoints(ClosedOnExit):
         """The value of a checkpoint, whatever its status.
 
         Raises:
-            KeyError: there is none, and no ``default``.
+            KeyError: there is no such checkpoint, and no ``default`` was given.
             RecordCorrupt, StoreTooNew: the checkpoint exists and cannot be read.
         """
         found = self.record(key, scope=scope)
@@ -156,7 +157,7 @@ class Checkpoints(ClosedOnExit):
         return default
 
     def record(self, key: str, *, scope: str = "") -> CheckpointRecord | None:
-        """Everything that is known of a checkpoint, or None.
+        """Everything recorded about a checkpoint; None if there is none.
 
         Raises:
             RecordCorrupt, StoreTooNew: the checkpoint exists and cannot be read.
@@ -178,7 +179,7 @@ class Checkpoints(ClosedOnExit):
         found = self.record(key, scope=scope)
         if found is None or found.status != "completed":
             return False
-        # If neither is given the source is not checked: a stat for each file would cost time.
+        # Without either argument the source is not checked: a stat for each file would cost time.
         if (source is not None or verify_checksum) and not is_same(
             source, found.source, read=verify_checksum, base=self._terms.outputs.base
         ):
@@ -188,20 +189,20 @@ class Checkpoints(ClosedOnExit):
     def claim(self, key: str, *, scope: str = "", source: Source | None = None) -> Claim | None:
         """The right to work on ``key``, or None if it cannot be claimed now.
 
-        It cannot if it is completed (from this source), another worker has it, it is not due, or its attempts
-        are used up; in the last case it becomes a dead letter. A key without a checkpoint gets one. The
-        attempt is counted, durably, before this returns.
+        A step cannot be claimed if it is completed (from this source), another worker has it, it is not due,
+        or its attempts are used up; in the last case it becomes a dead letter. A key without a checkpoint
+        gets one. The attempt is counted, durably, before this returns.
 
         Raises:
             ResilienceError: the store's; nothing is claimed then.
         """
-        # Outside the transaction: reading the source may take long, and the correlation id is in the caller's
-        # context, which the transaction may not run in.
+        # Outside the transaction: reading the source may take long, and the correlation id is in the context
+        # of the caller, which another thread that runs the transaction does not have.
         new = CheckpointContent(source=self._fingerprint(source), correlation_id=correlation_id())
         return self._claim(key, scope, new, again=False)
 
     def reclaim(self, key: str, *, scope: str = "") -> Claim | None:
-        """As :meth:`claim`, but completed and dead steps can be claimed too: they are done again."""
+        """As :meth:`claim`, but completed and dead steps can be claimed too, to be done again."""
         return self._claim(key, scope, CheckpointContent(correlation_id=correlation_id()), again=True)
 
     def claim_next(self, scope: str | None = "", limit: int = 1) -> list[Claim]:
@@ -217,8 +218,8 @@ class Checkpoints(ClosedOnExit):
 
         def work(tx: Tx) -> list[ClaimedRecord]:
             held: list[ClaimedRecord] = []
-            # In a loop, since steps that become dead letters make room: a poisonous one must not block the
-            # others.
+            # In a loop, since steps that become dead letters leave places free: steps that are out of
+            # attempts must not keep the caller from the ones behind them.
             while len(held) < limit:
                 found = tx.claim(terms.kind, lease=terms.lease, scope=scope, limit=limit - len(held))
                 if not found:
@@ -229,7 +230,10 @@ class Checkpoints(ClosedOnExit):
         return [Claim(terms, one, self._renewal, self._submit) for one in self._take(work)]
 
     def pending(self, *, scope: str | None = None) -> Iterator[CheckpointRecord]:
-        """The steps that wait to be claimed, by (scope, key), without damaged ones. No read is held open."""
+        """The steps that wait to be claimed, by (scope, key), without damaged ones.
+
+        They are read in pages, and no transaction is open between two pages.
+        """
         return walk(self._store, self._kind, scope=scope, status="pending")
 
     def failed(self, *, scope: str | None = None) -> Iterator[CheckpointRecord]:
@@ -237,7 +241,7 @@ class Checkpoints(ClosedOnExit):
         return walk(self._store, self._kind, scope=scope, status=("failed", "dead"))
 
     def completed(self, *, scope: str | None = None) -> Iterator[CheckpointRecord]:
-        """The steps that are done, even if the source has changed since: ``is_completed`` checks that."""
+        """The steps that are done. Their sources may have changed since, which ``is_completed`` checks."""
         return walk(self._store, self._kind, scope=scope, status="completed")
 
     def in_progress(self, *, scope: str | None = None) -> Iterator[CheckpointRecord]:
@@ -255,7 +259,7 @@ class Checkpoints(ClosedOnExit):
         """Remove the checkpoints that match all arguments; return how many.
 
         ``older_than`` is in seconds since the last write. Running steps are left alone unless ``status``
-        names them. With ``dry_run`` they are only counted.
+        names them. With ``dry_run`` the checkpoints are only counted.
 
         Raises:
             UsageError: there is no such status, or ``older_than`` is negative.
@@ -265,7 +269,7 @@ class Checkpoints(ClosedOnExit):
         )
 
     def forget(self, keys: Sequence[str], *, scope: str = "") -> int:
-        """Remove these checkpoints in one transaction, whatever their status; return how many existed."""
+        """Remove these checkpoints in one transaction, whatever their statuses; return how many existed."""
         kind = self._kind
         return self._store.write(lambda tx: sum(tx.delete(kind, key, scope=scope) for key in keys))
 
@@ -283,7 +287,7 @@ class Checkpoints(ClosedOnExit):
 
     def close(self) -> None:
         """Release the claims that are still held, and close the store if it was opened here."""
-        # The process lives on, so nothing else would free its claims.
+        # Claims end by themselves only when their process does, and this one lives on.
         self._renewal.stop()
         for claim in self._renewal.claims():
             if isinstance(claim, Claim):
@@ -303,7 +307,10 @@ class Checkpoints(ClosedOnExit):
         return Claim(terms, found[0], self._renewal, self._submit) if found else None
 
     def _take(self, work: Any) -> list[ClaimedRecord]:
-        """Claim. If the answer is lost, find out what was claimed, which would be held forever otherwise."""
+        """Run a write that claims. If its answer is lost, ask the store what it claimed.
+
+        Claims that this process does not know of would be held until it ends.
+        """
         try:
             held: list[ClaimedRecord] = self._store.write(work)
             return held
@@ -316,7 +323,7 @@ class Checkpoints(ClosedOnExit):
         if not settle(self._store, end, urgent=urgent):
             claim.lost.set()
             raise LeaseLost(
-                f"the claim of {claim.key!r} (fence {claim.fence}) is not valid any more; expected to hold"
+                f"the claim of {claim.key!r} (fence {claim.fence}) is no longer valid; expected to hold"
                 " it. Nothing was recorded."
             )
 
@@ -330,7 +337,7 @@ class Checkpoints(ClosedOnExit):
 
 def _opened(target: Store | Path | str, durability: Durability | None) -> Store:
     if isinstance(target, Store):
-        # The store's durability is fixed. Accepting another one would promise what the store does not keep.
+        # The store's durability is fixed. To accept another one would be a promise that the store breaks.
         if durability not in (None, target.durability):
             raise wrong(
                 "durability", durability, f"that of the store, {target.durability!r}", "Leave it out."

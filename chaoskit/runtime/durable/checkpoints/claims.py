@@ -27,9 +27,9 @@ __all__ = ["Claim", "End"]
 class Claim:
     """One attempt at one checkpoint.
 
-    Leaving the block normally completes it, an error fails it. An interrupt, a lost lease and errors of the
-    store are not results of the work: they release it. Every write of a claim that was taken over raises
-    ``LeaseLost`` and changes nothing.
+    Leaving the block normally completes the checkpoint, an error fails it. An interrupt, a lost lease and
+    errors of the store are not results of the work: they release it. Every write of a claim that was taken
+    over raises ``LeaseLost`` and changes nothing.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Claim:
     @property
     def lost(self) -> threading.Event:
         """Set once this process has noticed that another worker took over the claim."""
-        # Made on demand: few are asked for, and making one takes a tenth of a batch's step.
+        # Created on demand: few callers ask, and creating an event takes a tenth of a batch's step.
         # ``setdefault`` is atomic, so the thread that renews and this one get the same event.
         return self._noticed.get(0) or self._noticed.setdefault(0, threading.Event())
 
@@ -84,12 +84,12 @@ class Claim:
 
     @property
     def reached(self) -> Any:
-        """The last value given to ``progress``, in this attempt or an earlier one; None if there is none."""
+        """The last value given to ``progress``, in this attempt or an earlier one; None without one."""
         return self._held.content.progress
 
     @property
     def held(self) -> ClaimedRecord:
-        """The record as it was claimed, and its present content."""
+        """The record as it was claimed, with its current content."""
         return self._held
 
     @property
@@ -98,10 +98,10 @@ class Claim:
         return self._open
 
     def check(self) -> None:
-        """Return if the claim is still valid. Call it before steps that cannot be undone.
+        """Return if the claim is still valid. Call this before a step that cannot be undone.
 
         Raises:
-            LeaseLost: another worker has it, or it was cleared.
+            LeaseLost: another worker has the claim, or the checkpoint was cleared.
         """
         record = self._held.record
         if not self.lost.is_set():
@@ -115,7 +115,7 @@ class Claim:
         """Record how far the work has come, durably, and renew the lease. ``reached`` shows it later.
 
         Raises:
-            LeaseLost: the claim is not valid any more.
+            LeaseLost: the claim is no longer valid.
             CheckpointError: the store cannot hold the value.
         """
         self._check_open()
@@ -128,8 +128,8 @@ class Claim:
                 terms.kind, record.key, scope=record.scope, value=text, due=due, fence=record.fence
             )
 
-        # Checked here and not only at the end, so that work whose claim was taken over does not go on for an
-        # hour in vain.
+        # Raised here and not only at the end: work whose claim was taken over would go on in vain, perhaps
+        # for hours.
         if not settle(terms.store, work):
             self.lost.set()
             raise self._lost()
@@ -148,17 +148,17 @@ class Claim:
         their checksums. With ``tx`` this is part of that transaction, and takes effect when it commits.
 
         Raises:
-            LeaseLost: the claim is not valid any more; nothing was recorded.
+            LeaseLost: the claim is no longer valid; nothing was recorded.
             CheckpointError: an artefact is missing, or the store cannot hold the value; the claim goes on.
         """
         self._check_open()
-        # Before any lock: hashing a large artefact takes seconds, in which other writes should not wait.
+        # Before any lock: hashing a large artefact takes seconds, and other writes should not wait for it.
         # Without artefacts nothing is called, since in a short step this method is most of the overhead.
         sync = self._terms.store.durability == "power-loss"
         made = () if artefacts == () else self._terms.outputs.take(artefacts, sync=sync)
-        # Encoded here too. If the store cannot hold the value, that is the caller's error, and the attempt
-        # goes on: the caller may convert the value and try again. And in a batch, which writes later, the
-        # value is recorded as it is now.
+        # Encoded here too. A value that the store cannot hold is the caller's error, and the attempt goes on:
+        # the caller may convert the value and try again. In a batch, which writes later, the value is
+        # recorded as it is now, even if the caller changes it afterwards.
         held, terms = self._held, self._terms
         content = held.content.completed(value, made)
         self._end(lambda tx: complete(tx, terms, held, content), tx)
@@ -171,28 +171,30 @@ class Claim:
         final: bool = False,
         tx: Tx | None = None,
     ) -> None:
-        """Record that the work failed. With ``retry_in`` it is due again after so many seconds.
+        """Record that the work failed. With ``retry_in`` the step is due again after that many seconds.
 
-        After the last attempt, or if the failure is ``final``, it becomes a dead letter in the same
+        After the last attempt, or if the failure is ``final``, the step becomes a dead letter in the same
         transaction. On a full disk the store gives up its reserve for this.
 
         Raises:
-            LeaseLost: the claim is not valid any more; nothing was recorded.
+            LeaseLost: the claim is no longer valid; nothing was recorded.
             UsageError: ``retry_in`` is NaN or infinite; nothing was recorded.
         """
         self._check_open()
-        # Checked here, since the store's message would be about ``due``, which the caller has not given.
+        # Checked here, since the store's message would be about ``due``, which the caller never passed.
         if retry_in is not None and not -math.inf < retry_in < math.inf:
             raise wrong("retry_in", retry_in, "seconds", "None says that it is not to be tried by itself.")
-        # As text at once: a traceback keeps its frames alive, and all objects of the work with them.
+        # Made into text at once: a traceback keeps its frames alive, and with them every object of the work.
         told, held, terms = record_error(error), self._held, self._terms
         self._end(lambda tx: fail(tx, terms, held, told, retry_in, final), tx, urgent=True)
 
     def release(self) -> None:
-        """Give the claim back: it is due at once, and the attempt does not count. Twice does nothing.
+        """Give the claim back: the step is due at once, and the attempt does not count.
+
+        Does nothing if the claim has ended.
 
         Raises:
-            LeaseLost: the claim is not valid any more.
+            LeaseLost: the claim is no longer valid.
         """
         if self._open:
             held, terms = self._held, self._terms
@@ -212,7 +214,7 @@ class Claim:
         self._renewal.drop(self)
 
     def _end(self, end: End, tx: Tx | None, *, urgent: bool = False) -> None:
-        # Closed before the write, so that the renewal does not take a claim that has just ended for lost.
+        # Closed before the write. Otherwise the renewal could find the claim ended and report it as lost.
         self._open = False
         try:
             if tx is None:
@@ -222,7 +224,7 @@ class Claim:
                 raise self._lost()
         except BaseException as error:
             self._open = not isinstance(error, LeaseLost)
-            # A write that belongs to a transaction of the caller's must not be made without it.
+            # A write that belongs to the caller's transaction must not be made outside it.
             self._unwritten = end if tx is None else None
             raise
         finally:
@@ -254,7 +256,7 @@ class Claim:
         except ResilienceError as trouble:
             with suppress(ResilienceError):
                 self.release()
-            # Otherwise it would stay claimed while this process lives.
+            # Otherwise the step would stay claimed while this process lives.
             self.leave()
             if error is None:
                 raise
@@ -270,6 +272,6 @@ class Claim:
 
     def _lost(self) -> LeaseLost:
         return LeaseLost(
-            f"the claim of {self.key!r} (fence {self.fence}) is not valid any more; expected to hold it."
+            f"the claim of {self.key!r} (fence {self.fence}) is no longer valid; expected to hold it."
             " Nothing was recorded."
         )

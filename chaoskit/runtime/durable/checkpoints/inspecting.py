@@ -1,4 +1,4 @@
-"""Questions about all checkpoints of a pipeline: lists, numbers, damage; and clearing them."""
+"""What concerns all checkpoints of a pipeline: listing, counting, verifying and clearing them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Page, S
 __all__ = ["CheckpointStatistics", "CheckpointVerification", "clear", "statistics", "verify", "walk"]
 
 PAGE = 500
-# Not "running": removing such a record takes a worker's claim away, so it has to be asked for by name.
+# Without "running": removing such a record takes a worker's claim away, so the caller has to name it.
 RESTING = ("pending", "completed", "failed", "dead")
 
 
@@ -104,7 +104,7 @@ def clear(
     gone = 0
     if dry_run:
         for page in _pages(store, kind, scope=scope, status=states, before=before):
-            # Damaged ones count too, since a purge removes records unread.
+            # Damaged ones count too, since a purge removes records without reading them.
             gone += len(page.records) + len(page.damaged)
         return gone
     while True:

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 PREFIX = "checkpoint:"
-"""The beginning of the kind of a pipeline's checkpoints. The pipeline's name follows."""
+"""Begins the kind of a pipeline's checkpoints; the pipeline's name follows."""
 HISTORY = 20
 """How many failures a checkpoint remembers: the newest ones."""
 SHORT = 300
@@ -41,10 +41,10 @@ def kind_of(pipeline: str) -> Kind:
 
 
 def check_status(name: str, *, saved: bool = False) -> Status:
-    """``name``, if it is a status; with ``saved``, if it is one that ``save`` can set.
+    """Return ``name`` if it is a status; with ``saved``, if it is one that ``save`` can set.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it is not such a status.
     """
     known = ("pending", "completed", "failed") if saved else get_args(Status)
     for one in known:
@@ -95,7 +95,7 @@ class CheckpointContent:
         Raises:
             CheckpointError: the store cannot hold one of the values, or all of them are too large.
         """
-        # Not by way of replace(): each step of a batch comes through here, and that would double its cost.
+        # Without replace(): every step of a batch comes through here, and replace() would double its cost.
         plain = self._plain()
         if value is not None:
             plain["value"] = value
@@ -109,7 +109,7 @@ class CheckpointContent:
         return replace(self, error=error, history=(*self.history, seen)[-HISTORY:])
 
     def recorded(self) -> Encoded:
-        """As :meth:`encoded`, after a failure: it may use the room that was left for that."""
+        """As :meth:`encoded`, after a failure: the text may use the room that was left for recording it."""
         return encode(self._plain())
 
     def _plain(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ logger = logging.getLogger("chaoskit")
 
 
 End: TypeAlias = Callable[[Tx], bool]
-"""Writes how a claim ended; returns False if the claim was not valid any more. May run more than once."""
+"""Writes how a claim ended; returns False if the claim was no longer valid. May run more than once."""
 
 
 class Renewed(Protocol):
@@ -27,7 +27,7 @@ class Renewed(Protocol):
 
     @property
     def lost(self) -> threading.Event:
-        """Set when this process has noticed that another worker has the claim."""
+        """Set once this process has noticed that another worker took over the claim."""
 
     @property
     def held(self) -> ClaimedRecord:
@@ -35,11 +35,14 @@ class Renewed(Protocol):
 
     @property
     def open(self) -> bool:
-        """True until its end is being written."""
+        """False from the moment at which its end is being written."""
 
 
 class Renewal:
-    """Renews after each third of the lease, so that two attempts may fail. Starts with the first claim."""
+    """Renews after each third of the lease, so that two renewals in a row may fail before it runs out.
+
+    The thread starts with the first claim.
+    """
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
@@ -57,7 +60,8 @@ class Renewal:
         if self._pid != os.getpid():
             self._begin()  # In a forked child, which has neither the thread nor the claims.
         self._claims[id(claim)] = claim
-        # Not earlier: programs that only save need no thread, and a thread makes forking unsafe.
+        # Not before the first claim: a program that only saves needs no thread, and a thread makes forking
+        # unsafe.
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
@@ -68,7 +72,7 @@ class Renewal:
         self._claims.pop(id(claim), None)
 
     def owe(self, end: End) -> None:
-        """Write the end of a claim later, as soon as the store works and if this process lives until then."""
+        """Write the end of a claim once the store works again, if this process lives until then."""
         self._owed.append(end)
 
     def claims(self) -> list[Renewed]:
@@ -79,9 +83,9 @@ class Renewal:
         """Renew all claims now, and set ``lost`` on those that have passed to another worker.
 
         Raises:
-            ResilienceError: the store's. Claims that were not renewed are tried again next time.
+            ResilienceError: the store's. No claim was renewed; the next call tries all of them again.
         """
-        # All in one commit: a batch of 64 claims would otherwise cost 64 syncs at each renewal.
+        # In one commit for all: a batch of 64 claims would otherwise cost 64 syncs at each renewal.
         claims = [claim for claim in self.claims() if claim.open]
         records = [claim.held.record for claim in claims]
         terms = self._terms
@@ -95,7 +99,7 @@ class Renewal:
             ]
 
         for claim, kept in zip(claims, terms.store.write(work), strict=True):
-            # A claim that ended meanwhile is not lost.
+            # A claim that ended while the renewal was being written is not lost.
             if not kept and claim.open:
                 claim.lost.set()
                 self.drop(claim)
@@ -104,10 +108,10 @@ class Renewal:
         """Write the ends that are owed, now.
 
         Raises:
-            ResilienceError: the store's. Ends that were not written are tried again next time.
+            ResilienceError: the store's. The next call tries the ends that were not written.
         """
         while self._owed:
-            # The result does not matter: the claim was taken over, or its end was written after all.
+            # False is not an error here: the claim was taken over, or its end was written after all.
             self._terms.store.write(self._owed[0], urgent=True)
             del self._owed[0]
 
@@ -124,7 +128,7 @@ class Renewal:
             try:
                 self.settle()
                 self.renew()
-            # The next round tries again, and a third of the lease leaves time for two that fail. Claims in a
-            # file do not depend on it on this machine.
+            # The next round tries again, and the lease outlasts two rounds that fail. Claims in a local file
+            # don't depend on the lease at all: the kernel's lock says whether their worker lives.
             except ResilienceError as error:
                 logger.warning("claims of %s were not renewed: %s", self._terms.pipeline, error)

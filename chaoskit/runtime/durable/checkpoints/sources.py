@@ -1,8 +1,8 @@
 """The files that a step reads and writes, identified by checksum.
 
-A file whose size, times and inode are unchanged counts as unchanged, unless the caller wants it read. If it
-was written less than two seconds before it was read, it is always read again: it may have been written once
-more within one tick of the file system's clock.
+A file whose size, times and inode are unchanged counts as unchanged, unless the caller wants it read. A file
+that was written less than two seconds before it was read is always read again: a second write within one tick
+of the file system's clock leaves the times as they are.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Artefact", "Checksum", "Fingerprint", "Outputs", "Source", "fingerpr
 PIECE = 1 << 20
 """Bytes per read."""
 ENDS = ("", "-wal", "-shm", ".lock", ".reserve")
-"""The endings of the names of a store's files."""
+"""What follows the store's name in the names of its files."""
 TICK = 2_000_000_000
 """Nanoseconds of the coarsest file system clock, FAT's."""
 
@@ -61,7 +61,7 @@ class Fingerprint:
     path: str | None = None
     size: int = 0
     stamp: tuple[int, ...] = ()
-    """Modification time, change time and inode of the file; empty if they prove nothing."""
+    """Modification time and change time in nanoseconds, and inode; empty if they prove nothing."""
 
     def __post_init__(self) -> None:
         # JSON returns it as a list.
@@ -92,7 +92,7 @@ def fingerprint_of(source: Source, base: Path | None = None) -> Fingerprint:
         return Fingerprint(source.text)
     path = os.path.abspath(source)
     with typed_errors("read the source", Path(path)):
-        # Before and after: the checksum of a file that is written meanwhile is not of any version.
+        # Before and after: if the file is written while it is read, its checksum belongs to no version of it.
         before = os.stat(path)
         checksum = f"sha256:{_digest(Path(path))}"
         after = os.stat(path)
@@ -112,7 +112,10 @@ def fingerprint_of(source: Source, base: Path | None = None) -> Fingerprint:
 def is_same(
     source: Source | None, kept: Fingerprint | None, *, read: bool = False, base: Path | None = None
 ) -> bool:
-    """True if the input is unchanged; ``read`` reads the file in any case. None: the recorded path."""
+    """True if the input is unchanged. ``source`` None: that at the recorded path.
+
+    With ``read`` the file is read even if its size and stamp are unchanged.
+    """
     known = None if kept is None or kept.path is None else os.path.join(base or "", kept.path)
     if source is None:
         if known is None:
@@ -125,7 +128,7 @@ def is_same(
     path = os.path.abspath(source)
     try:
         seen = os.stat(path)
-        # A different size is a different content, and needs no reading. A bare checksum comes without a size.
+        # A different size proves different content without reading. A bare checksum has no size to compare.
         if seen.st_size != kept.size and kept.path is not None:
             return False
         if not read and path == known and kept.stamp and _stamp(seen) == kept.stamp:
@@ -142,18 +145,18 @@ def _stamp(seen: os.stat_result) -> tuple[int, int, int]:
 class Outputs:
     """The files that steps make, relative to ``base``. The store's own files are refused.
 
-    Reading a database file ends with closing it, which drops the locks that SQLite holds on it in this
-    process.
+    To read one of those would mean to close it afterwards, and closing any descriptor of a file drops the
+    locks that SQLite holds on it in this process.
     """
 
     def __init__(self, base: Path, store: Path | None) -> None:
         self.base = Path(os.path.abspath(base))
-        # By their real paths, so that links to the database are refused as well.
+        # By real paths, so that links to the database are refused as well.
         files = [] if store is None else [store.with_name(store.name + end) for end in ENDS]
         self._names = frozenset(os.path.realpath(one) for one in files)
 
     def take(self, paths: Sequence[str | os.PathLike[str]], *, sync: bool) -> tuple[Artefact, ...]:
-        """Read the artefacts of a step and, with ``sync``, make them durable.
+        """Compute the checksums of a step's artefacts and, with ``sync``, make the files durable.
 
         Raises:
             CheckpointError: an artefact does not exist.
@@ -194,7 +197,7 @@ class Outputs:
         path = self.base / artefact.path
         try:
             if not read:
-                # Asked for each step whenever a pipeline starts, where reading terabytes would take hours.
+                # A pipeline asks this about every step when it starts; to read terabytes would take hours.
                 size = sum(os.stat(one).st_size for one in self._files(path))
                 return "" if size == artefact.size else f"has {size:,} bytes instead of {artefact.size:,}"
             size, checksum = self._look(path)
@@ -207,7 +210,7 @@ class Outputs:
         return "" if checksum == artefact.checksum else "has different content"
 
     def refuse(self, path: Path) -> None:
-        """Check that a path is not one of the store's own files. Raises UsageError if it is."""
+        """Raise UsageError if a path is one of the store's own files."""
         if os.path.realpath(path) in self._names:
             raise wrong("path", str(path), "a file that is not the store's", "Keep the two apart.")
 
@@ -228,7 +231,8 @@ class Outputs:
             self.refuse(path)
             yield path
             return
-        # Sorted, since two directories with the same content may list it in different orders.
+        # Sorted: two directories with the same content may list it in different orders, and the checksum
+        # must be the same.
         for one in paths_below(path):
             if stat.S_ISREG(one.lstat().st_mode) and os.path.realpath(one) not in self._names:
                 yield one

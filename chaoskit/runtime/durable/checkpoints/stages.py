@@ -1,4 +1,4 @@
-"""The stages of one job. Each is a checkpoint, and a restart goes on at the first that is not complete."""
+"""The stages of one job. Each is a checkpoint; a restart continues with the first that is not complete."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class StageDead(PermanentError):
 
 
 class Stages:
-    """The stages ``names`` of ``job``, in their order. The job is the scope of their checkpoints.
+    """The stages ``names`` of ``job``, in order. The job is the scope of their checkpoints.
 
-    A crash loses at most the stage that ran. If an artefact of a stage has changed, the stage is not complete
-    any more, and neither are those after it.
+    A crash loses at most the stage that was running. If an artefact of a stage has changed, the stage is no
+    longer complete, and neither are those after it.
 
     Raises:
-        UsageError: there are no names, or one stands twice.
+        UsageError: there are no names, or one occurs twice.
     """
 
     def __init__(self, checkpoints: Checkpoints, job: str, names: Sequence[str]) -> None:
@@ -68,7 +68,7 @@ class Stages:
         """
         place = self._place(name)
         synchronous("the function of a stage", fn, optional=False)
-        # Otherwise a stage could run on outdated input, and its wrong result be recorded as complete.
+        # Otherwise a stage could run on outdated input, and its wrong result would be recorded as complete.
         missing = next((one for one in self._names[:place] if not self._complete(one)), None)
         if missing is not None:
             raise UsageError(
@@ -100,7 +100,7 @@ class Stages:
         self._checkpoints.forget(later, scope=self._job)
 
     def _complete(self, name: str) -> bool:
-        # By checksum, not only by size: there are few stages, and each stands for hours of work.
+        # By checksum, not only by size: stages are few, and each may stand for hours of work.
         return self._checkpoints.is_completed(name, scope=self._job, verify_checksum=True)
 
     def _place(self, name: str) -> int:

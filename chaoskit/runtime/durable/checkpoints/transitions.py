@@ -25,8 +25,8 @@ from chaoskit.runtime.durable.store.protocol import RUNNING, Kind, Record, Stora
 
 __all__ = ["ClaimedRecord", "Terms", "admit", "complete", "fail", "release", "start", "start_each"]
 
-# A killed worker cannot report anything. All that is known is that the attempt was started and left no
-# result. A letter that says so is of more use at night than one with the error of an earlier attempt.
+# A killed worker cannot report anything: the record shows only that an attempt was started and left no
+# result. A letter that says so helps the operator more than one with the error of an earlier attempt.
 LOST = {
     "type": "WorkerLost",
     "message": "the worker ended without a result: it was killed, or its machine went down",
@@ -37,7 +37,7 @@ LOST = {
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The terms of all checkpoints of a pipeline. ``attempts`` None: no limit. ``lease`` is in seconds."""
+    """What all checkpoints of a pipeline share. ``attempts`` None: no limit. ``lease`` is in seconds."""
 
     store: Storage
     kind: Kind
@@ -57,7 +57,7 @@ class ClaimedRecord:
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt, of those that count."""
+        """The number of this attempt, from 1, among those that count."""
         return self.record.attempts - self.content.forgiven
 
 
@@ -84,7 +84,7 @@ def start_each(
     tx: Tx, terms: Terms, keys: Sequence[str], scope: str, new: CheckpointContent, text: Encoded
 ) -> list[ClaimedRecord]:
     """Claim several checkpoints as :func:`start` does, and return those that succeeded, in that order."""
-    # Most are new. Creating them as claims takes one statement for many, and not four for each.
+    # Most keys are new. To create them as claims takes one statement for many keys, not four for each.
     records = tx.claim_new(terms.kind, keys, text, scope=scope, lease=terms.lease)
     made = {record.key: ClaimedRecord(record, new) for record in records}
     held = (made.get(key) or _start_known(tx, terms, key, scope, new, text, False) for key in keys)
@@ -101,44 +101,44 @@ def _start_known(
     elif record.status not in ("pending", RUNNING):
         before = CheckpointContent.of(record)
         changed = _differs(new.source, before.source)
-        # A dead step stays dead until a person, or another input, gives it new attempts. Otherwise a step
-        # that kills its worker would kill one worker after the other.
+        # A dead step stays dead until a person, or a changed input, gives it new attempts. Otherwise a step
+        # that kills its worker would kill one worker after another.
         if record.status != "failed" and not (again or changed):
             return None
         if record.status != "failed" or changed:
-            # For another input, or on request, the attempts start at one again.
+            # With a changed input, or on request, the attempts start at one again.
             before = replace(before, forgiven=record.attempts, progress=None)
         value = replace(before, artefacts=()).recorded()
         tx.change(terms.kind, key, scope=scope, status="pending", value=value, due=tx.now)
-    # Even if it is running: the claim itself checks, by the kernel's lock, whether its worker lives.
+    # Tried even if the step is running: ``tx.claim`` asks the kernel's lock whether its worker lives.
     found = tx.claim(terms.kind, key=key, scope=scope, lease=terms.lease)
     return admit(tx, terms, found[0], new.source) if found else None
 
 
 def admit(tx: Tx, terms: Terms, record: Record, source: Fingerprint | None = None) -> ClaimedRecord | None:
-    """The claimed record if it has an attempt left. If not, bury it as a dead letter, and return None."""
+    """Return the claimed record if it has an attempt left; otherwise make it a dead letter, return None."""
     content = CheckpointContent.of(record)
     if source is not None and content.source is not None and _differs(source, content.source):
-        # The earlier worker had another input, so neither its attempts nor its progress count for this one.
+        # The earlier worker had a different input, so neither its attempts nor its progress count.
         content = replace(content, forgiven=record.attempts - 1, progress=None)
     held = ClaimedRecord(record, content)
-    # The claim has counted this attempt already. If it is one too many, it becomes a dead letter in the same
-    # transaction: after a crash the record is either still to be claimed, or has its letter.
+    # The claim has already counted this attempt. If it is one too many, the step becomes a dead letter in the
+    # same transaction, so a crash leaves it either still to be claimed, or with its letter.
     if terms.attempts is not None and held.attempt > terms.attempts:
         _bury(tx, terms, held, record.attempts - 1)
         return None
     if source is None or source == content.source:
         return held
     # The source was read before the claim, so its checksum may be older than what the work reads, but not
-    # newer. If it changed in between, that is noticed next time: the step runs once too often, not once too
-    # few.
+    # newer. A change in between is noticed at the next start: the step runs once too often, never once too
+    # rarely.
     content = replace(content, source=source)
     tx.change(terms.kind, record.key, scope=record.scope, value=content.recorded(), fence=record.fence)
     return ClaimedRecord(record, content)
 
 
 def complete(tx: Tx, terms: Terms, held: ClaimedRecord, content: Encoded) -> bool:
-    """Record the result; False if the claim is not valid any more."""
+    """Record the result; return False if the claim is no longer valid."""
     record = held.record
     if not tx.change(
         terms.kind,
@@ -149,8 +149,8 @@ def complete(tx: Tx, terms: Terms, held: ClaimedRecord, content: Encoded) -> boo
         fence=record.fence,
     ):
         return False
-    # If it was revived from a letter, the letter is resolved in the same commit. Otherwise a person who has
-    # not heard of the success could redrive it.
+    # If the step was revived from a letter, that is resolved in the same commit. Otherwise an operator who
+    # does not know of the success could redrive it.
     if held.content.letter is not None and terms.letters.get(held.content.letter, tx=tx) is not None:
         by = f"attempt {record.attempts} of {record.key!r}"
         terms.letters.resolve(held.content.letter, by=by, notes="It was completed.", tx=tx)
@@ -165,9 +165,9 @@ def fail(
     retry_in: float | None,
     final: bool = False,
 ) -> bool:
-    """Record a failure; False if the claim is not valid any more. A final one becomes a dead letter."""
+    """Record a failure; return False if the claim is no longer valid. A final one becomes a dead letter."""
     record = held.record
-    # Checked first: if ``change`` refused only afterwards, the letter of an outdated claim would stay.
+    # Checked first: ``change`` would refuse an outdated claim only after its letter had been written.
     if not _valid(tx, terms, record):
         return False
     content = held.content.failed(held.attempt, error, tx.now)
@@ -187,9 +187,9 @@ def fail(
 
 
 def release(tx: Tx, terms: Terms, held: ClaimedRecord) -> bool:
-    """Give the claim back without counting the attempt. False if it is not valid any more."""
-    # The store's own count never falls, since letters distinguish failures by it. So the attempt is counted
-    # again as one that is forgiven.
+    """Give the claim back without counting the attempt; return False if it is no longer valid."""
+    # The store's own count never falls, since letters distinguish failures by it. So the attempt is taken off
+    # by counting it as forgiven.
     content = replace(held.content, forgiven=held.content.forgiven + 1)
     record = held.record
     return tx.change(
@@ -204,9 +204,9 @@ def release(tx: Tx, terms: Terms, held: ClaimedRecord) -> bool:
 
 
 def _bury(tx: Tx, terms: Terms, held: ClaimedRecord, attempts: int) -> None:
-    """Turn a claimed record into a dead letter. ``attempts`` is the number of its last attempt, of all."""
+    """Turn a claimed record into a dead letter. ``attempts`` is the store's number of its last attempt."""
     record, content = held.record, held.content
-    # If the last attempt was killed, the newest error on record is from an earlier one.
+    # If the last attempt was killed, the newest recorded error is that of an earlier one.
     told = content.history[-1]["attempt"] if content.history else 0
     if told != attempts - content.forgiven or content.error is None:
         content = content.failed(attempts - content.forgiven, LOST, tx.now)

@@ -1,4 +1,4 @@
-"""Dead letters: runs that failed for good are kept, for a person to find, redrive or resolve."""
+"""Dead letters: runs that failed for good, kept for a person to find, redrive or resolve."""
 
 from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
 from chaoskit.runtime.durable.dead_letters.records import (

@@ -31,18 +31,18 @@ __all__ = ["DeadLetters"]
 T = TypeVar("T")
 
 SWEEP = 3600.0
-"""Seconds between two purges that ``add`` makes."""
+"""Seconds, at least, between two purges that ``add`` makes."""
 PAGE = 1000
 
 
 class DeadLetters:
     """The runs that failed for good. Resolved letters are kept for ``keep`` seconds, others forever.
 
-    Letters are settled records: however many there are, they never slow down the work that is left. A redrive
+    Letters are settled records: any number of them leaves the remaining work as fast as it was. A redrive
     puts a message into the outbox, or revives the record that the letter is about, in the transaction that
-    changes the letter. So no run is lost or started twice, at whatever moment a process is killed.
+    changes the letter. So no run is lost or started twice, whenever a process is killed.
 
-    A letter may be redriven ``max_redrives`` times. It is poison, and not redriven any more, once
+    A letter may be redriven ``max_redrives`` times. It is poison, and no longer redriven, once
     ``poison_after`` redrives in a row have failed with the same error as the failure before them.
 
     Raises:
@@ -81,21 +81,21 @@ class DeadLetters:
     ) -> str:
         """Keep one final failure; return the id of its letter.
 
-        Idempotent: a failure that was reported before, by its (pipeline, run id, redrive, attempts), changes
-        nothing. A later failure of the same run opens its letter again. If that letter is resolved, the
+        Idempotent: reporting a failure again, with the same (pipeline, run id, redrive, attempts), changes
+        nothing. A later failure of the same run opens its letter again; if that letter is resolved, the
         failure gets a new one. ``redrive`` is the number in the key of the message that failed, or 0 if the
         run was never redriven. On a full disk the store gives up its reserve for the letter.
 
         Raises:
             CheckpointError: the store cannot hold the payload; pass a name for it instead.
-            UsageError: the store cannot hold the pipeline or run id, or error or history are malformed.
+            UsageError: the store cannot hold the pipeline or run id; ``error`` or ``history`` is malformed.
         """
         if not in_utf8(run_id):
             raise wrong("run_id", run_id, "text that UTF-8 can hold", "Name the run by its repr.")
         if not all(isinstance(one, Mapping) for one in history):
             raise wrong("history", history, "a list of mappings, one for each attempt")
         told = _as_recorded(error) if isinstance(error, Mapping) else record_error(error)
-        # Not in the transaction: that may run in another thread, with another context.
+        # Outside the transaction, which may run in another thread with another context.
         known = correlation_id or current_correlation_id()
         failed = Failed(
             pipeline, run_id, told, payload, attempts, history, session, subject, known, redrive, origin
@@ -104,7 +104,7 @@ class DeadLetters:
             return self._add(tx, failed)
         id = self._store.write(lambda tx: self._add(tx, failed), urgent=True)
         now = self._store.now()
-        # At most once an hour; abs(), since a clock may be set back.
+        # abs(): after the clock was set back far, the difference would stay negative and stop the purges.
         if self._swept is None or abs(now - self._swept) >= SWEEP:
             self._swept = now
             self.purge()
@@ -116,22 +116,22 @@ class DeadLetters:
         if record is None:
             tx.add(DEAD, id, failed.value(), scope=pipeline, status="open")
             return id
-        # Either a worker that missed the first answer repeats its report, or the report is late and a redrive
-        # has failed meanwhile.
+        # Either a worker that missed the first answer repeats its report, or the report is late, and a
+        # redrive has failed in the meantime.
         if failed.number <= tuple(record.value["number"]):
             return id
         if record.status == "resolved":
-            # A resolved letter stays resolved.
+            # A resolved letter stays resolved: the new failure must not erase what the person noted there.
             id = failed.name(*failed.number)
             tx.add(DEAD, id, failed.value(), scope=pipeline, status="open")
             return id
         before = record.value
-        # By the text of the error, not its type alone: three different KeyErrors are three causes.
+        # By the error's text, not its type alone: three different KeyErrors have three causes.
         same = before["same"] + 1 if before["fingerprint"] == fingerprint(failed.error) else 1
         value = failed.value(
             redrives=before["redrives"],
             same=same,
-            # The first failure was not a redrive, so ``same`` counts one more than the redrives that failed.
+            # The first failure was not a redrive, so ``same`` is one more than the number of failed redrives.
             poison=before["poison"] or same > self._poison_after,
         )
         tx.change(DEAD, id, scope=pipeline, status="open", value=value)
@@ -152,8 +152,8 @@ class DeadLetters:
     ) -> Iterator[DeadLetter]:
         """The letters that match, by (pipeline, id). Damaged ones are left out.
 
-        ``resolved`` and ``poison`` select by these properties; None selects both. No read is held open
-        between two pages.
+        ``resolved`` and ``poison`` select by these properties; None selects both. Letters are read in pages,
+        and no transaction is open between two pages.
         """
         status = None if resolved is None else "resolved" if resolved else UNRESOLVED
         for page in self._pages(pipeline, status):
@@ -166,7 +166,7 @@ class DeadLetters:
     ) -> Iterator[Page]:
         after = None
         while True:
-            # Page by page, not in one long read, which would keep the WAL from being checkpointed.
+            # In pages: one long read would keep SQLite from checkpointing its WAL, which then grows.
             page = self._store.find(DEAD, scope=pipeline, status=status, after=after)
             yield page
             after = page.next
@@ -192,12 +192,15 @@ class DeadLetters:
     def redrive(self, id: str, *, by: str, force: bool = False, tx: Tx | None = None) -> OutboxMessage:
         """Put the run back: its message, with the key ``ID#n``, or the record that the letter is about.
 
-        Letter and message change in one transaction. A letter that is redriven already is left as it is, and
-        its message returned again. With ``force`` it is put back once more, and the limits don't apply.
+        Letter and message change in one transaction. A letter that was already redriven is left as it is, and
+        its message is returned again. With ``force`` the run is put back once more, and the limits don't
+        apply.
 
         Raises:
-            RedriveLimit: it was redriven ``max_redrives`` times, or is poison; and ``force`` was not given.
-            UsageError: there is no letter with this id, or it is resolved.
+            RedriveLimit: the letter was redriven ``max_redrives`` times, or is poison, and ``force`` was not
+                given.
+            UsageError: there is no letter with this id, it is resolved, or the record that it is about is not
+                a failed one any longer.
         """
         return self._within(tx, lambda tx: self._redrive(tx, id, by, force))
 
@@ -205,7 +208,7 @@ class DeadLetters:
         record = self._record(tx, id)
         value, count = record.value, record.value["redrives"]
         topic = record.scope
-        # An operator who presses twice, or two operators at once, must not start the run twice.
+        # An operator who repeats the command, or two operators at once, must not start the run twice.
         if record.status == "redriven" and not force:
             return OutboxMessage(topic, f"{id}#{count}", value["payload"], record.updated)
         reason = self._refusal(record, force)
@@ -219,7 +222,7 @@ class DeadLetters:
         message = OutboxMessage(topic, f"{id}#{count + 1}", value["payload"], tx.now)
         changed = {**value, "redrives": count + 1, "redriven": {"by": by, "at": tx.now}}
         tx.change(DEAD, id, scope=topic, status="redriven", value=changed)
-        # A checkpoint needs no message: workers find it when they claim. With a message it would run twice.
+        # A checkpoint gets no message: workers find it when they claim. With a message it would run twice.
         if value["origin"] is None:
             Outbox(self._store).put(topic, message.payload, key=message.key, tx=tx)
         elif not revive(tx, Origin(**value["origin"])):
@@ -247,15 +250,14 @@ class DeadLetters:
         pipeline: str | None = None,
         dry_run: bool = True,
     ) -> RedrivePlan:
-        """Redrive every open letter that ``filter`` accepts. By default only say which these would be.
+        """Redrive every open letter that ``filter`` accepts; by default, only report which ones these are.
 
-        Letters that may not be redriven are in ``left``, with the message of the error that ``redrive``
-        raises.
+        Letters that may not be redriven are in ``left``, each with the reason.
         """
         redriven: list[str] = []
         left: dict[str, str] = {}
         for letter in self.find(pipeline):
-            # A redriven one is on its way. Only a person who looks at it may decide that it was lost.
+            # A redriven letter is on its way. Only a person who looks at it can decide that its run was lost.
             if letter.status != "open" or not filter(letter):
                 continue
             try:
@@ -273,7 +275,7 @@ class DeadLetters:
         return RedrivePlan(tuple(redriven), left, dry_run)
 
     def resolve(self, id: str, *, by: str, notes: str = "", tx: Tx | None = None) -> bool:
-        """Mark the letter as resolved; False, and no change at all, if it was resolved before.
+        """Mark the letter as resolved. If it already was, change nothing and return False.
 
         Raises:
             UsageError: there is no letter with this id.
@@ -291,7 +293,7 @@ class DeadLetters:
     def purge(self, *, dry_run: bool = False) -> int:
         """Remove the letters that were resolved more than ``keep`` seconds ago; return how many.
 
-        With ``dry_run`` they are only counted.
+        With ``dry_run`` the letters are only counted.
         """
         before = self._store.now() - self._keep
         gone = 0

@@ -29,16 +29,16 @@ class Origin:
 
 
 def revive(tx: Tx, origin: Origin) -> bool:
-    """Let the record be claimed again, now, with all of its attempts; False if it is not a failed one.
+    """Let the record be claimed again, now, with all its attempts; return False if it is not a failed one.
 
     Raises:
         RecordCorrupt, StoreTooNew: the record cannot be read.
     """
     kind = Kind(origin.kind, origin.format)
     record = tx.get(kind, origin.key, scope=origin.scope)
-    # If it runs now, or was completed by other means, the letter is out of date.
+    # If the record is running, or was completed by other means, the letter is out of date.
     if record is None or record.status not in FAILED:
         return False
-    # Not ``put``, which counts attempts from 0: the next failure would look like one reported before.
+    # Not ``put``, which restarts the count of attempts: the next failure would pass for one reported before.
     value = {**record.value, FORGIVEN: record.attempts}
     return tx.change(kind, origin.key, scope=origin.scope, status="pending", value=value, due=tx.now)

@@ -36,7 +36,7 @@ class RedriveLimit(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """One final failure, as reported. Two reports of one failure have the same id and number.
+    """One final failure, as reported. Two reports of the same failure have the same name and number.
 
     Raises:
         UsageError: the pipeline or the run id is empty.
@@ -60,17 +60,17 @@ class Failed:
 
     @property
     def number(self) -> tuple[int, int]:
-        """Grows from each failure of a run to the next."""
+        """(redrive, attempts): greater for each failure of a run than for the one before."""
         return (self.redrive, self.attempts)
 
     def name(self, *more: object) -> str:
         """The id of its letter. ``more`` distinguishes several letters of one run."""
         scope = "" if self.origin is None else self.origin.scope
-        # From what identifies the run, and nothing random: two workers that report it at once name one
-        # letter.
+        # From what identifies the run, and nothing random, so that two workers that report the same failure
+        # name the same letter.
         text = "\0".join(map(str, (self.pipeline, scope, self.run_id, *more)))
-        # The pipeline comes first: it is the letter's scope, so that the id alone finds the letter, and a
-        # person sees where it belongs. 16 digits are few enough to compare by eye in a terminal or a table.
+        # The pipeline comes first: it is the letter's scope, so the id alone finds the letter and shows a
+        # person where it belongs. 16 digits are few enough to compare by eye.
         return f"{self.pipeline}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def value(self, **more: Any) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class DeadLetter:
     """One run that failed for good. Times are in seconds since the epoch.
 
     ``status`` is ``"open"``, ``"redriven"`` (put back, and not known to have succeeded) or ``"resolved"``.
-    ``poison`` is True if redriving it ended in the same way too often. ``resolved_by``, ``resolved_at`` and
+    ``poison`` is True if its redrives failed in the same way too often. ``resolved_by``, ``resolved_at`` and
     ``notes`` say how it was resolved.
     """
 
@@ -139,7 +139,7 @@ class DeadLetterStatistics:
     """Numbers of letters. ``by_pipeline`` has one for each status.
 
     ``oldest`` is when the oldest unresolved letter was written, in seconds since the epoch; None without one.
-    ``damaged`` letters cannot be read, so no other number has them.
+    ``damaged`` counts the letters that cannot be read; the other numbers leave them out.
     """
 
     total: int = 0
@@ -152,7 +152,7 @@ class DeadLetterStatistics:
 
 @dataclass(frozen=True, slots=True)
 class RedrivePlan:
-    """The ids of the letters that ``redrive_all`` put back, or would, and of those it left, with reasons."""
+    """The ids of the letters that ``redrive_all`` put back, or would, and of those it left, with why."""
 
     redriven: tuple[str, ...]
     left: Mapping[str, str]

@@ -36,15 +36,16 @@ __all__ = ["AppendLog"]
 class AppendLog(ClosedOnExit):
     """A log of records of bytes, created if it does not exist; one object at a time may append.
 
-    A record survives the crash that ``durability`` names once ``append`` has returned. At ``power-loss``
+    Once ``append`` has returned, the record survives the crash that ``durability`` names. At ``power-loss``
     opening syncs too: every record that this object reads is durable, even if the process that wrote it was
     killed before it could sync. Threads may share the object. ``max_record``, in bytes, takes effect when the
     log is created; an existing log keeps its own. The lock is the file ``NAME.lock``, which is never removed.
 
     ``torn`` is the number of bytes that opening cut from the end: an append that a crash interrupted.
 
-    At ``power-loss`` each append looks whether the path still names this log, so that nothing is acknowledged
-    into a file that was removed or rotated away. At the weaker levels a look would be half of the append.
+    At ``power-loss`` each append checks that the path still names this log, so that no record is acknowledged
+    in a file that was removed or rotated away. At the weaker levels the check would be half of an append's
+    cost, and is left out.
 
     Raises:
         StoreBusy: another object or process has the log open. ``read_log`` can still read it.
@@ -84,8 +85,8 @@ class AppendLog(ClosedOnExit):
 
         Raises:
             UsageError: the record is longer than ``max_record``, or the log is closed. Nothing was written.
-            OutcomeUnknown: the log may or may not hold the record when it is opened next. This object goes
-                on without it.
+            OutcomeUnknown: the log may or may not hold the record when it is next opened. This object
+                continues without it.
             StoreGone: the log was removed or replaced since it was opened. Nothing was appended.
             StoreForked: the log was opened before a fork.
             DiskFull, OSError: nothing was appended.
@@ -95,7 +96,7 @@ class AppendLog(ClosedOnExit):
             expected = f"at most {self._max_record} bytes"
             hint = "Split it, or make a log with a larger max_record."
             raise wrong("the record's length", len(record), expected, hint)
-        # Before the lock: after a fork it may be held forever.
+        # Before taking the lock: in a forked child it may be held forever, by a thread that exists no longer.
         self._check_usable()
         with self._lock, named_refusals("append to", self._path):
             if self._suspect:
@@ -174,8 +175,8 @@ class AppendLog(ClosedOnExit):
             os.ftruncate(self._descriptor, self._end)
         if self._sync:
             if self._last is not None:
-                # Rewritten, since an earlier sync of it may have failed. The kernel then takes the pages
-                # for clean, and another sync alone would write nothing.
+                # Rewritten, since an earlier sync of it may have failed. The kernel has then marked the pages
+                # as clean, and another sync alone would write nothing.
                 self._rewrite(self._last)
             sync_data(self._descriptor)
 
@@ -214,7 +215,7 @@ class AppendLog(ClosedOnExit):
         self._descriptor = -1
         self._descriptor = self._opened()
         if not os.path.samestat(os.fstat(self._descriptor), self._identity):
-            # It is not ours to cut: another log, or whatever came in place of this one.
+            # The path now names another file, perhaps another log, which this object must not cut.
             raise self._gone()
         self._settle()
         self._suspect = False
@@ -228,7 +229,7 @@ class AppendLog(ClosedOnExit):
 
     def _look_again(self) -> None:
         """Raise OutcomeUnknown if the file lost its name while the record was written and synced."""
-        # Any other error is no reason to doubt a record that is on the disk.
+        # A path that cannot be looked up for another reason is not evidence against a record on the disk.
         with contextlib.suppress(OSError):
             if not self._there():
                 raise OutcomeUnknown(

@@ -29,7 +29,7 @@ def make_directories(path: str | os.PathLike[str]) -> None:
     while not wanted.is_dir():
         missing.append(wanted)
         wanted = wanted.parent
-    # A run that was killed before it could sync may have created the deepest one that exists. The ones above
+    # The deepest directory that exists may come from a run that was killed before it could sync. Those above
     # it were synced before it was created. If its parent is read-only, no run has created anything there.
     if os.access(wanted.parent, os.W_OK):
         with named_refusals("sync the directory", wanted.parent):
@@ -40,19 +40,19 @@ def make_directories(path: str | os.PathLike[str]) -> None:
 
 
 def paths_below(directory: Path) -> list[Path]:
-    """Everything below a directory, sorted by path. Links are listed, and not followed.
+    """Everything below a directory, sorted by path. Links are listed, but not followed.
 
     Raises:
         OSError: a folder cannot be read.
     """
 
     def refuse(error: OSError) -> None:
-        # One that was removed meanwhile is not below the directory any more.
+        # A folder that was removed during the walk is no longer below the directory.
         if not isinstance(error, FileNotFoundError):
             raise error
 
-    # Not rglob, which takes a folder that cannot be read for an empty one: up to CPython 3.12 if permission
-    # is missing, and after any error since then.
+    # Not rglob, which treats a folder that cannot be read as empty: up to CPython 3.12 when permission is
+    # denied, since then after any error.
     found: list[Path] = []
     for folder, folders, files in os.walk(directory, onerror=refuse):
         found += (Path(folder, name) for name in (*folders, *files))
@@ -72,8 +72,8 @@ def _make(path: Path) -> None:
     try:
         sync_directory(path.parent)
     except OSError:
-        # Not synced again, which would succeed without writing. The next attempt creates it again, and that
-        # is a new change to sync.
+        # The sync is not repeated, since it would succeed without writing. Removed here, the directory is
+        # created again by the next attempt, and that is a new change to sync.
         if made:
             with contextlib.suppress(OSError):
                 os.rmdir(path)

@@ -40,7 +40,7 @@ class Flag:
 
     ``set`` and ``clear`` survive the crash that ``durability`` names, and a reader sees the state before or
     after such a change, never a mixture. Setting a flag again replaces its content. A process that is killed
-    while it sets one leaves a hidden file beside it, which ``clean_leftovers`` removes.
+    while setting a flag leaves a hidden file beside it, which ``clean_leftovers`` removes.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Flag:
         """The content of the flag; None if it is not set.
 
         Raises:
-            OSError: it cannot be found out whether the flag is set. Treat it as set.
+            OSError: the file cannot be looked up or read. Treat the flag as set.
         """
         try:
             with open_regular(self._path) as file:
@@ -103,7 +103,7 @@ class Flag:
             except FileNotFoundError:
                 found = False
             except OSError:
-                # A network share may lose the answer to a call that took effect.
+                # The call may have taken effect although a network share lost its answer.
                 if os.path.lexists(self._path):
                     raise
                 found = True

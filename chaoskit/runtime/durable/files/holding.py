@@ -1,9 +1,9 @@
 """A lock that lets one process at a time have an object open.
 
 It is a record lock (``lockf``) on a small file beside the target. The kernel releases it when the process
-dies, and a forked child does not inherit it. With ``flock`` the child would inherit the lock, and keep it
-after its parent's death. The lock is on a separate file, since closing any descriptor of a file drops the
-record locks that the process has on it, and the target is opened and closed by readers.
+dies, and a forked child does not inherit it. A ``flock`` would be inherited, and outlive the parent in its
+child. The lock is on a separate file because closing any descriptor of a file drops all record locks that the
+process has on it, and readers open and close the target.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Held"]
 class _Holdings:
     """The locks of this process, by device and inode of the lock file.
 
-    They are listed here because the kernel lets a process take a record lock that it has already.
+    They are listed here because the kernel lets a process take a record lock again that it already has.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Held:
 
     Raises:
         StoreBusy: another process holds it, or another object in this one; the message names the process.
-        UsageError: the name of ``target`` is too long for that.
+        UsageError: the name of ``target`` is too long to append ``.lock``.
     """
 
     def __init__(self, target: Path) -> None:
@@ -76,7 +76,7 @@ class Held:
                 raise
 
     def release(self) -> None:
-        """Let the next one in. In a forked child this only forgets the lock, which belongs to the parent."""
+        """Release the lock. In a forked child this only forgets it, since the lock is the parent's."""
         with _ours as ours:
             try:
                 for key in [key for key, held in ours.items() if held is self]:
@@ -86,7 +86,7 @@ class Held:
                     os.close(self._descriptor)
 
     def _refuse_second(self, ours: dict[tuple[int, int], Held]) -> None:
-        # By stat, not by opening the file: closing it again would drop the lock of this process.
+        # With stat, not by opening the file: closing it again would drop this process's lock.
         try:
             found = os.stat(self.path)
         except OSError:
@@ -115,7 +115,7 @@ def _lock(descriptor: int) -> None:
 def _holder(descriptor: int) -> int | None:
     """The process that has the lock; None where the system does not report it.
 
-    The holder does not write its number into the file: opening a log must not change the disk.
+    The holder does not write its number into the lock file, since opening a log must not change the disk.
     """
     if sys.platform != "linux" or sys.maxsize < 1 << 32:
         return None

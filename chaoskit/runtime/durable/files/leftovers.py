@@ -20,16 +20,16 @@ __all__ = ["clean_leftovers"]
 
 
 def clean_leftovers(directory: str | os.PathLike[str], *, older_than: float = 0.0) -> list[Path]:
-    """Remove what dead processes have left unfinished in a directory; return the paths removed.
+    """Remove unfinished files and directories that dead processes left behind; return the paths removed.
 
     A path is removed only if its name is one that this package gives, its owner is dead, and its last change
-    was more than ``older_than`` seconds ago. Whether an owner lives is asked by its process number and start
-    time; for one in another container or on another machine, by a lock that the kernel releases when a
+    was more than ``older_than`` seconds ago. An owner is looked up by its process number and start time; if
+    it was in another container or on another machine, a lock decides, which the kernel releases when a
     process dies. Subdirectories are not searched. A directory that an interrupted replacement moved out of
     the way gets its name back, and is not in the list.
 
-    What cannot be removed stays, and is not in the list; another call may succeed. Several processes may
-    clean the same directory at once.
+    A path that cannot be removed stays, and is not in the list; another call may succeed. Several processes
+    may clean the same directory at once.
 
     Raises:
         OSError: the directory cannot be read.
@@ -64,14 +64,14 @@ def _abandoned(path: Path, known: Unfinished, older_than: float) -> bool:
 
 
 def _removed(path: Path) -> bool:
-    """Remove one; False if that failed, or if another process was faster."""
+    """Remove one path; return False if that failed, or if another process was faster."""
     try:
         if path.is_symlink() or not path.is_dir():
             path.unlink()
             return True
-        # The cleaner renames it first, so that one of two cleaners gets it. The rename also changes the
-        # directory, which can then be synced. If the content were removed before the exchange that put this
-        # directory here is durable, a power loss would bring it back, empty, under the target's name.
+        # Renamed first, so that only one of two cleaners gets it. The rename also changes the parent, which
+        # is then synced: were the content removed before the exchange that put this directory here is
+        # durable, a power loss would bring the directory back, empty, under the target's name.
         mine = unfinished_name(path.with_name(known.target if (known := parse(path.name)) else path.name))
         os.rename(path, mine)
         sync_directory(path.parent)

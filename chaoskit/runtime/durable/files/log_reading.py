@@ -1,4 +1,4 @@
-"""Reading an append-only log, also while another process writes it, and past damaged records on request."""
+"""Reading an append-only log, even while another process writes it, and past damaged records on request."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ __all__ = ["corrupt", "max_record_of", "open_to_read", "read_log", "until"]
 def read_log(path: str | os.PathLike[str], *, skip_damaged: bool = False) -> Iterator[bytes]:
     """The records of an ``AppendLog``, in order, without taking its lock or changing the file.
 
-    A torn tail ends the reading; it may also be a record that is being written at that moment. With
-    ``skip_damaged`` a damaged record is left out, and reading goes on at the next intact one.
+    Reading ends at a torn tail, which may also be a record that is just being written. With
+    ``skip_damaged`` a damaged record is left out, and reading continues at the next intact one.
 
     Raises:
         RecordCorrupt: a record before the tail is damaged, or the file is not a log.
@@ -57,7 +57,7 @@ def read_log(path: str | os.PathLike[str], *, skip_damaged: bool = False) -> Ite
 
 
 def open_to_read(path: Path) -> int:
-    """Open a separate descriptor for reading. Closing it releases no lock: that is on another file."""
+    """Open a separate descriptor for reading. Closing it releases no lock: the lock is on another file."""
     return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
 
 
@@ -77,7 +77,7 @@ def max_record_of(read: Read, path: Path) -> int:
 
 
 def corrupt(path: Path, offset: int) -> RecordCorrupt:
-    """The error for damage that cannot be a torn tail: intact records follow it, or too many bytes."""
+    """The error for damage that cannot be a torn tail: see ``torn_tail``."""
     return RecordCorrupt(
         f"{str(path)!r} is damaged at byte {offset}, before its end; expected an intact record there",
         hint="Nothing was cut. Copy what is intact: read_log(path, skip_damaged=True), into a new log.",
@@ -86,10 +86,10 @@ def corrupt(path: Path, offset: int) -> RecordCorrupt:
 
 
 def until(path: Path, stop: int, max_record: int) -> Iterator[LogRecord]:
-    """The records that end at ``stop`` or before; an intact record is known to end there.
+    """The records up to ``stop``, at which an intact record ended when the log was opened or appended to.
 
     Raises:
-        RecordCorrupt: one of them is not intact after all; the message says where.
+        RecordCorrupt: one of them has been damaged since; the message says where.
     """
     descriptor = open_to_read(path)
     try:

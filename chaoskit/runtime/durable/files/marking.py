@@ -1,9 +1,9 @@
 """A mark on unfinished files and directories that the kernel removes when their owner dies.
 
-Whether an owner lives is asked by its process number first (``durable.owners``), which means nothing across
-containers and machines. There the mark decides. It is a ``flock``, since a directory can carry one, and since
-it does not end when another descriptor of the file is closed. A forked child inherits it, which does no harm:
-it only delays the clean-up.
+The clean-up first looks for an owner by its process number (``durable.owners``), which means nothing across
+containers and machines. There the mark decides. It is a ``flock``, because a directory can carry one, and
+because it does not end when another descriptor of the file is closed. A forked child inherits it, which does
+no harm: it only delays the clean-up.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["is_marked", "mark"]
 
 
 def mark(descriptor: int) -> None:
-    """Mark an open file or directory until the descriptor is closed. Has no effect where locks don't work."""
+    """Mark an open file or directory until the descriptor is closed. Does nothing where locks don't work."""
     if sys.platform != "win32":
         import fcntl
 
@@ -25,7 +25,7 @@ def mark(descriptor: int) -> None:
 
 
 def is_marked(path: str | os.PathLike[str]) -> bool:
-    """True if a living process has marked the path, or if that cannot be found out."""
+    """True if a living process has marked the path, or if the mark cannot be checked."""
     if sys.platform == "win32":
         return True
     import fcntl

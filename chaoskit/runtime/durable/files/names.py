@@ -1,9 +1,9 @@
 """Names of unfinished files and directories: hidden, beside the target, with the owner in the name.
 
-``.NAME.ck-<owner>-<n>`` is being written, or is the old directory after an exchange with the new one: it is
-rubbish once its owner is dead. With ``.old`` at its end it is a directory that was moved out of the way, and
-may be the only copy. With ``.tree`` it is the directory that a link called NAME points to, on file systems
-that cannot exchange two names.
+``.NAME.ck-<owner>-<n>`` is being written, or is the old directory after an exchange with the new one: it can
+be removed once its owner is dead. If the name ends with ``.old``, it is a directory that was moved out of the
+way, and may be the only copy. If it ends with ``.tree``, it is the directory that a link called NAME points
+to, on file systems that cannot exchange two names.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["LONGEST", "Kind", "Unfinished", "check_length", "parse", "unfinished
 Kind: TypeAlias = Literal["", "old", "tree"]
 
 LONGEST = 255
-"""The most bytes that a name may have, on every common file system (NAME_MAX in limits.h)."""
+"""The most bytes that a name may have on every common file system (NAME_MAX in limits.h)."""
 
 _PATTERN = re.compile(r"\.(.*)\.ck-([0-9]{35})-\d+(?:\.(old|tree))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """The parts of a name: the target's name (its beginning, if it was too long), the owner, the kind."""
+    """The parts of a name: the target's name (cut if it was too long), the owner, the kind."""
 
     target: str
     owner: Owner
@@ -48,13 +48,13 @@ def unfinished_name(target: Path, kind: Kind = "") -> Path:
 
 
 def check_length(target: Path, beside: str) -> None:
-    """Refuse a target beside which ``beside`` could not be made: its name, with that of the target for NAME.
+    """Refuse a target whose name is too long for a file called ``beside``, with that name for NAME.
 
-    Before anything is made: else the file system refuses half of it, by the name of a file that the caller
-    has never heard of.
+    Call this before creating anything. Otherwise the file system refuses halfway, and its error names a file
+    that the caller has never heard of.
 
     Raises:
-        UsageError: the name is too long for that.
+        UsageError: the name is too long.
     """
     size, most = len(os.fsencode(target.name)), LONGEST - len(beside) + len("NAME")
     if size > most:
@@ -66,7 +66,7 @@ def check_length(target: Path, beside: str) -> None:
 
 @functools.lru_cache(maxsize=2)
 def _numbers(pid: int) -> itertools.count[int]:
-    """Counts from 1 in each process, so that two runs of one program use the same numbers in their names."""
+    """Count from 1 in each process, so that two runs of one program use the same numbers in their names."""
     return itertools.count(1)
 
 

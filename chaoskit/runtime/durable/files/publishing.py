@@ -35,20 +35,19 @@ def publish_directory(
 ) -> Iterator[Path]:
     """Fill a directory, and publish it at the end of the block, all at once.
 
-    The block gets the path of an empty directory beside ``target``. At its end everything in that directory
-    is synced, ``validate`` may look at it, and it is renamed to ``target``. That name must be free; with
-    ``replace`` it may also be that of a directory, which is then removed. If the block raises, nothing is
-    changed.
+    The block gets the path of an empty directory beside ``target``. At the end ``validate`` may look at it,
+    everything in it is synced, and it is renamed to ``target``. That name must be free; with ``replace`` it
+    may also be that of a directory, which is then removed. If the block raises, nothing is changed.
 
     Where the file system can exchange two names, ``target`` exists at every moment. Where it cannot, and the
     target is not a link, a crash between two renames leaves no directory of that name. The next
     ``publish_directory`` or ``clean_leftovers`` then puts the old one back.
 
     Raises:
-        FileExistsError: something has the name, and ``replace`` was not given.
+        FileExistsError: the name is taken, and ``replace`` was not given.
         NotADirectoryError: ``target`` is not a directory.
         TransactionValidationError: ``validate`` returned False.
-        OutcomeUnknown: published, but a power loss may bring the old state back.
+        OutcomeUnknown: the directory is published, but a power loss may bring the old state back.
         DiskFull, OSError: the target is as it was.
     """
     check_durability(durability)
@@ -68,7 +67,7 @@ def publish_directory(
             accept(validate, stage)
             before = _publish(stage, place, replace, sync=sync)
     except BaseException:
-        # An interrupt may come after the two were exchanged: by then this path holds the old directory.
+        # An interrupt may come after the exchange, when this path holds the old directory.
         if identity(stage) == made:
             remove_tree(stage)
         raise
@@ -78,7 +77,7 @@ def publish_directory(
     if sync:
         sync_published(place)
     if before is not None:
-        # Only now, when the change is durable: otherwise a power loss could bring back an emptied directory.
+        # Only once the change is durable: otherwise a power loss could bring back an emptied directory.
         remove_tree(before)
 
 
@@ -121,7 +120,7 @@ def _marked(stage: Path) -> int | None:
 
 
 def restore_directory(target: Path) -> bool:
-    """Undo a replacement by two renames whose process was killed in between; True if there was one."""
+    """Undo a replacement whose process was killed between its two renames; return True if there was one."""
     if os.path.lexists(target):
         return False
     with os.scandir(target.parent) as entries:

@@ -26,7 +26,7 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """Open the file at ``path`` for reading.
 
     Raises:
-        FilesystemError: it is a FIFO, a device or a socket, which may never end, or never begin.
+        FilesystemError: it is a FIFO, a device or a socket: reading it may never end, or never return data.
         IsADirectoryError, OSError: as the system reports them.
     """
     descriptor = os.open(path, _FLAGS)

@@ -1,8 +1,8 @@
 """The format of an append-only log: a head, then records of length, CRC-32 and bytes.
 
-The CRC covers the record's offset as well. So a run of zeroes, which a file system may leave in place of
-data that was not yet written, is not a record; nor is a record copied to another offset, or one that is the
-content of another. All integers are little-endian.
+The CRC covers the record's offset as well. So none of these passes for a record: a run of zeroes, which a
+file system may leave in place of data that was not yet written; a record copied to another offset; a record
+that is the content of another one. All integers are little-endian.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CHUNK = 1 << 20
 HEAD_SIZE = _HEAD.size
 
 Read = Callable[[int, int], bytes]
-"""Reads this many bytes at an offset (the size comes second); fewer only at the end of the file."""
+"""``read(offset, size)`` returns ``size`` bytes; fewer only at the end of the file."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def parse_head(data: bytes) -> int | None:
 
 
 def framed(data: bytes, offset: int) -> bytes:
-    """The bytes of a record in the file, if it begins at ``offset``."""
+    """The bytes to write for a record that begins at ``offset``."""
     return _FRAME.pack(len(data), _sum(data, offset)) + data
 
 
@@ -86,7 +86,7 @@ def records(read: Read, start: int, stop: int, max_record: int) -> Iterator[LogR
     base, chunk = start, b""
     offset = start
     while offset < stop:
-        # One chunk suffices for most records. Only if it does not, read enough for the longest one.
+        # One chunk suffices for most records. Only when it does not is the longest possible record read.
         for needed in (_FRAME.size, _FRAME.size + max_record):
             at = offset - base
             if len(chunk) - at < needed and base + len(chunk) < stop:
@@ -134,9 +134,9 @@ def intact_after(read: Read, damage: int, stop: int, max_record: int) -> int | N
 def torn_tail(read: Read, damage: int, stop: int, max_record: int) -> bool:
     """True if the damage can be the one record that was being written at the moment of the crash.
 
-    It can't if an intact record follows, or more bytes than one record has.
+    It cannot be if an intact record follows, or more bytes than one record can have.
     """
-    # Records are appended one at a time, so a crash tears one at most.
+    # Records are appended one at a time, so a crash tears at most one.
     short = stop - damage <= _FRAME.size + max_record
     return short and intact_after(read, damage, stop, max_record) is None
 

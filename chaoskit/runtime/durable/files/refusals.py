@@ -11,7 +11,7 @@ from chaoskit.runtime.failures.taxonomy import DiskFull, QuotaExceeded, ReadOnly
 
 __all__ = ["named_refusals"]
 
-# Only errors for which Python has no class: code that catches FileNotFoundError or PermissionError still can.
+# Only errors for which Python has no class: code can go on catching FileNotFoundError and PermissionError.
 # By name, since Windows lacks two of the numbers.
 _NAMES = {
     getattr(errno, name): cls
@@ -27,9 +27,10 @@ _NAMES = {
 
 @contextlib.contextmanager
 def named_refusals(doing: str, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Raise the block's errors, as DiskFull and the like where the error number says so.
+    """Raise an OSError of the block as DiskFull, QuotaExceeded and so on if its number says so.
 
-    These are OSErrors too, with the same ``errno``. ``doing`` completes "could not …".
+    These are OSErrors too, with the same ``errno``. Other errors pass unchanged. ``doing`` completes
+    "could not …".
     """
     try:
         yield

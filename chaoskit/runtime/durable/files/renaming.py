@@ -1,7 +1,7 @@
 """Two renames that Python does not offer: exchange two names, and rename only to a free name.
 
-Linux has them as ``renameat2`` (rename(2)), macOS as ``renamex_np``. Not every file system supports them;
-``Unsupported`` says that this one does not, and that nothing was changed.
+Linux has them as ``renameat2`` (rename(2)), macOS as ``renamex_np``. Not every file system supports them: on
+one that does not they raise ``Unsupported`` and change nothing.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class Unsupported(Exception):
-    """Neither the system nor the file system offers this rename; nothing was changed."""
+    """The system or the file system does not offer this rename; nothing was changed."""
 
 
 def identity(path: str | os.PathLike[str]) -> Identity | None:
-    """What a name stands for, without following links; None if that cannot be found out."""
+    """The file that a name stands for, without following links; None if it cannot be looked up."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -36,7 +36,7 @@ def identity(path: str | os.PathLike[str]) -> Identity | None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """As ``os.replace``, but succeeds if only the answer was lost, which can happen on a network share.
+    """As ``os.replace``, but succeed if only the answer was lost, which can happen on a network share.
 
     Raises:
         OSError: the names are as they were.
@@ -53,9 +53,10 @@ def exchange(one: Path, other: Path) -> None:
     """Exchange two names in one step; both exist at every moment.
 
     Raises:
-        Unsupported: use another way.
+        Unsupported: the caller has to use another way.
         OSError: as rename(2).
     """
+    # RENAME_EXCHANGE in linux/fs.h, RENAME_SWAP in sys/stdio.h.
     _rename(one, other, linux_flag=2, macos_flag=2)
 
 
@@ -64,9 +65,10 @@ def rename_to_free_name(source: Path, target: Path) -> None:
 
     Raises:
         FileExistsError: the name is taken; an empty directory counts too.
-        Unsupported: use another way.
+        Unsupported: the caller has to use another way.
         OSError: as rename(2).
     """
+    # RENAME_NOREPLACE in linux/fs.h, RENAME_EXCL in sys/stdio.h.
     _rename(source, target, linux_flag=1, macos_flag=4)
 
 
@@ -76,7 +78,7 @@ def _rename(source: Path, target: Path, *, linux_flag: int, macos_flag: int) -> 
         raise Unsupported
     before = identity(source)
     number = call(os.fsencode(source), os.fsencode(target), linux_flag, macos_flag)
-    # A share may lose the answer to a call that took effect. Then the source now has the target's name.
+    # A share may lose the answer to a call that took effect. Then the target's name stands for the source.
     if number == 0 or (before is not None and identity(target) == before):
         return
     if number in _CANNOT:

@@ -44,7 +44,7 @@ class StagedFile:
         mode: int | None = None,
     ) -> None:
         self._durability = check_durability(durability)
-        # Anything else that counts as true would refuse a name that is taken, or replace what must stay.
+        # Strictly a bool: a value that merely counts as true, such as "no", would choose the wrong branch.
         self._exclusive = kinds.switch("exclusive", exclusive)
         if mode is not None and not is_whole(mode):
             raise wrong("mode", mode, "permissions such as 0o640, or None")
@@ -52,19 +52,19 @@ class StagedFile:
         self._mode = mode if mode is not None else _mode_of(self._target)
         self.path = unfinished_name(self._target)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        # A private file must be private from its first byte on, and not only once it is complete.
+        # A private file must be private from its first byte on, not only once it is complete.
         descriptor = os.open(self.path, flags, 0o666 if self._mode is None else 0o600)
         try:
             self.descriptor, self._open = descriptor, True
             mark(descriptor)
         except BaseException:
-            # Out of memory, for example. The caller has no object yet that it could discard.
+            # An interrupt, for example, or no memory. The caller has no object yet that it could discard.
             os.close(descriptor)
             os.unlink(self.path)
             raise
 
     def publish(self, validate: Validator | None = None) -> None:
-        """Give the file its name; an error before that moment leaves the target as it was.
+        """Give the file its name. An error before the rename leaves the target as it was.
 
         Raises:
             OutcomeUnknown: the file has its name, but a power loss may bring the old one back.
@@ -75,7 +75,7 @@ class StagedFile:
             os.chmod(self.path, self._mode)
         if self._durability == "power-loss":
             sync_file(self.descriptor)
-        # Closed before it is published: a network share may report a failed write only now.
+        # Closed before the rename: a network share may report a failed write only at close.
         self._open = False
         os.close(self.descriptor)
         if self._exclusive:
@@ -86,7 +86,7 @@ class StagedFile:
             sync_published(self._target)
 
     def discard(self) -> None:
-        """Remove the file if possible. If not, its name tells ``clean_leftovers`` to remove it."""
+        """Remove the file if possible. If not, ``clean_leftovers`` recognizes it by its name later."""
         with contextlib.suppress(OSError):
             if self._open:
                 self._open = False
@@ -131,14 +131,14 @@ def _target(path: str | os.PathLike[str], exclusive: bool) -> Path:
             raise FileExistsError(errno.EEXIST, "it exists, and exclusive=True was asked for", str(given))
         return given
     target = Path(os.path.realpath(given))
-    # One stat answers both questions: on a network share the name may be gone for a moment between two.
+    # One stat answers both questions. Between two, the name may be gone for a moment on a network share.
     kind = _kind_of(target)
     if kind == stat.S_IFDIR:
         raise IsADirectoryError(
             errno.EISDIR, "it is a directory; expected a file or a free name", str(target)
         )
     if kind not in (None, stat.S_IFREG):
-        # If root renames a file over /dev/null, that succeeds, and breaks the machine.
+        # As root, renaming a file over /dev/null would succeed, and break the machine.
         raise wrong("path", os.fspath(path), "a regular file or a free name", "Open it and write to it.")
     return target
 
@@ -162,7 +162,7 @@ def _to_free_name(source: Path, target: Path) -> None:
     try:
         rename_to_free_name(source, target)
     except Unsupported:
-        # A hard link refuses a name that is taken, on file systems that have hard links.
+        # link(2) also refuses a name that is taken. Where there are no hard links either, it fails.
         before = identity(source)
         try:
             os.link(source, target)

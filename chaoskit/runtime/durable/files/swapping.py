@@ -1,4 +1,4 @@
-"""Putting a directory in place of another, in the best way that the file system offers.
+"""Replacing one directory with another, in the best way that the file system offers.
 
 ==================  =====================================================  =======================
 way                 when                                                   readers in between see
@@ -9,8 +9,8 @@ swap of a link      it can't, and the target is a link to a directory      the o
 two renames         it can't, and the target is a directory                nothing, for a moment
 ==================  =====================================================  =======================
 
-Only with the last can a crash leave no target. Then the old directory is beside it, under a name that ends
-with ``.old``, and ``restore`` puts it back.
+Only the last way can leave no target after a crash. The old directory is then beside it, under a name that
+ends with ``.old``, and ``restore`` puts it back.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ def place_new(stage: Path, target: Path) -> None:
     try:
         rename_to_free_name(stage, target)
     except Unsupported:
-        # Checked first, since a plain rename replaces an empty directory and reports success. If another
-        # process creates one in between, that empty one is replaced, and nothing is lost.
+        # Checked first, since a plain rename replaces an empty directory and reports success. An empty one
+        # that another process creates in between is replaced, and nothing is lost.
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, "it exists; expected a free name", str(target)) from None
         rename(stage, target)
 
 
 def replace_directory(stage: Path, target: Path, *, sync: bool) -> Path | None:
-    """Put ``stage`` in place of ``target``; return the path of what was replaced.
+    """Put ``stage`` in place of ``target``; return the path at which the old directory now is.
 
-    The caller removes that once the change is durable. None if there is nothing to remove.
+    The caller removes it once the change is durable. None if there is nothing to remove.
     """
     try:
         exchange(stage, target)
@@ -65,12 +65,12 @@ def replace_directory(stage: Path, target: Path, *, sync: bool) -> Path | None:
 
 
 def _swap_link(stage: Path, target: Path, *, sync: bool) -> Path | None:
-    """Point a link elsewhere: a new link is renamed over the old one."""
+    """Point a link to the new directory, by renaming a new link over the old one."""
     before = target.parent / os.readlink(target)
     tree = unfinished_name(target, "tree")
     rename(stage, tree)
     if sync:
-        # Otherwise the link may become durable before the directory that it points to.
+        # Otherwise the link could become durable before the directory that it points to.
         sync_directory(target.parent)
     link = unfinished_name(target)
     os.symlink(tree.name, link)
@@ -90,7 +90,8 @@ def _two_renames(stage: Path, target: Path) -> Path:
     old = unfinished_name(target, "old")
     known = parse(old.name)
     if known is None or known.target != target.name:
-        # Cut, it would not say where the directory belongs: a crash now, and it was put back elsewhere.
+        # The name was cut, and no longer says where the directory belongs. After a crash in between it would
+        # be put back under another name.
         text = "too long to be replaced where the file system cannot exchange two names"
         raise OSError(errno.ENAMETOOLONG, text, str(target))
     rename(target, old)
@@ -103,7 +104,7 @@ def _two_renames(stage: Path, target: Path) -> Path:
 
 
 def restore(old: Path, target: Path) -> bool:
-    """Undo half a replacement by two renames: put the old directory back if its name is free."""
+    """Undo the first of two renames: put the old directory back, and return True, if its name is free."""
     if os.path.lexists(target):
         return False
     try:
@@ -114,9 +115,9 @@ def restore(old: Path, target: Path) -> bool:
 
 
 def remove_tree(path: Path) -> bool:
-    """Remove a link, or a directory and everything in it; False if part of it could not be removed.
+    """Remove a link, or a directory and everything in it; return False if part of it could not be removed.
 
-    Never raises an OSError: this was replaced successfully, and an error would make it look otherwise.
+    Never raises an OSError: the replacement has succeeded, and an error would make it look as if it had not.
     """
     try:
         led_to = path.parent / os.readlink(path)

@@ -1,4 +1,4 @@
-"""Waiting until written data is on the medium.
+"""Waiting until written data is on the storage device.
 
 A failed fsync is never repeated on the same descriptor: the kernel has marked the pages as clean, and a
 second fsync succeeds without writing anything. After an error from these functions the data has to be
@@ -22,7 +22,7 @@ def sync_file(descriptor: int) -> None:
     """Return when the content and the attributes of an open file are durable.
 
     Raises:
-        OSError: it is unknown whether they are; see above.
+        OSError: it is unknown whether they are durable; see the module's docstring.
     """
     if sys.platform == "darwin" and _full_sync(descriptor):
         return
@@ -30,7 +30,7 @@ def sync_file(descriptor: int) -> None:
 
 
 def sync_data(descriptor: int) -> None:
-    """As ``sync_file``, for content and size alone, which needs no journal write where fdatasync exists.
+    """As ``sync_file``, but for content and size only: where fdatasync exists it need not write timestamps.
 
     Raises:
         OSError: as ``sync_file``.
@@ -42,7 +42,7 @@ def sync_data(descriptor: int) -> None:
 
 
 def _full_sync(descriptor: int) -> bool:
-    """Empty the drive's cache too, which macOS does only on request; False if the volume cannot."""
+    """Flush the drive's cache too, which macOS does only on request; return False if the volume cannot."""
     import fcntl
 
     try:
@@ -81,7 +81,7 @@ def sync_directory(path: str | os.PathLike[str]) -> None:
 def sync_tree(directory: Path) -> None:
     """Return when everything below a directory, and its own entries, is durable.
 
-    Links are synced as entries; they are not followed.
+    Links are synced as directory entries, and not followed.
 
     Raises:
         StorageError, OSError: as ``sync_directory``.

@@ -1,4 +1,4 @@
-"""Whole files: a reader sees the old content or the new one, never a mixture, and never none."""
+"""Whole files: a reader sees the old content or the new one, never a mixture, and never an empty file."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def write_file(
     """Give a file this content, or leave it as it is.
 
     When this returns, the content survives the crash that ``durability`` names. Text is written as UTF-8,
-    without changing its line ends. ``validate`` gets the path of the complete new file before that is
-    published. With ``exclusive`` the name must be free. A file that is replaced passes on its permissions
-    unless ``mode`` is given, but not its owner, its access lists or its other hard links.
+    without changing its line endings. ``validate`` gets the path of the complete new file before it is
+    published. With ``exclusive`` the name must be free. The new file takes over the permissions of the one it
+    replaces, unless ``mode`` is given, but not its owner, access lists or other hard links.
 
     Raises:
         OutcomeUnknown: the new content is in place, but a power loss may bring the old one back.
@@ -41,7 +41,7 @@ def write_file(
         TransactionValidationError: ``validate`` returned False.
         DiskFull, OSError: the file is as it was.
     """
-    # First, while nothing has been touched: it raises if the text holds a lone surrogate.
+    # Before anything is touched: encoding raises if the text holds a lone surrogate.
     content = data.encode() if isinstance(data, str) else data
     try:
         memoryview(content)
@@ -59,7 +59,7 @@ def write_buffers(
     exclusive: bool = False,
     mode: int | None = None,
 ) -> None:
-    """As ``write_file``, for content in several pieces, which are written one after the other."""
+    """As ``write_file``, for content in several pieces, which are written one after another."""
     synchronous("validate", validate)
     with named_refusals("write", path):
         staged = StagedFile(path, durability=durability, exclusive=exclusive, mode=mode)
@@ -73,7 +73,7 @@ def write_buffers(
 
 
 def _write(descriptor: int, data: Bytes) -> None:
-    """Write all of ``data``: one call may write only a part."""
+    """Write all of ``data``: a single call may write only part of it."""
     rest = memoryview(data).cast("B")
     while rest:
         rest = rest[os.write(descriptor, rest) :]
@@ -121,7 +121,7 @@ def open_atomic(
         raise wrong("mode", mode, "'wb', 'w', 'w+b' or 'w+'", "To make a new file only, give exclusive=True.")
     kinds.text("encoding", encoding, optional=True)
     synchronous("validate", validate)
-    # Not around the block: its errors may be about any other file, and this would give them this one's name.
+    # Not around the block: its errors may be about any other file, and would be reported under this name.
     with named_refusals("write", path):
         staged = StagedFile(path, durability=durability, exclusive=exclusive, mode=permissions)
     file = None

@@ -1,4 +1,4 @@
-"""Snapshots of state: a codec that executes nothing, and a directory that keeps the newest."""
+"""Snapshots of state: a codec whose loading executes nothing, and a directory with the newest snapshots."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The checksums that a snapshot may carry. The snapshot itself names the one it has.
 
 ======  ==========================  ===============================================================
-name    speed, 8 MB                 for
+name    time for 8 MB               use
 ======  ==========================  ===============================================================
-sha256  4 to 20 ms by processor     everything. Always available. Also reveals a forged snapshot, if
+sha256  4 to 20 ms, by processor    everything. Always available. Also reveals a forged snapshot, if
                                     its digest is kept elsewhere
 xxh3    0.3 ms                      large states. Guards against accidents, not against an adversary.
                                     Needs the package ``xxhash``

@@ -28,7 +28,7 @@ class StateCodec:
     datetime, date, time, timedelta, Decimal, UUID, Path, ``array.array``, arrays and scalars of NumPy, and
     DataFrame, Series and Timestamp of pandas. Dataclasses, enums and other classes have to be registered.
     Unknown types are refused, and so are subclasses: every value comes back with the type that it had. An
-    object that stands at several places comes back as several objects.
+    object that occurs in several places comes back as several objects.
 
     Loading never imports or executes anything that a snapshot names, unless ``pickle`` is given: then all
     other types are pickled and signed. ``checksum`` is ``"sha256"``, or ``"xxh3"`` with the package xxhash,
@@ -51,20 +51,21 @@ class StateCodec:
         encode: Callable[[Any], Any] | None = None,
         decode: Callable[[Any], Any] | None = None,
     ) -> Class:
-        """Let objects of exactly this class be saved, under ``name`` or their class's name; return it.
+        """Let objects of exactly this class be saved, as ``name`` or the class's own name; return the class.
 
         A dataclass is saved as its fields, and loaded by calling the class; a field that an older snapshot
         lacks gets its default. An enum member is saved as its name. For any other class give both functions:
         ``encode`` turns an object into something that can be saved, and ``decode`` turns that back.
 
         Raises:
-            UsageError: the class is neither, and the functions are missing; or another class has the name.
+            UsageError: the class is neither a dataclass nor an enum, and the functions are missing; or
+                another class has the name.
         """
         self._registry.add(cls, name, encode, decode)
         return cls
 
     def pieces(self, state: Any, meta: Mapping[str, Any] | None = None) -> list[Buffer]:
-        """The bytes of ``dumps`` in pieces. Large ones are buffers of the state itself, which saves a copy.
+        """The bytes of ``dumps``, in pieces. Large pieces are the state's own memory, which saves a copy.
 
         ``meta`` holds JSON values that can be read without loading the state.
 
@@ -75,7 +76,7 @@ class StateCodec:
             encoder = Encoder(self._registry, self._pickle)
             return pack(encoder(state), dict(meta or {}), encoder.buffers(), self._checksum)
         except (Unstorable, UnicodeEncodeError, RecursionError):
-            pass  # Repeated below in a way that finds the part at fault.
+            pass  # Encoded again below, in a way that finds the part at fault.
         return self._precisely(state, dict(meta or {}))
 
     def dumps(self, state: Any) -> bytes:
@@ -91,7 +92,7 @@ class StateCodec:
 
         Raises:
             RecordCorrupt: the bytes are not the ones that were written, or a class can't build its object.
-            StoreTooNew: a newer version has written them.
+            StoreTooNew: a newer version wrote them.
             SecurityError: a pickle is not signed with this key.
             ConfigurationError: a class is not registered, or a key or a package is missing.
         """
@@ -109,7 +110,7 @@ class StateCodec:
             ) from error.__cause__
 
     def _precisely(self, state: Any, meta: dict[str, Any]) -> list[Buffer]:
-        """Encode value by value. Either this succeeds after all, or it knows where it failed."""
+        """Encode value by value. Either this succeeds after all, or its error says which part is at fault."""
         encoder = Encoder(self._registry, self._pickle, precise=True)
         try:
             return pack(encoder(state), meta, encoder.buffers(), self._checksum)

@@ -1,4 +1,4 @@
-"""The bytes of a snapshot: an envelope, the state in JSON, raw buffers, and a checksum of it all.
+"""The bytes of a snapshot: an envelope, the state in JSON, raw buffers, and a checksum over all of them.
 
 =======================  ===================================================================
 bytes                    content
@@ -72,7 +72,7 @@ def pack(state: Any, meta: dict[str, Any], buffers: Sequence[Buffer], checksum: 
     pieces: list[Buffer] = [prefix, envelope, text]
     length = len(prefix) + len(envelope) + len(text)
     for buffer, size in zip(buffers, sizes, strict=True):
-        # Arrays are used in the memory that the file is read into, and must be aligned there.
+        # Loaded arrays use the memory that the file was read into, and must be aligned there.
         padding = -length % _ALIGN
         pieces += [bytes(padding), buffer]
         length += padding + size
@@ -80,7 +80,7 @@ def pack(state: Any, meta: dict[str, Any], buffers: Sequence[Buffer], checksum: 
 
 
 def _json(value: Any) -> bytes:
-    # No NaN, which json writes by default; and no check for circles, since the encoder has made it.
+    # json would write NaN, which is not JSON. The check for cycles is off: the encoder has already made it.
     return json.dumps(
         value, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
     ).encode()
@@ -90,8 +90,8 @@ def unpack(data: memoryview) -> Unpacked:
     """Verify a snapshot and split it into its parts.
 
     Raises:
-        RecordCorrupt: these are not bytes that ``pack`` has made.
-        StoreTooNew: a newer version has made them.
+        RecordCorrupt: these are not bytes that ``pack`` made.
+        StoreTooNew: a newer version made them.
         ConfigurationError: the checksum cannot be computed here.
     """
     envelope = read_envelope(data)
@@ -108,7 +108,7 @@ def unpack(data: memoryview) -> Unpacked:
         raise StoreTooNew(f"the snapshot has the checksum {envelope.checksum!r}; {expected}")
     if data.nbytes != offset + digest_size:
         raise _corrupt(f"has {data.nbytes} bytes", f"{offset + digest_size}")
-    # In constant time: a keyed digest must not be guessed byte by byte.
+    # In constant time, as a keyed digest would need: timing must not reveal it byte by byte.
     if not compare_digest(digest_of(envelope.checksum, [data[:offset]]), data[offset:]):
         raise _corrupt(f"does not have the {envelope.checksum} that it was written with", "an unchanged file")
     return Unpacked(_parsed(data[start : start + envelope.state]), buffers)
@@ -123,7 +123,7 @@ def envelope_length(prefix: Buffer) -> int:
     if memoryview(prefix).nbytes < _PREFIX.size:
         raise _corrupt("ends within its first bytes", "a whole file")
     magic, version, _, length = _PREFIX.unpack(prefix)
-    # Before the version: in another kind of file that number means nothing.
+    # Before the version, which means nothing in another kind of file.
     if magic != _MAGIC:
         raise _corrupt("does not begin as a snapshot does", "the bytes of a snapshot")
     if version > _FORMAT:
@@ -132,7 +132,7 @@ def envelope_length(prefix: Buffer) -> int:
 
 
 def read_envelope(data: Buffer) -> Envelope:
-    """The envelope. ``data`` must reach from the first byte of a snapshot to the envelope's end at least.
+    """The envelope. ``data`` begins with the first byte of the snapshot, and holds the envelope at least.
 
     Raises:
         RecordCorrupt, StoreTooNew: as ``unpack``.

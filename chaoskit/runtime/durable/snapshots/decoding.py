@@ -1,4 +1,4 @@
-"""The tree of a snapshot back to the state. Nothing that a snapshot names is imported, called or executed."""
+"""The tree of a snapshot, back to the state. Nothing that a snapshot names is imported or executed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _NESTED = frozenset({dict, list})
 class StateDecoder:
     """Decodes one state.
 
-    Given a tree that ``Encoder`` has not made, it may raise almost anything; the caller turns that into one
-    error.
+    For a tree that ``Encoder`` did not make it may raise almost any error; the caller turns all of them into
+    RecordCorrupt.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class StateDecoder:
         if tag is None:
             return {key: self(item) for key, item in node.items()}
         simple = FROM_JSON.get(tag)
-        # An unknown tag is a KeyError, which the caller turns into the one error.
+        # An unknown tag is a KeyError, which the caller turns into RecordCorrupt.
         return simple(node) if simple is not None else _TAGS[tag](self, node)
 
     def _floats_of(self, node: Mapping[str, Any]) -> list[float]:
         start, count = node["at"], node["n"]
         found = self._floats[start : start + count].tolist()
-        # A slice accepts any bounds: without this check, damage would come back as fewer values.
+        # A slice accepts any bounds: without this check, a damaged snapshot would load with fewer values.
         if start < 0 or count < 0 or len(found) != count:
             raise ValueError("there are not this many floats")
         return found

@@ -1,8 +1,9 @@
 """State to a tree that JSON can hold, and raw buffers.
 
-Visiting every value is what would cost most, so values of one kind are handled together: a list of floats
-becomes raw bytes in one call, a list of dictionaries with the same keys becomes one list for each key, and a
-list of lists becomes one list and its lengths. Few values are then left to visit, however long the lists.
+Visiting values one by one would cost most of the time, so values of one kind are handled together: a list of
+floats becomes raw bytes in one call, a list of dictionaries with the same keys becomes one list for each key,
+and a list of lists becomes one list and its lengths. Few values are then left to visit, however long the
+lists.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from chaoskit.runtime.durable.snapshots.signed import SignedPickle
 __all__ = ["MAX_DEPTH", "Encoder", "Unstorable"]
 
 MAX_DEPTH = 100
-"""Deeper states are refused. That also ends the walk through a state that contains itself unnoticed."""
+"""Deeper states are refused. That also ends the walk through a state whose cycle was not recognized."""
 
 _FEW = 4
 """Lists shorter than this are visited item by item, since handling them together costs more than it saves."""
 
 _LARGE_BYTES = 256
-"""Bytes of this length and more go to a buffer, and are not written as text in the head."""
+"""Bytes of this length and more go to a buffer instead of the head, where they would be text."""
 
 _AS_IT_IS = frozenset({str, bool, type(None)})
 
@@ -45,9 +46,9 @@ class Unstorable(Exception):
 class Encoder:
     """Encodes one state.
 
-    ``precise`` visits every value. That is slower, and finds where the part is that cannot be stored. It is
-    also right for states in which one object stands at several places: handling lists together could write
-    such an object exponentially often.
+    ``precise`` visits every value. That is slower, but finds the part that cannot be stored. It also suits
+    states in which one object occurs in several places: handling lists together could write such an object
+    exponentially often.
     """
 
     def __init__(self, registry: Registry, pickle: SignedPickle | None, *, precise: bool = False) -> None:
@@ -61,7 +62,7 @@ class Encoder:
 
     def put(self, data: Any) -> int:
         """Keep a buffer and return its number. Number 0 is the buffer of all floats."""
-        # Not copied here, but only once, into the file.
+        # Kept without a copy: the only copy is the one in the file.
         self._buffers.append(data)
         return len(self._buffers)
 
@@ -105,7 +106,7 @@ class Encoder:
     def _simple(self, kind: type, to_json: Callable[[Any], Any], value: Any) -> Any:
         if kind is bytes and len(value) >= _LARGE_BYTES:
             return {"$": "raw", "b": self.put(value)}
-        # Otherwise a lone surrogate is found when the JSON is encoded, for the whole state at once.
+        # Unless precise, a lone surrogate is found when the JSON of the whole state is encoded, at no cost.
         if self._precise and kind is str:
             _check_text(value)
         try:
@@ -144,7 +145,7 @@ class Encoder:
 
     def _lists(self, items: list[list[Any]]) -> Any:
         self._refuse_shared(items)
-        # Joined into one: tables often consist of many short lists.
+        # Joined into one list, since tables often consist of many short ones.
         flat = list(chain.from_iterable(items))
         return {"$": "lists", "n": list(map(len, items)), "v": self(flat)}
 
@@ -152,14 +153,14 @@ class Encoder:
         keys = list(items[0])
         if not keys or not set(map(type, keys)) <= {str}:
             return None
-        # In the same order too: a dictionary whose keys come back in another order is not what was saved.
+        # In the same order too: a dictionary must not come back with its keys in another order.
         if any(list(item) != keys for item in items):
             return None
         self._refuse_shared(items)
         return {"$": "records", "k": keys, "v": [self([item[key] for item in items]) for key in keys]}
 
     def _refuse_shared(self, items: Iterable[Any]) -> None:
-        """Raise, so that the precise walk takes over, if an object could contain itself or be repeated."""
+        """Raise Unstorable, so that the precise walk takes over, if an object is repeated or holds itself."""
         numbers = list(map(id, items))
         if len(set(numbers)) < len(numbers) or not self._within.isdisjoint(numbers):
             raise Unstorable("one object stands at several places")
@@ -169,7 +170,7 @@ class Encoder:
 
     def _set(self, value: Any) -> Any:
         try:
-            # Sorted, so that equal states have equal bytes. Where the items have no order, they may not.
+            # Sorted, so that equal states have equal bytes. Items that cannot be compared keep any order.
             items = sorted(value)
         except TypeError:
             items = list(value)
@@ -184,7 +185,7 @@ class Encoder:
             # Looked up, not imported: a value of a package can exist only if the package is loaded.
             module = sys.modules.get(package)
             if module is not None and isinstance(value, base := getattr(module, name)):
-                # The exact class, since a subclass may hold more. NumPy scalars are subclasses of generic.
+                # The exact class, since a subclass may hold more data. NumPy scalars all derive from generic.
                 if type(value) is base or (package == "numpy" and name == "generic"):
                     return self._calling(f"{package}.{name}", encode, self, value)
                 break
@@ -243,4 +244,4 @@ _FOREIGN: tuple[tuple[str, str, Callable[[Encoder, Any], Any]], ...] = (
     ("pandas", "Series", lambda encoder, value: frames.series_to_json(value, encoder)),
     ("pandas", "Timestamp", lambda encoder, value: frames.timestamp_to_json(value, encoder)),
 )
-"""Types of packages, and how their values are encoded. No package is imported for the comparison."""
+"""Types of other packages, and how their values are encoded. No package is imported to recognize one."""

@@ -36,7 +36,7 @@ _MISSING: Any = object()
 class SnapshotInfo:
     """One snapshot. ``at`` is in seconds since the epoch, ``size`` in bytes on disk.
 
-    ``emergency`` is True for one that :meth:`Snapshots.emergency` saved.
+    ``emergency`` is True for a snapshot saved by :meth:`Snapshots.emergency`.
     """
 
     number: int
@@ -51,13 +51,14 @@ class SnapshotInfo:
 class Snapshots:
     """Saves the state of a job, keeps the newest ``keep`` snapshots, and loads the newest.
 
-    A snapshot survives the crash that ``durability`` names once ``save`` has returned; an interrupted
-    ``save`` leaves the earlier ones. Several processes may save at once: each snapshot has a number of its
-    own, counted from 1. The first ``save`` creates the directory, and in it a file of ``reserve`` bytes,
+    Once ``save`` has returned, the snapshot survives the crash that ``durability`` names; an interrupted
+    ``save`` leaves the earlier ones intact. Several processes may save at once: each snapshot has a distinct
+    number, counted from 1. The first ``save`` creates the directory, and in it a file of ``reserve`` bytes,
     which ``emergency`` gives up when the disk is full.
 
     Raises:
-        UsageError: ``job`` cannot be part of a file's name, ``keep`` is less than 1, or an unknown level.
+        UsageError: ``job`` cannot be part of a file's name, ``keep`` is less than 1, or ``durability`` is not
+            a known level.
     """
 
     def __init__(
@@ -103,12 +104,12 @@ class Snapshots:
     ) -> Any:
         """The state of one snapshot: by its number, or the newest.
 
-        If the newest is damaged, that is an error, since going back silently would repeat work. To load the
-        newest that can be read, ask for ``"latest-intact"``.
+        If the newest is damaged, that is an error, since silently falling back to an older one would repeat
+        work. To load the newest that can be read, ask for ``"latest-intact"``.
 
         Raises:
             CheckpointError: there is no such snapshot, and no ``default`` was given.
-            UsageError: ``which`` is none of the three.
+            UsageError: ``which`` is neither a number, ``"latest"`` nor ``"latest-intact"``.
             RecordCorrupt, StoreTooNew, ConfigurationError, SecurityError: as ``StateCodec.loads``.
         """
         numbers = self._numbers()
@@ -127,7 +128,7 @@ class Snapshots:
                     raise named from error
                 damaged = damaged or named
             except FileNotFoundError:
-                continue  # Another process has just pruned it.
+                continue  # Another process pruned it after it was listed.
         if damaged is not None:
             raise damaged
         if default is _MISSING:
@@ -146,7 +147,7 @@ class Snapshots:
         return found
 
     def verify(self) -> dict[int, str]:
-        """Load each snapshot; return what is wrong, by number. Empty if all can be loaded."""
+        """Load each snapshot; return the errors of those that cannot be loaded, by number."""
         wrong_ones = {}
         for number in self._numbers():
             try:
@@ -160,7 +161,7 @@ class Snapshots:
     def prune(self) -> int:
         """Remove all but the newest ``keep``; return how many were removed.
 
-        Files that cannot be removed now are left for the next time.
+        A file that cannot be removed now is left for the next call.
         """
         return sum(map(self._remove, self._numbers()[: -self._keep]))
 
@@ -193,15 +194,15 @@ class Snapshots:
         return SnapshotInfo(number, self._path(number), size, at, stage, description, emergency)
 
     def _write(self, pieces: Sequence[Buffer]) -> int:
-        # The directory exists by now. If it can't be found after all, its newest number is unknown, and a
-        # snapshot with a lower number would never be loaded.
+        # The directory exists by now. If it cannot be found, its newest number is unknown, and a snapshot
+        # that is saved with a lower number would never be loaded.
         numbers = self._numbers(must_exist=True)
         number = numbers[-1] + 1 if numbers else 1
         while True:
             try:
                 write_buffers(self._path(number), pieces, durability=self._durability, exclusive=True)
             except FileExistsError:
-                number += 1  # Another process has saved one meanwhile.
+                number += 1  # Another process saved one after the directory was listed.
             else:
                 return number
 

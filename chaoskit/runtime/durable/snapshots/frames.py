@@ -1,6 +1,6 @@
 """Tables of pandas, column by column, so that numbers stay raw bytes and loading guesses nothing.
 
-pandas is imported only to load what it has saved.
+Loading imports pandas only for values that are tables of pandas.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def series_to_json(value: Any, encode: Values) -> Any:
 
 
 def series_from_json(node: Mapping[str, Any], decode: Values) -> Any:
-    """The Series that ``node`` describes. Raises ValueError if its values and its index differ in length."""
+    """The Series that ``node`` describes. Raises ValueError if its values and index differ in length."""
     pandas = import_module("pandas")
     values, index = _values(pandas, node["c"], decode), index_from_json(node["i"], decode)
     made = pandas.Series(values, index=index, name=decode(node["n"]), copy=False)
@@ -78,7 +78,7 @@ def series_from_json(node: Mapping[str, Any], decode: Values) -> Any:
 
 
 def index_to_json(value: Any, encode: Values) -> Any:
-    """An index as JSON. A RangeIndex keeps its three numbers only.
+    """An index as JSON; a RangeIndex as its three numbers only.
 
     Raises:
         TypeError: it has several levels.
@@ -143,7 +143,7 @@ def _column(series: Any, encode: Values) -> dict[str, Any]:
     """One column as JSON: its kind, and its values as arrays and lists.
 
     Raises:
-        TypeError: its dtype is none of those that can be restored exactly.
+        TypeError: its dtype cannot be restored exactly.
     """
     pandas, dtype, array = import_module("pandas"), series.dtype, series.array
     if isinstance(dtype, pandas.CategoricalDtype):
@@ -151,7 +151,7 @@ def _column(series: Any, encode: Values) -> dict[str, Any]:
         codes = encode(array.codes.copy())
         return {"k": "category", "v": codes, "i": categories, "o": bool(dtype.ordered)}
     if isinstance(dtype, pandas.DatetimeTZDtype):
-        # As UTC, in which no hour occurs twice.
+        # In UTC, where no hour occurs twice.
         local = encode(series.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy())
         return {"k": "zoned", "v": local, "z": _zone(dtype.tz)}
     if isinstance(dtype, pandas.StringDtype):
@@ -201,7 +201,7 @@ def _masked(pandas: Any, said: Mapping[str, Any], decode: Values) -> Any:
 def _objects(pandas: Any, said: Mapping[str, Any], decode: Values) -> Any:
     numpy, values = import_module("numpy"), decode(said["v"])
     made = numpy.empty(len(values), dtype=object)
-    # One by one: otherwise NumPy would turn a list of equally long lists into an array of two dimensions.
+    # One by one: from a list of equally long lists NumPy would make an array of two dimensions.
     for at, value in enumerate(values):
         made[at] = value
     return made

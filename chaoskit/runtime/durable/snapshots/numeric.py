@@ -1,6 +1,6 @@
 """Many numbers as raw bytes: arrays of NumPy and of the standard library.
 
-NumPy is imported only to load what it has saved. Arrays of objects are refused, since their bytes are
+Loading imports NumPy only for values of NumPy. Arrays of objects are refused, since their bytes are
 addresses.
 """
 
@@ -19,7 +19,7 @@ __all__ += ["scalar_from_json", "scalar_to_json"]
 
 
 class Buffers(Protocol):
-    """Takes bytes that are too many for the JSON head."""
+    """Takes the bytes that are too many for the JSON head."""
 
     def put(self, data: Any) -> int:
         """Keep a buffer and return its number."""
@@ -64,11 +64,11 @@ def ndarray_to_json(value: Any, buffers: Buffers) -> Any:
     """
     if value.dtype.hasobject:
         raise TypeError("it is an array of Python objects; expected numbers, text, times or bytes")
-    # An array in Fortran order is written, and comes back, in that order, so that it need not be copied.
+    # An array in Fortran order is written in that order, and so loaded, which saves a copy both times.
     by_columns = value.flags.f_contiguous and not value.flags.c_contiguous
     flat = value.reshape(-1, order="F" if by_columns else "C")
     if not flat.flags.c_contiguous:
-        flat = flat.copy()  # An array of one dimension with gaps, which reshape() does not remove.
+        flat = flat.copy()  # A one-dimensional array with gaps: reshape() returned a view that has them too.
     # As bytes, since the buffer protocol has no type for dates and times.
     raw = flat.view("u1").data if value.size and value.dtype.itemsize else b""
     return {
@@ -97,8 +97,8 @@ def ndarray_from_json(node: Mapping[str, Any], buffers: Sequence[memoryview]) ->
     if not raw.nbytes:
         return numpy.zeros(shape, dtype, order=node["o"])
     found = numpy.frombuffer(raw, dtype)
-    # Writable in any case, since a program goes on computing with a state that it loads. Writable memory is
-    # used where it is.
+    # Always writable, since a program goes on computing with the state that it loads. Memory that is already
+    # writable is used in place.
     return (found.copy() if raw.readonly else found).reshape(shape, order=node["o"])
 
 

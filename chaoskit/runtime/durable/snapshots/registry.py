@@ -44,7 +44,7 @@ class Registry:
         """Add a class.
 
         Raises:
-            UsageError: the class needs functions and has none, or another class has the name.
+            UsageError: the class needs functions and none are given, or another class has the name.
         """
         if not isinstance(cls, type):
             raise wrong("cls", cls, "a class")
@@ -64,7 +64,7 @@ class Registry:
 
 def _functions(cls: type) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     if issubclass(cls, enum.Enum):
-        # By name: values may be of any type, and change more often.
+        # By the member's name, since values may be of any type, and change more often than names.
         return (lambda member: member.name), (lambda name: cls[name])
     if dataclasses.is_dataclass(cls):
         return _fields, lambda fields: _made(cls, fields)

@@ -1,7 +1,7 @@
 """Single values for which JSON has no form, as JSON and back.
 
-Each type has a tag, which a snapshot holds under the key ``$``. A dictionary of the state that has a key
-``$`` itself is written in another form, so that it is never taken for one of these.
+Each type has a tag, which a snapshot holds under the key ``$``. A dictionary in the state that has a key
+``$`` is written in another form, so that it is never mistaken for a tagged value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LARGEST = 1 << 53
 
 
 def float_to_json(value: float) -> Any:
-    """A finite number unchanged; infinities and NaN with a tag, since JSON does not have them."""
+    """Return a finite number unchanged; infinities and NaN with a tag, since JSON does not have them."""
     return value if math.isfinite(value) else {"$": "float", "v": repr(value)}
 
 
@@ -39,7 +39,7 @@ def _small_bytes(tag: str) -> Callable[[Any], Any]:
 def _moment(tag: str) -> Callable[[Any], Any]:
     def to_json(value: dt.datetime | dt.time) -> Any:
         zone = _zone(value)
-        # Without the offset if the zone has a name, from which it follows.
+        # Without the offset if the zone has a name, since the offset follows from that.
         plain = value.replace(tzinfo=None) if "z" in zone else value
         return {"$": tag, "v": plain.isoformat(), **zone}
 
@@ -47,7 +47,7 @@ def _moment(tag: str) -> Callable[[Any], Any]:
 
 
 def _zone(value: dt.datetime | dt.time) -> dict[str, Any]:
-    """What ISO 8601 leaves out: the name of a zone, and which of two equal hours in autumn is meant."""
+    """What ISO 8601 leaves out: the zone's name, and which of the two equal hours in autumn is meant."""
     said: dict[str, Any] = {"f": 1} if value.fold else {}
     if isinstance(value.tzinfo, zoneinfo.ZoneInfo) and value.tzinfo.key:
         said["z"] = value.tzinfo.key
@@ -79,7 +79,7 @@ TO_JSON: dict[type, Callable[[Any], Any]] = {
     # PosixPath or WindowsPath, depending on the system.
     type(Path()): lambda value: {"$": "path", "v": str(value)},
 }
-"""By exact type: a subclass may hold more than its base, which would be lost without an error."""
+"""By exact type: a subclass may hold more than its base, and that would be lost without an error."""
 
 FROM_JSON: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "float": lambda node: float(node["v"]),

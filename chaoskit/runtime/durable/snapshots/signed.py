@@ -12,7 +12,7 @@ from chaoskit.runtime.failures.taxonomy import SecurityError
 
 __all__ = ["SignedPickle"]
 
-# Part of the signature, so that bytes signed with the same key for another purpose don't count as a pickle.
+# Part of what is signed, so that bytes signed with the same key for another purpose don't pass as a pickle.
 _PURPOSE = b"chaoskit snapshot pickle 1\0"
 _MAC = 32
 
@@ -30,7 +30,7 @@ class SignedPickle:
 
     def __init__(self, key: bytes) -> None:
         if not isinstance(key, bytes | bytearray) or len(key) < _MAC:
-            # Without the key itself, which must not get into messages.
+            # The type and length only: the key must not get into messages.
             length = len(key) if isinstance(key, bytes | bytearray | str) else None
             raise wrong("the key", f"{type(key).__name__} of length {length}", "at least 32 bytes")
         self._key = bytes(key)

@@ -1,4 +1,4 @@
-"""Finding out if a write took effect whose answer was lost, for callers that can then go on."""
+"""Finding out whether a write whose answer was lost took effect, for callers that can then continue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def was_committed(store: Storage, unknown: OutcomeUnknown) -> bool:
         raise unknown
     try:
         return store.outcome(unknown.operation_id) == "committed"
-    # Any other error from a write means that nothing was changed. If the error of this question were raised
-    # here, a caller would read it in that way, and undo a write that was committed.
+    # Callers take any other error from a write to mean that nothing was changed. If the error of this
+    # question were raised here, they would undo a write that may be committed.
     except Exception as trouble:
         raise unknown from trouble

@@ -1,4 +1,4 @@
-"""An operator's tools for a store: a backup, a verification, and statistics. All work while a job runs."""
+"""An operator's tools for a store: backup, verification and statistics. All of them work while a job runs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["back_up", "statistics", "verify"]
 _ROLLBACK_MODE, _MODE_AT = b"\x01\x01", 18
 """The file format versions for writing and reading, and their offset: sqlite.org/fileformat.html, 1.3.3."""
 WAL_WARNING = 10
-"""A WAL of this many times its limit gets a warning: some reader does not end its transaction."""
+"""A WAL of this many times its limit gets a warning: some reader is not ending its transaction."""
 
 
 def back_up(source: sqlite3.Connection, path: Path, target: Path) -> None:
-    """Copy the database to ``target`` with SQLite's own backup, completely or not at all, and synced.
+    """Copy the database to ``target`` with SQLite's backup API, completely or not at all, and synced.
 
     The file is never read directly: closing it would drop the locks that SQLite holds in this process.
-    Writers are not held up.
+    Writers need not wait.
 
     Raises:
         UsageError: ``target`` is the store itself.
@@ -40,14 +40,15 @@ def back_up(source: sqlite3.Connection, path: Path, target: Path) -> None:
     with typed_errors("write the backup", target):
         if target.exists() and path.exists() and target.samefile(path):
             raise wrong("target", str(target), "a path other than the store's", "Give it a name to itself.")
-        # A name for each call: two threads must not share one, and clean_leftovers knows such a name.
+        # Each call has a different name, so two threads never share one, and clean_leftovers knows its form.
         staged = unfinished_name(target)
         try:
             with closing(sqlite3.connect(staged, isolation_level=None)) as copy:
-                # No journal, which would be left behind after a kill: an incomplete copy is never published.
+                # Without a journal, which a kill would leave behind. An incomplete copy is never published,
+                # so it need not be recoverable.
                 copy.execute("pragma journal_mode = off").fetchall()
                 source.backup(copy)
-            # Before the rename: a power loss must not leave the new name with half of the content.
+            # Synced before the rename: a power loss must not leave the new name with half of the content.
             _finish(staged)
             os.replace(staged, target)
             sync_directory(target.parent)
@@ -62,8 +63,8 @@ def back_up(source: sqlite3.Connection, path: Path, target: Path) -> None:
 def verify(core: Core, *, deep: bool) -> VerifyReport:
     """Have SQLite check the structure of the file, and compare every record with its checksum.
 
-    ``deep`` compares the indexes with the records too, and takes about 2.5 times as long. Of 150 bits flipped
-    in a file, the quick check noticed 3, the deep one 8, and the checksums 124.
+    ``deep`` also compares the indexes with the records, and takes about 2.5 times as long. Of 150 bits
+    flipped in a file, the quick check noticed 3, the deep one 8, and the checksums 124.
     """
     return core.readers.read(lambda reader: _verified(reader, deep))
 
@@ -79,7 +80,7 @@ def _verified(reader: SqliteReader, deep: bool) -> VerifyReport:
 
 
 def statistics(core: Core) -> Statistics:
-    """Records by status, counted now; and the work of this process since it opened the store."""
+    """Numbers of records by status, counted now, and the work of this process since it opened the store."""
     rows = core.readers.read(
         lambda reader: reader.rows("select kind, status, count(*) from record group by kind, status")
     )
@@ -123,8 +124,8 @@ def _finish(path: Path) -> None:
     """Sync a copy that SQLite has closed, and make it one self-contained file.
 
     The copy of a store is in WAL mode: SQLite would create two more files beside it as soon as it is opened.
-    SQLite can change the mode, but creates those two files first, which a kill would leave behind. So the
-    mode is changed in the header directly.
+    SQLite itself can change the mode, but creates those two files first, and a kill would leave them behind.
+    So the mode is changed directly in the header.
     """
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:

@@ -38,11 +38,11 @@ CLAIM_NEW = (
 THERE = "select 1 from record where kind = ? and scope = ? and key = ?"
 FAR = float(1 << 63)
 CLAIMED_AT_ONCE = 32
-"""Records that one statement creates: half a window of a batch, and few values against SQLite's limit."""
+"""Records that one statement creates: half a window of a batch. SQLite's limit allows their 384 values."""
 
-# A record whose value is replaced as its claim ends need not be read: it matters only if the claim is still
-# valid. The format is compared too, so that a record of a later version takes the slow path, which refuses
-# it.
+# When a claim ends and the value is replaced, the record need not be read first: only the validity of the
+# claim matters. The format is compared too, so that a record of a later version takes the slow path, which
+# refuses it.
 END = (
     "update record set status = ?, payload = ?, format = ?, crc = ?, operation_id = ?, due = ?,"
     " owner = null, updated = ?, version = version + 1"
@@ -51,7 +51,7 @@ END = (
 
 
 def check_lease(lease: float) -> None:
-    """Check that ``lease`` is a number of seconds for which a claim can last.
+    """Check that ``lease`` is a positive number of seconds.
 
     Raises:
         UsageError: it is not.
@@ -61,13 +61,13 @@ def check_lease(lease: float) -> None:
 
 
 def check_due(due: float | None) -> float | None:
-    """``due``, if a database can hold it.
+    """Return ``due`` if a database can hold it.
 
-    A record whose due time is NaN would be live for its writer and never be claimed: SQLite stores NaN as
-    null, which means settled.
+    A record whose due time is NaN would count as live for its writer, and would never be claimed: SQLite
+    stores NaN as null, which means settled.
 
     Raises:
-        UsageError: it is NaN, infinite, or an integer that is too large.
+        UsageError: ``due`` is NaN, infinite, or an integer that is too large.
     """
     if due is not None and not -FAR < due < FAR:
         raise wrong("due", due, "a time in seconds, below 2**63, or None for a record that is settled")
@@ -117,9 +117,9 @@ class RowTx(RowReader):
     now: float
     repeated: bool
     lock = ""
-    """The end of a ``select`` whose rows are to be claimed."""
+    """What follows a ``select`` whose rows are to be claimed, to lock them; empty with a single writer."""
     live = ""
-    """Follows the table's name where only live records are wanted: names an index of them."""
+    """What follows the table's name where only live records are wanted, to name the index of them."""
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Execute a statement; return how many rows it changed. Raises errors as classes of the taxonomy."""
@@ -146,7 +146,7 @@ class RowTx(RowReader):
         return self._insert(self._put(kind, key, value, scope, status, due))
 
     def _insert(self, put: Put) -> bool:
-        """Write a record if there is none; False if there is one."""
+        """Write a record; return False, and change nothing, if there is one already."""
         return self.execute(f"{INSERT} on conflict do nothing", put.values) == 1
 
     def change(
@@ -164,21 +164,21 @@ class RowTx(RowReader):
     ) -> bool:
         if not isinstance(due, Keep):
             check_due(due)
-        # SQLite cannot bind a fence larger than a record can have: the comparison below refuses it.
+        # SQLite cannot bind a fence above MOST, which no record has: the comparison further down refuses it.
         plain = fence is not None and fence <= MOST and value is not KEEP and was is None and version is None
         if plain and status not in (None, RUNNING) and self._end(kind, scope, key, status, value, due, fence):
             return True
         row = self.row_to_change(kind, scope, key)
         if row is None:
             return False
-        # The conditions first: they decide even if the value is damaged.
+        # Before the value is read: the conditions decide even if it is damaged.
         if fence is not None and (row[3] != RUNNING or row[8] != fence):
             return False
         if (was is not None and row[3] != was) or (version is not None and row[6] != version):
             return False
         record = record_of(row, kind)
         new = status if status is not None else record.status
-        # Such a record would run without an owner, and nothing would ever free it.
+        # Such a record would be running without an owner, and nothing would ever free it.
         if new == RUNNING != record.status:
             raise wrong("status", new, "another status", "Only claim() makes a record run.")
         if isinstance(due, Keep):
@@ -193,11 +193,11 @@ class RowTx(RowReader):
     def sound(self, kind: Kind, where: Where, limit: int, *, named: bool = False) -> list[Row]:
         """The first rows that can be read: damaged ones do not block the rows after them.
 
-        ``named``: a single record is wanted, by its key.
+        ``named`` is True if a single record is wanted, by its key.
         """
         table = "record" if named else f"record{self.live}"
         statement = f"select {COLUMNS} from {table} where {where} order by due limit ? offset ?{self.lock}"
-        # Needs a second statement only if there were damaged rows among the first.
+        # A second statement is needed only if some of the first rows were damaged.
         found: list[Row] = []
         passed = 0
         while len(found) < limit:
@@ -210,7 +210,7 @@ class RowTx(RowReader):
         return found[:limit]
 
     def claimant(self) -> str:
-        """The owner's id of this process, which is entered into the store if necessary."""
+        """The owner id of this process, which is entered into the store if necessary."""
         raise NotImplementedError
 
     @property
@@ -258,7 +258,7 @@ class RowTx(RowReader):
         place = (kind.name, check_name("scope", scope))
         for key in keys:
             check_name("key", key)
-        # A claim that is refused must leave the store as it was, without an owner that owns nothing.
+        # A refused claim must leave the store as it was, without an owner that owns nothing.
         if not self.is_claimant and all(self.rows(THERE, (*place, key)) for key in keys):
             return []
         mine, due, now = self.claimant(), self.now + lease, self.now
@@ -320,7 +320,7 @@ class RowTx(RowReader):
         where.updated_before(updated_before)
         return self.execute(
             "delete from record where (kind, scope, key) in"
-            # By a subselect: SQLite has "delete … limit" only as an option of its build.
+            # With a subselect, since SQLite has "delete … limit" only as a build option.
             f" (select kind, scope, key from record where {where} limit ?)",
             (*where.values, check_limit(limit)),
         )
@@ -335,7 +335,7 @@ class RowTx(RowReader):
         due: float | Keep | None,
         fence: int | None,
     ) -> bool:
-        """End a claim in the usual way: without reading the record, with half of the statements."""
+        """End a claim without reading the record first, which halves the statements of the usual case."""
         if isinstance(due, Keep):
             due = None
         place = (kind.name, check_name("scope", scope), check_name("key", key))

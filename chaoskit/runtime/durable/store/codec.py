@@ -1,8 +1,8 @@
 """The values that a record may hold, as text: strict JSON that decodes to exactly what was encoded.
 
-The json module changes values silently (integer keys become text, tuples become lists) or fails late
-(``NaN``, a lone surrogate, an integer of 5,000 digits that no reader accepts). All of that is refused here,
-before any lock is taken.
+The json module changes some values silently (integer keys become text, tuples become lists), and others fail
+late (``NaN``, a lone surrogate, an integer of 5,000 digits that no reader accepts). All of these are refused
+here, before any lock is taken.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class Encoded(str):
-    """Text that :func:`encode` made, or that was read from a record. It is not encoded a second time."""
+    """Text that :func:`encode` made, or that was read from a record; ``encode`` returns it as it is."""
 
     __slots__ = ()
 
@@ -45,7 +45,7 @@ MAX_INTEGER = 2048
 _PLAIN = frozenset({str, bool, type(None)})
 _KEYS = frozenset({str})
 _TYPES = "None, bool, int, float, str, list, and dict with str keys"
-# No check for circles: _round_trips has made it.
+# Without json's check for cycles, which _round_trips has already made.
 _encode = json.JSONEncoder(
     check_circular=False, allow_nan=False, ensure_ascii=False, separators=(",", ":")
 ).encode
@@ -81,7 +81,7 @@ def encode(value: Any) -> Encoded:
 
 
 def decode(text: str) -> Any:
-    """The value of ``text``. Never runs stored code, whatever the text says.
+    """The value of ``text``. Never executes anything, whatever the text says.
 
     Raises:
         ValueError: the text was not made by :func:`encode`.
@@ -93,7 +93,7 @@ def decode(text: str) -> Any:
 
 
 def check_name(what: str, name: object) -> str:
-    """``name``, if it can be a scope, a key, a status or an operation id.
+    """Return ``name`` if it can be a scope, a key, a status or an operation id.
 
     Raises:
         UsageError: it is not text, is too long, or has characters that a database does not store.
@@ -127,12 +127,12 @@ def _round_trips(value: Any) -> bool:
     """True if the encoder can take ``value``: known types, finite, not too deep and not cyclic."""
     level, seen = [value], 0
     for _ in range(MAX_DEPTH):
-        # Each value takes two bytes at least, so more values than this cannot fit. That also ends a value
-        # that contains itself, whose levels may double each time.
+        # Each value takes at least two bytes, so no more than this can fit. The limit also ends the walk
+        # through a value that contains itself, whose levels may double each time.
         seen += len(level)
         if seen > MAX_PAYLOAD // 2:
             return False
-        # Most values are plain. A set of their types shows that without a step of Python for each.
+        # Most values are plain, and a set of their types shows it without a step in Python for each.
         kinds = set(map(type, level)) - _PLAIN
         if not kinds:
             return True
@@ -162,7 +162,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _complaint(value: Any) -> str:
-    """What is wrong with a value, and where. Slow, and used for refused values only."""
+    """What is wrong with a value, and where. Slow, so called only for values that were refused."""
     stack: list[tuple[str, Any, int]] = [("value", value, 1)]
     for _ in range(MAX_PAYLOAD // 2):
         if not stack:

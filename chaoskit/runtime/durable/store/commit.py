@@ -1,7 +1,7 @@
 """Group commit without a thread: the caller that finds the writer free commits for all that wait.
 
 A signal handler may raise between any two steps of Python code, and twice in a row (Ctrl-C and SIGTERM
-together). No ``finally`` in Python is safe from that. So nothing here depends on one:
+together). No ``finally`` in Python is safe from that, so nothing here depends on one:
 
 * *Which caller leads* is decided by a chain. Each leader's :class:`Turn` has one heir, chosen by
   ``dict.setdefault``, which is a single step; and a turn holds an inner lock in a ``with`` implemented in C
@@ -10,8 +10,8 @@ together). No ``finally`` in Python is safe from that. So nothing here depends o
 * *The outcome of a batch* is read from facts, never from a flag that its leader must remember to set:
   ``committed`` is filled by the same call into C that commits.
 
-A follower whose leader is gone notices that by itself, at the latest after 50 ms, which also makes up for a
-wake-up that was lost.
+A follower notices within 50 ms that its leader is gone, without being woken. That also makes up for a wake-up
+that was lost.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from chaoskit.runtime.failures.stored import OutcomeUnknown
 __all__ = ["Queue", "Round", "Write", "nested"]
 
 HEAL = 0.05
-"""Seconds after which a follower looks again although it was not woken."""
+"""Seconds after which a follower looks again even if it was not woken."""
 STALE = 4 * HEAL
-"""Seconds after which a block that has not looked counts as held up elsewhere, in a signal handler."""
+"""Seconds without a look after which a waiting block counts as held up elsewhere, in a signal handler."""
 LINGER = 100e-6
 """Seconds that a leader waits for the callers that the last batch served.
 
-Of 8 callers, 7.0 are then in a batch on average, instead of 4.4.
+With 8 callers, a batch then has 7.0 operations on average, instead of 4.4.
 """
 
 
@@ -55,7 +55,7 @@ class Round:
 
     ``committing`` is set immediately before the call that commits; ``committed`` is not empty after it.
     ``failure`` makes the error of one operation from its id; ``doubt`` does so for a batch that is committed,
-    but perhaps to no file any more. ``settled`` is set when the leader has looked for that.
+    but perhaps into a file that was removed. ``settled`` is set once the leader has checked for that.
     """
 
     __slots__ = ("committed", "committing", "doubt", "failure", "operations", "settled", "turn")
@@ -75,22 +75,22 @@ class Round:
         return bool(self.committed) or self.committing or self.failure is not None
 
     def error(self, operation: Write) -> Exception | None:
-        """The error to raise for one of its operations, now that the batch is over; None if there is none."""
+        """The error to raise for one of its operations, once the batch is over; None if it succeeded."""
         if self.committed:
             return operation.error or (self.doubt(operation.id) if self.doubt else None)
         return (self.failure or interrupted)(operation.id)
 
 
 WITHDRAWN = Round(Turn())
-"""The batch of an operation whose caller has gone, so that no leader takes it any more."""
+"""The batch of an operation whose caller has gone, so that no leader takes it any longer."""
 
 
 class Write:
     """One write: of a single record (``put``), or ``work``, which is called with a transaction.
 
     ``taken`` holds the batch that the operation is in, and is filled in one step. ``error`` concerns this
-    operation alone: its neighbours in the batch are committed. ``size`` is the number of characters written.
-    ``named``: the caller chose the id, which goes into the ledger.
+    operation alone: the others in the batch are committed. ``size`` is the number of characters written.
+    ``named`` is True if the caller chose the id, which then goes into the ledger.
     """
 
     __slots__ = ("error", "id", "named", "put", "result", "size", "taken", "wake", "work")
@@ -128,12 +128,12 @@ class Loner:
 
 
 class Queue:
-    """Brings operations to ``commit``, one batch at a time, in the thread that comes first.
+    """Passes operations to ``commit``, one batch at a time, in the thread that comes first.
 
     ``most`` is the largest size of a batch; with ``linger`` its leader waits a moment for more operations. An
-    operation waits at most ``timeout`` seconds for its turn; then it fails, and was certainly not done, with
-    the error that ``late(seconds)`` makes. The leader calls ``after`` when a batch is committed and its
-    callers are awake.
+    operation waits at most ``timeout`` seconds for its turn. After that it fails with the error that
+    ``late(seconds)`` makes, and was certainly not done. The leader calls ``after`` when a batch is committed
+    and its callers are awake.
     """
 
     def __init__(
@@ -159,11 +159,11 @@ class Queue:
     def submit(self, operation: Write) -> Any:
         """Have an operation committed, and return its result.
 
-        If a signal handler raises meanwhile, the operation may still be done, now or a moment later, but at
-        most once.
+        If a signal handler raises during the call, the operation may still be done, now or a moment later,
+        but at most once.
         """
-        # Errors are raised here, not where they are found. A traceback keeps its frames alive, and the frames
-        # below hold their turn, which would block all later ones.
+        # Errors are raised here, not where they are found: a traceback keeps its frames alive, and the frame
+        # of ``_submit`` holds its turn, which would block all later ones.
         error = self._submit(operation)
         if error is not None:
             raise error
@@ -179,7 +179,7 @@ class Queue:
                     batch = self._follow(operation, turn)
         finally:
             error = batch.error(operation)
-            # If it is still in the queue it stays there; leaders pass over it.
+            # An operation that is still in the queue stays there; leaders pass over it.
             operation.taken = {0: WITHDRAWN}
             if self._last is turn:
                 self._step_down(batch.operations if batch.turn is turn else [])
@@ -226,17 +226,17 @@ class Queue:
         return True
 
     def _leader(self, heir: Turn) -> Turn:
-        """The turn that leads. If there is none, the ``heir`` of one of all callers leads from now on."""
+        """The turn that leads. If there is none, the ``heir`` of exactly one caller leads from now on."""
         leader = self._last
         while not leader.alive.locked():
             leader = leader.heir.setdefault(0, heir)
             if leader is heir:
-                # A short cut for later callers. If it is not reached, they walk one step more.
+                # A short cut for later callers. If an exception strikes before it, they walk one step more.
                 self._last = heir
         return leader
 
     def _lead(self, mine: Write, batch: Round) -> Round:
-        """Commit ``mine`` and waiting operations. Return the batch that it is in, maybe an earlier one."""
+        """Commit ``mine`` and waiting operations. Return the batch of ``mine``, maybe an earlier one."""
         if mine.taken.setdefault(0, batch) is not batch:
             return mine.taken[0]
         batch.operations.append(mine)
@@ -256,7 +256,7 @@ class Queue:
         while waiting and len(batch.operations) < self._most:
             one = waiting.popleft()
             # If an exception strikes here, the operation is in no queue; its caller wakes up and leads
-            # itself.
+            # a batch itself.
             if one is not batch.operations[0] and one.taken.setdefault(0, batch) is batch:
                 batch.operations.append(one)
         self._served = len(batch.operations)
@@ -276,7 +276,7 @@ class Queue:
                     given_up = self._give_up(operation, turn, self._clock.monotonic() - begun)
                     if given_up is not None:
                         return given_up
-            # Checked in this order, since the outcome is final only once the leader is gone.
+            # ``over`` comes last, since the outcome is final only once the leader is gone.
             if batch is not None and (batch.settled or not batch.turn.alive.locked() or batch.turn is turn):
                 if batch.over:
                     return batch
@@ -286,7 +286,7 @@ class Queue:
                 operation.wake.acquire(timeout=HEAL)
 
     def _give_up(self, operation: Write, turn: Turn, waited: float) -> Round | None:
-        """A failed batch for an operation that must stop waiting and that no leader has taken; else None."""
+        """A failed batch for an operation that must stop waiting; None if it may wait or a leader has it."""
         inside = self._last.thread == turn.thread and self._last.alive.locked()
         if not inside and waited < self._timeout:
             return None

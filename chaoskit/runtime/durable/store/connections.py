@@ -1,7 +1,7 @@
 """The connections of this process to one file, kept so that a forked child never closes any of them.
 
-In the child SQLite believes that it holds the locks of an inherited connection, although they belong to the
-parent. So the child keeps inherited connections until it ends, and never touches them.
+In the child SQLite believes that it holds the locks of an inherited connection, although these are the
+parent's. So the child keeps inherited connections until it ends, and never uses them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def keep_forever(objects: Iterable[object]) -> None:
 
 
 class Connections:
-    """All open connections. One that is not closed here stays open until the process ends."""
+    """All open connections. A connection that is not closed here stays open until the process ends."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -51,7 +51,7 @@ class Connections:
         return errors
 
     def abandon(self) -> None:
-        """Leave them open until the process ends: the interpreter does not finalize them either."""
+        """Leave them open until the process ends; not even the interpreter finalizes them."""
         keep_forever(self._all)
         self._all.clear()
 

@@ -1,4 +1,4 @@
-"""One open store file in one process: its lock, its connections, and what happens in a commit."""
+"""One open store file in one process: its lock, its connections, and how a commit proceeds."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ __all__ = ["Core"]
 BATCH = 256
 """The most operations in one commit: about 2 ms of plain writes, for which other processes wait."""
 LOOK = 1.0
-"""Seconds after which a commit that is not synced checks again that the file still exists."""
+"""Seconds, at least, between two checks that the file still exists, in commits that are not synced."""
 _COMMIT = ("commit",)
-# The pages of a commit that failed may stand in the WAL. No open connection sees them, but the next opening
-# may. Anything committed now overwrites or follows them, and so decides that. If nothing else is written, it
-# is this statement.
+# The pages of a failed commit may be in the WAL. No open connection sees them, but the next one that opens
+# the file may. Any commit made now overwrites or follows them, and so decides their fate. This statement is
+# for when there is nothing else to write.
 SETTLE = "update settled set n = n + 1"
 # After these errors the connection itself may be at fault. After a failed sync, SQLite even reports a
-# malformed database over the same connection when the database is sound.
+# malformed database over that connection although the database is sound.
 _BROKEN = frozenset(
     {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 )
-# One of these errors in a batch fails all of it.
+# One of these errors fails the whole batch, not only the operation that met it.
 _FATAL = _BROKEN | {sqlite3.SQLITE_NOMEM}
 
 
 class Core:
-    """Created with the store's lock held, over a connection that has seen all migrations."""
+    """Create it with the store's lock held, over a connection that has run all migrations."""
 
     def __init__(
         self,
@@ -83,12 +83,12 @@ class Core:
         )
 
     def next_id(self) -> str:
-        """An operation id that no other operation will ever have."""
+        """An operation id that no other operation ever has."""
         return f"{self._token}-{next(self._numbers)}"
 
     @contextmanager
     def transaction(self, operation: Write) -> Iterator[SqliteTx]:
-        """The writer for a block of the caller's, committed at its end unless the block raises."""
+        """Give the writer to the caller's block, and commit at its end unless it raises."""
         with self.queue.alone():
             connection = None
             try:
@@ -97,7 +97,7 @@ class Core:
                     connection = self._connected()
                     connection.execute("begin immediate")
                     repeated = operation.named and not self._enter(connection, operation.id)
-                # Errors of the caller's block pass unchanged: an SQLite error may be about another file.
+                # Errors of the caller's block pass unchanged: one of SQLite's may be about another file.
                 tx = self._tx(connection, operation.id, repeated)
                 yield tx
                 operation.size = tx.size
@@ -131,7 +131,7 @@ class Core:
             raise self._failure(error, committing, id) from error
 
     def settle(self, id: str) -> Outcome:
-        """Find out if an operation was committed. The answer is final."""
+        """Find out whether an operation was committed. The answer is final."""
 
         def look(tx: SqliteTx) -> Outcome:
             tx.execute(SETTLE)
@@ -141,7 +141,7 @@ class Core:
 
         outcome: Outcome = self.queue.submit(Write(self.next_id(), work=look))
         if outcome == "committed" and self.settings.durability == "power-loss":
-            # It may have been recovered from pages whose sync failed. A checkpoint writes it again.
+            # It may have been recovered from pages whose sync failed; a checkpoint writes them again.
             with self.exclusive() as connection:
                 self.upkeep.checkpoint(connection, "full")
         return outcome
@@ -154,11 +154,11 @@ class Core:
                 if self._writer is not None:
                     self.upkeep.checkpoint(self._writer, "passive")
             except (sqlite3.Error, ResilienceError) as error:
-                # Closing goes on. Without our lock that is safe: SQLite's checkpoint at the last close takes
-                # a lock of the whole file, which it gets only if no process has a connection.
+                # Closing continues. It is safe without our lock: SQLite's checkpoint at the last close locks
+                # the whole file, which succeeds only if no other process has a connection.
                 self.upkeep.failed(error)
             finally:
-                # Even when memory ran out: no descriptor may outlive the store.
+                # In a ``finally``, for when memory ran out: no descriptor may outlive the store.
                 self._writer = None
                 for refused in self._connections.close_all():
                     self.upkeep.failed(refused)
@@ -201,8 +201,8 @@ class Core:
     def _execute(self, connection: sqlite3.Connection, batch: Round) -> None:
         first = batch.operations[0]
         if len(batch.operations) == 1 and first.put is not None and not first.named:
-            # A single put needs no ``begin``, since it is a transaction by itself; and no caller waits for
-            # it.
+            # A single put needs no ``begin``: the statement is a transaction by itself. And without
+            # followers, an interrupt before ``committed`` is filled leaves no other caller in doubt.
             batch.committing = True
             write_put(connection, first.put)
             batch.committed.append(True)
@@ -211,8 +211,8 @@ class Core:
             for operation in batch.operations:
                 self._apply(connection, operation)
             step = map(connection.execute, _COMMIT)
-            # No signal handler runs between these two lines, nor within the second. So if ``committed`` is
-            # filled, the batch is committed; and if ``committing`` is not set, it is not.
+            # No signal handler runs between these two lines, or within the second. So if ``committed`` is
+            # filled, the batch is committed; if ``committing`` is not set, it is not.
             batch.committing = True
             batch.committed.extend(step)
         self.commits += 1
@@ -221,7 +221,7 @@ class Core:
             batch.doubt = self._vanished
 
     def _apply(self, connection: sqlite3.Connection, operation: Write) -> None:
-        """Apply one operation of several. If it fails, it alone is undone, and the others go on."""
+        """Apply one operation of several. If it fails, it alone is undone; the others are unaffected."""
         plain = operation.put is not None and not operation.named
         try:
             if not plain:
@@ -249,7 +249,7 @@ class Core:
             connection.execute("release one")
 
     def _enter(self, connection: sqlite3.Connection, id: str) -> bool:
-        """Write an id into the ledger; False if the ledger has it already."""
+        """Write an id into the ledger; return False if the ledger has it already."""
         now = self.settings.clock.time()
         statement = "insert into operation(id, at) values(?, ?) on conflict do nothing"
         return connection.execute(statement, (id, now)).rowcount == 1
@@ -287,13 +287,13 @@ class Core:
         self._looked = self.settings.clock.monotonic()
 
     def _still_there(self) -> bool:
-        """True unless the file lost its name while it was written to; without syncs this is not asked."""
+        """True unless the file lost its name during the write. Without syncs this is not checked."""
         if self.settings.durability != "power-loss":
             return True
         try:
             return self.files.identity() == self.identity
         except OSError as error:
-            # Any other error is no reason to doubt a commit that SQLite has synced.
+            # If the file cannot be looked up, the commit that SQLite synced still holds.
             return error.errno not in (errno.ENOENT, errno.ENOTDIR)
 
     def _vanished(self, id: str) -> OutcomeUnknown:
@@ -305,7 +305,7 @@ class Core:
         )
 
     def _after(self, operations: list[Write]) -> None:
-        """Do the upkeep that is due after a commit. An error fails no caller: the next commit tries again."""
+        """Do the upkeep that is due after a commit. Errors fail no caller: the next commit tries again."""
         if not self.upkeep.due(operations):
             return
         try:
@@ -336,11 +336,11 @@ class Core:
         )
 
     def _mend(self, error: sqlite3.Error, unsettled: list[str]) -> bool:
-        """Give up a connection that may be at fault; False if the error says that it is not.
+        """Give up the connection; return False, and keep it, if the error shows that it is not at fault.
 
-        Call with the lock held. ``unsettled`` are operations whose commit failed: over a new connection they
-        may turn out to be there. That is decided and noted now, before another process can overwrite what
-        they wrote.
+        Call with the lock held. ``unsettled`` are operations whose commit failed: a new connection may find
+        them there after all. That is settled and noted now, before another process can overwrite what they
+        wrote.
         """
         if primary(error) not in _BROKEN:
             return False
@@ -378,7 +378,7 @@ def _roll_back(connection: sqlite3.Connection) -> None:
 
 
 def _again(error: Exception, id: str) -> Exception:
-    """The error of a batch for one of its operations: a copy, since no two threads may raise one object."""
+    """The batch's error for one of its operations: a copy, as two threads must not raise the same object."""
     try:
         made = copy.copy(error)
     except Exception:

@@ -1,7 +1,7 @@
 """What a store needs from a database: one engine for each kind of database.
 
-An engine belongs to the process that opened it. Forks and closing are handled by the store above it; an
-engine knows neither.
+An engine belongs to the process that opened it. The store above it handles forks, and calls after closing;
+the engine need not check for either.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The files of a store beside its database, and the file systems that a store must not be on."""
+"""The files of a store, and the file systems that a store must not be on."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ _TYPES: tuple[tuple[type[OSError], type[FilesystemError]], ...] = (
 class StoreFiles:
     """The files of one store. Only SQLite may open them, except ``lock`` and ``reserve``.
 
-    Closing a descriptor of the database drops the locks that SQLite holds on it in the same process, and
-    acknowledged commits may be lost with them.
+    Closing any descriptor of the database drops the locks that SQLite holds on it in the same process. That
+    may lose acknowledged commits.
     """
 
     database: Path
@@ -93,7 +93,7 @@ def refuse_other(database: Path) -> None:
 
 
 def refuse_network(directory: Path) -> None:
-    """Raise ConfigurationError if ``directory`` is on a network file system, of the known kinds."""
+    """Raise ConfigurationError if ``directory`` is on a network file system of a known kind."""
     kind = _NETWORK.get(_file_system(directory))
     if kind:
         raise ConfigurationError(
@@ -103,7 +103,7 @@ def refuse_network(directory: Path) -> None:
 
 
 def _file_system(directory: Path) -> int:
-    """``f_type`` of the file system; -1 if that cannot be found out."""
+    """``f_type`` of the file system; -1 if the system does not report it."""
     if sys.platform != "linux":
         return -1
     # The standard library has only statvfs, which does not report the type. f_type, a long, is the first
@@ -116,7 +116,7 @@ def _file_system(directory: Path) -> int:
 
 
 def free_bytes(directory: Path) -> int:
-    """The bytes that a user without privileges may still write there."""
+    """The number of bytes that a user without privileges can still write there."""
     seen = os.statvfs(directory)
     return seen.f_bavail * seen.f_frsize
 
@@ -131,7 +131,7 @@ def typed_errors(doing: str, path: Path) -> Iterator[None]:
         if isinstance(error, ResilienceError):
             raise
         kind = next((ours for theirs, ours in _TYPES if isinstance(error, theirs)), FilesystemError)
-        # The text of the system's error names the path it is about, which may be another one.
+        # The whole text of the system's error, since it names the path concerned, which may not be ``path``.
         raise kind(
             f"could not {doing} {str(path)!r}: {error}", errno=error.errno, filename=str(path)
         ) from error

@@ -1,4 +1,4 @@
-"""The engine for a store in a file: SQLite behind the group commit, and behind the lock between processes."""
+"""The engine for a store in a file: SQLite behind the group commit and the lock between processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class LocalEngine:
-    """A store file that one store of this process has open. Several stores of one file share a core."""
+    """A store file opened by one ``Store`` of this process. Several stores of the same file share a core."""
 
     def __init__(self, path: Path, settings: Settings, *, create: bool) -> None:
         self.core = open_core(path, settings, create=create)

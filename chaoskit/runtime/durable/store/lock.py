@@ -1,12 +1,12 @@
 """The lock between processes: POSIX record locks on bytes of a small file beside the database.
 
 Byte 0 is the store's lock, held while a process opens or migrates the store, commits or checkpoints. Byte 1
-is the head of the line: a process that has waited for long takes it, and all others leave byte 0 to that
-process. Without it, the process that has just released the lock would mostly get it again, since waiting
-processes look only now and then. The bytes from 1000 on belong to owners, one for each process that claims:
-while it is held, the owner is alive. The kernel releases these locks when the process dies, and keeps them
-while it is suspended. A forked child does not inherit them. With ``flock`` it would, and a child that
-outlives its killed parent would hold the lock forever.
+is the head of the line: a process that has waited long takes it, and all others leave byte 0 to that process.
+Without it, the process that has just released the lock would usually get it again, since waiting processes
+look only now and then. The bytes from 1000 on belong to owners, one for each process that claims: an owner is
+alive while its byte is held. The kernel releases these locks when the process dies, and keeps them while it
+is suspended. A forked child does not inherit them. It would inherit a ``flock``, and if its parent were
+killed, hold that for as long as it lives.
 
 POSIX locks have one trap: closing *any* descriptor of the file drops all locks that the process has on it. So
 a process opens the file once, and all its stores share the descriptor.
@@ -37,12 +37,13 @@ _OWNERS = 10_000
 _BUSY = frozenset({errno.EAGAIN, errno.EACCES, errno.ENOLCK, errno.EDEADLK})
 # struct flock on 64-bit Linux; on other systems the holder's pid stays unknown.
 _FLOCK = "hhqqi4x" if sys.platform == "linux" and sys.maxsize > 1 << 32 else None
-# Long enough to cost no processor time, and short compared with a sync. Measured with 8 processes, the
-# longest wait was 191 to 562 ms; with SQLite's own busy handler it was 11.9 s.
+# Long enough to cost hardly any processor time, and short compared with a sync. Measured with 8 processes,
+# the longest wait was 191 to 562 ms; with SQLite's own busy handler it was 11.9 s.
 _PAUSE = (0.0002, 0.002)
-# While the lock is handed over, no process works. So all compete for it until one has waited this long.
+# No process works while the lock is handed over to a chosen one, so all compete until one has waited this
+# long.
 _PATIENCE = 0.05
-# How long byte 0 is left to the head of the line, which may be suspended. Then all compete for it again.
+# How long byte 0 is left to the head of the line. It may be suspended, so after that all compete again.
 _COURTESY = 0.25
 _LEFT = BlockingIOError(errno.EAGAIN, "left to a process that had waited longer")
 
@@ -66,8 +67,8 @@ class LockFile:
     def open(cls, path: Path) -> LockFile:
         """The lock file at ``path``, created if it does not exist. Close it as often as it was opened."""
         with cls._guard:
-            # By name first: a second descriptor would have to be closed again, and closing it would drop the
-            # locks of this process.
+            # By stat first: a second descriptor would have to be closed, and that would drop the locks of
+            # this process.
             found = cls._known(path)
             if found is None:
                 fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -75,7 +76,7 @@ class LockFile:
                     seen = os.fstat(fd)
                     found = cls._open.setdefault((seen.st_dev, seen.st_ino), cls(path, fd))
                 except BaseException:
-                    # This drops no lock, since the process has none on a file that it does not know yet.
+                    # Drops no lock, since this process has none yet on a file that it has not opened before.
                     os.close(fd)
                     raise
             found._users += 1
@@ -100,7 +101,7 @@ class LockFile:
                     if one is self:
                         del self._open[key]
             finally:
-                # An error here comes after the descriptor is closed; nothing was written through it.
+                # Linux closes the descriptor even if close fails, and nothing was written through it.
                 with suppress(OSError):
                     os.close(self.fd)
 
@@ -109,13 +110,13 @@ class LockFile:
         return self._known(self.path) is self
 
     def acquire(self, timeout: float, clock: Clock) -> None:
-        """Take byte 0 within ``timeout`` seconds. Threads of one process must exclude each other otherwise.
+        """Take byte 0 within ``timeout`` seconds. It does not exclude other threads of this process.
 
         To release it, call ``lockf(lock.fd, LOCK_UN, 1, 0)`` as the first thing in a ``finally``: a call into
         C, so that no signal handler runs before it. Releasing a lock that is not held does no harm.
 
         Raises:
-            StoreBusy: another process held it all the time; the message names it.
+            StoreBusy: other processes held it for all of that time; the message names the last one.
             StorageError: the file cannot be locked.
         """
         try:
@@ -124,7 +125,7 @@ class LockFile:
                 try:
                     self._wait(timeout, clock, refused)
                 finally:
-                    # In any case: the code that releases byte 0 does not know about byte 1.
+                    # Released here in any case: the code that releases byte 0 does not know about byte 1.
                     lockf(self.fd, LOCK_UN, 1, 1)
         except OSError as error:
             raise StorageError(f"{self.path} cannot be locked: {error.strerror}") from error
@@ -152,11 +153,11 @@ class LockFile:
             refused = again
 
     def _head(self) -> int | None:
-        """The process at the head of the line; None if there is none, or if it did not take its turn."""
+        """The process at the head of the line; None if there is none, or if it has not taken its turn."""
         try:
             head = self.holder(1)
         except OSError:
-            return None  # This is only a courtesy: byte 0 decides who writes.
+            return None  # The line is only a courtesy; byte 0 decides which process writes.
         if head is None or head != self._suspended:
             self._suspended = None
             return head
@@ -175,7 +176,7 @@ class LockFile:
         lockf(self.fd, LOCK_UN, 1, 0)
 
     def holder(self, byte: int) -> int | None:
-        """The other process that holds a byte. None if it is free, ours, or the system does not say."""
+        """The other process that holds a byte; None if it is free or ours, or the system does not say."""
         if _FLOCK is None:
             return None
         asked = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, byte, 1, 0)
@@ -203,7 +204,7 @@ class LockFile:
             refused = self._try(byte)
             if refused is None:
                 return byte
-            # If no other process holds the byte, the system refuses, and would refuse every other byte too.
+            # If no process holds the byte, the system has run out of locks, and would refuse every other too.
             if refused.errno not in (errno.EAGAIN, errno.EACCES) or not self.held(byte):
                 raise StoreBusy(
                     f"{self.path} gives no lock to this owner: {refused.strerror}; expected a free one."
@@ -222,7 +223,7 @@ class LockFile:
 
 
 def _forget() -> None:
-    """In a forked child: forget the locks, which are the parent's. The descriptors need not be closed."""
+    """Forget the locks in a forked child: they are the parent's. The descriptors need not be closed."""
     LockFile._guard = threading.Lock()
     LockFile._open = {}
 

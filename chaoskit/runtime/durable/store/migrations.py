@@ -1,7 +1,7 @@
 """The tables of a store in SQLite, and how an older store is brought up to date.
 
-A migration is a function of the connection. Migrations are numbered from 1, never changed once released, and
-run in one transaction under the lock of the store: after an interruption the store is as it was.
+A migration is a function of the connection. Migrations are numbered from 1, never change once released, and
+run in one transaction under the store's lock, so an interruption leaves the store as it was.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["APPLICATION", "MIGRATIONS", "Migration", "migrate", "version_of"]
 Migration = Callable[[sqlite3.Connection], None]
 
 APPLICATION = 0x63686B73
-"""``chks`` in the file's header, which distinguishes a store from any other database."""
+"""``chks`` in the file's header: distinguishes a store from any other database."""
 
 
 def _records(connection: sqlite3.Connection) -> None:
@@ -29,14 +29,14 @@ def _records(connection: sqlite3.Connection) -> None:
         " version integer not null default 1, operation_id text not null,"
         " attempts integer not null default 0, fence integer not null default 0,"
         " owner text, due real, created real not null, updated real not null,"
-        # With a rowid: without one, a row of more than a quarter of a page takes a second page, and writing
-        # it costs twice as much (measured for 1.2 kB: 45 µs instead of 20 µs).
+        # Not "without rowid": a row of more than a quarter of a page would take a second page, and twice as
+        # long to write (measured for 1.2 kB: 45 µs instead of 20 µs).
         " primary key(kind, scope, key))"
     )
-    # This index holds live records only, so that settled ones never slow down a claim.
+    # A partial index of live records, so that settled ones never slow down a claim.
     connection.execute("create index record_live on record(kind, scope, due) where due is not null")
     connection.execute("create index record_status on record(kind, status)")
-    # Numbered in the order of time, so that the oldest are found without an index on the time.
+    # ``n`` grows with time, so the oldest rows are found without an index on the time.
     connection.execute(
         "create table operation(n integer primary key, id text not null unique, at real not null)"
     )
@@ -53,7 +53,7 @@ MIGRATIONS: Sequence[Migration] = (_records,)
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:
-    """The number of the last migration that the file has seen; 0 for an empty one.
+    """The number of the last migration that was run on the file; 0 for an empty file.
 
     Raises:
         ConfigurationError: the file is a database, but not a store.
@@ -80,7 +80,7 @@ def migrate(
     ``backup(version)`` is called before a store that has tables is changed.
 
     Raises:
-        StoreCorrupt: the version is not one that any chaoskit has ever written.
+        StoreCorrupt: no chaoskit has ever written this version.
         StoreTooNew: a later chaoskit has migrated the store further than this one knows.
     """
     version = version_of(connection, path)

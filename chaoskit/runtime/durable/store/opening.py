@@ -1,4 +1,4 @@
-"""Opening a store's file: it is created, switched to WAL and migrated under its lock, and shared."""
+"""Opening a store's file: it is created, switched to WAL and migrated under its lock, and then shared."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from chaoskit.runtime.failures.taxonomy import FileMissing
 __all__ = ["close", "open_core"]
 
 LENT = 128 << 10
-"""Bytes of the reserve that are lent at first: room for the index of the WAL, and to write a page or two."""
+"""Bytes of the reserve that are lent at first: enough for the index of the WAL and a page or two."""
 _open: dict[tuple[int, int], tuple[Core, int]] = {}
 _guard = threading.Lock()
 
@@ -40,7 +40,7 @@ def open_core(path: Path, settings: Settings, *, create: bool) -> Core:
     """
     check_library()
     with typed_errors("open the store", path), _guard:
-        # Resolved, as SQLite does: its other files are beside the file that a link points to.
+        # Links are resolved, as SQLite does: its other files are beside the file that a link points to.
         files = StoreFiles(Path(os.path.realpath(path)))
         found = _shared(files)
         if found is None:
@@ -57,7 +57,7 @@ def open_core(path: Path, settings: Settings, *, create: bool) -> Core:
 
 
 def close(core: Core) -> None:
-    """Give a core back; the last one to do so closes the file."""
+    """Give a core back; the last user closes the file."""
     with _guard:
         for key, (one, users) in list(_open.items()):
             if one is core:
@@ -77,9 +77,9 @@ def _shared(files: StoreFiles) -> Core | None:
 
 def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
     directory = files.database.parent
-    # Before anything is created beside it: SQLite would write a journal beside a device.
+    # Before anything is created beside the path: SQLite would write a journal even beside a device.
     refuse_other(files.database)
-    # The longest of its names: what a migration keeps.
+    # The longest name beside the database is that of the backup before a migration.
     check_length(files.database, "NAME.before-99")
     if not create and not files.database.exists():
         raise FileMissing(
@@ -105,17 +105,18 @@ def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
 
 
 def _with_room(files: StoreFiles, settings: Settings, lock: LockFile, *, create: bool) -> Core:
-    """Open it, if need be with room that is lent from the reserve.
+    """Open the store, if necessary with space lent from the reserve.
 
-    On a disk that is full to its last byte not even reading works, if no process has the store open: the
-    index of the WAL takes 32 KiB, and what a killed process has left in the WAL is copied.
+    On a disk that is full to its last byte, the first process to open the store cannot even read: the index
+    of the WAL takes 32 KiB, and pages that a killed process left in the WAL are copied to the database.
     """
     lent = LENT
     while True:
         try:
             return _prepared(files, settings, lock, create=create)
         except sqlite3.Error as error:
-            # Not all at once: whatever has filled the disk takes what is free, and it may come to this again.
+            # In steps, not all at once: whatever filled the disk also takes the space that is freed, and the
+            # rest of the reserve may be needed again.
             if not no_room(error) or not Reserve(files.reserve, 0).lend(lent):
                 raise
         lent *= 4
@@ -127,7 +128,8 @@ def _prepared(files: StoreFiles, settings: Settings, lock: LockFile, *, create: 
         migrate(connection, files.database, backup=partial(_keep_old, connection, files.database))
         upkeep = Upkeep(files, settings.wal_limit, settings.reserve)
         if files.wal_size():
-            # Copying the WAL of a killed process writes its pages once more, before anything builds on them.
+            # The killed process may have failed to sync its WAL. The checkpoint writes the pages once more,
+            # before anything builds on them.
             upkeep.checkpoint(connection, "passive")
         upkeep.reserve.lay_by()
         return Core(files, settings, lock, connection, files.identity())

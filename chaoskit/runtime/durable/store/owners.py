@@ -1,7 +1,7 @@
-"""The processes that claim. Each has locked a byte of the lock file, and has a row that says which byte.
+"""The processes that claim. Each locks a byte of the lock file, and has a row that says which byte.
 
-An owner on this machine lives exactly while the kernel holds that lock; no clock is involved. An owner on
-another machine has no lock that could be tested here, so its lease decides.
+An owner on this machine is alive exactly while its lock is held; no clock is involved. An owner on another
+machine has no lock that could be tested here, so its lease decides.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Owners:
         """This process's row: where it runs, its byte, its name. From now on it counts as an owner.
 
         Raises:
-            StoreBusy, StorageError: there is no lock to be had for it.
+            StoreBusy, StorageError: it cannot get a lock; see :meth:`LockFile.take_owner`.
         """
         if self._row is None:
-            # Made once: reading /proc for each claim took a fifth of a claim's time, with the lock held.
+            # Only once: reading /proc for each claim took a fifth of a claim's time, with the lock held.
             byte = self._lock.take_owner()
             self._row = (_machine(), byte, self._mine, _boot(), os.getpid(), _started())
         return self._row
@@ -46,7 +46,7 @@ class Owners:
         """The names of the living owners on this machine, and of all owners on other machines."""
         here, elsewhere = [self._mine], []
         for byte, name, machine, boot in reader.rows("select byte, id, machine, boot from owner"):
-            # The byte in a damaged row may be anything. Then the lease decides, as for an owner elsewhere.
+            # A damaged row may hold anything in place of the byte. The lease then decides, as elsewhere.
             if machine != _machine() or type(byte) is not int:
                 elsewhere.append(as_text(name))
             elif boot == _boot() and name != self._mine and self._lock.held(byte):
@@ -78,7 +78,7 @@ def _boot() -> str:
 
 
 def _started() -> str:
-    """When this process started, in ticks since boot. Distinguishes it from a later one with the same pid."""
+    """When this process started, in ticks since boot: a later process with the same pid differs in it."""
     try:
         return Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

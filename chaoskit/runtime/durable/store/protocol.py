@@ -6,7 +6,7 @@ what claims need: an owner, a fence, the attempts so far, and ``due``. A record 
 slow down a claim.
 
 A feature says what it means (put, change with a fence, claim) and never writes SQL. Each database has its own
-dialect, since no text would be right in all of them: the claim that is correct in SQLite hands out jobs twice
+dialect, since no SQL would be right in all of them: the claim that is correct in SQLite hands out jobs twice
 in PostgreSQL.
 
 ``Storage`` is the store as features see it. Changes that must happen together go into one ``write``, as a
@@ -159,7 +159,7 @@ class Statistics:
 
 
 class Reader(Protocol):
-    """The reading methods. A damaged record is an error if asked for by name; lists only report it."""
+    """The reading methods. A damaged record is an error if it is asked for by name; lists only report it."""
 
     def get(self, kind: Kind, key: str, *, scope: str = "") -> Record | None:
         """The record, or None.
@@ -180,13 +180,13 @@ class Reader(Protocol):
         after: tuple[str, str] | None = None,
         limit: int = 100,
     ) -> Page:
-        """The records that match all arguments, by (scope, key). ``live``: only those with a ``due``."""
+        """The records that match all arguments, by (scope, key); with ``live``, only those with a ``due``."""
 
     def count(self, kind: Kind, *, scope: str | None = None) -> Mapping[str, int]:
         """The number of records by status."""
 
     def oldest(self, kind: Kind, *, status: str) -> float | None:
-        """When the least recently written record of that status was written; None if there is none."""
+        """When the least recently written record with that status was written; None if there is none."""
 
 
 class Tx(Reader, Protocol):
@@ -200,11 +200,11 @@ class Tx(Reader, Protocol):
 
     @property
     def operation_id(self) -> str:
-        """Its id in the ledger, and in every record that it writes."""
+        """The transaction's id in the ledger, and in every record that it writes."""
 
     @property
     def repeated(self) -> bool:
-        """True if this operation id was committed before. All writes are then rolled back at the end."""
+        """True if this operation id was committed before. All writes are then undone at the end."""
 
     @property
     def now(self) -> float:
@@ -213,12 +213,12 @@ class Tx(Reader, Protocol):
     def put(
         self, kind: Kind, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
     ) -> None:
-        """Write the record whether it exists or not. Attempts start at 0, the fence is kept, a claim ends."""
+        """Write the record, whether it exists or not. A claim ends, attempts restart, the fence stays."""
 
     def add(
         self, kind: Kind, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
     ) -> bool:
-        """Write the record if there is none. If there is one, it stays as it is, and the result is False."""
+        """Write the record if there is none. If there is one, leave it as it is and return False."""
 
     def change(
         self,
@@ -235,12 +235,12 @@ class Tx(Reader, Protocol):
     ) -> bool:
         """Change a record if it is as expected; otherwise change nothing and return False.
 
-        Expected is: with ``fence``, that it is still claimed by that claim; with ``was``, that it has that
-        status; with ``version``, that it was not written since. A new status settles the record (``due``
-        None, no owner) unless a ``due`` is given.
+        With ``fence``, it must still be held by that claim; with ``was``, it must have that status; with
+        ``version``, it must not have been written since. A new status settles the record (``due`` None, no
+        owner) unless a ``due`` is given.
 
         Raises:
-            RecordCorrupt, StoreTooNew: the record has to be read for that, and cannot be.
+            RecordCorrupt, StoreTooNew: the change needs to read the record, which is not possible.
         """
 
     def claim(
@@ -256,22 +256,22 @@ class Tx(Reader, Protocol):
 
         They are returned in their new state: status ``running``, attempts and fence counted up. In a file, an
         owner on this machine is dead once the kernel has released its lock, whatever a clock says; an owner
-        on another machine once its ``lease`` (seconds) has run out. On a server an owner is dead once its
-        lease has run out by the server's clock, or earlier if it was a process of this machine. Damaged
+        on another machine, once its ``lease`` (seconds) has run out. On a server, an owner is dead once its
+        lease has run out by the server's clock; a process of this machine, as soon as it has ended. Damaged
         records are left out. With ``key``, ``scope`` must be given.
         """
 
     def claim_new(
         self, kind: Kind, keys: Sequence[str], value: Any, *, lease: float, scope: str = ""
     ) -> list[Record]:
-        """Create records with one value and claim them. Records that exist already stay as they are.
+        """Create records that all have this value, and claim them. Existing records stay as they are.
 
         The new ones are returned in the order of ``keys``, as ``add`` and ``claim`` would leave them: in the
-        first attempt, with the fence 1. They share one value object.
+        first attempt, with fence 1. They share one value object.
         """
 
     def delete(self, kind: Kind, key: str, *, scope: str = "", version: int | None = None) -> bool:
-        """Remove the record without reading it; False if it does not exist (or not in that version)."""
+        """Remove the record without reading it; return False if there is none (in that version)."""
 
     def purge(
         self,
@@ -282,7 +282,7 @@ class Tx(Reader, Protocol):
         updated_before: float | None = None,
         limit: int = 1000,
     ) -> int:
-        """Remove up to ``limit`` matching records unread; return how many. Repeat while it is ``limit``."""
+        """Remove up to ``limit`` matching records unread; return how many. Repeat while that is ``limit``."""
 
 
 class Storage(Reader, Protocol):
@@ -306,20 +306,20 @@ class Storage(Reader, Protocol):
         due: float | None = None,
         operation_id: str | None = None,
     ) -> None:
-        """``Tx.put`` alone, the cheapest way. Does nothing if the ``operation_id`` was committed before."""
+        """``Tx.put`` alone, the cheapest write. Does nothing if ``operation_id`` was committed before."""
 
     def write(self, work: Callable[[Tx], T], *, operation_id: str | None = None, urgent: bool = False) -> T:
         """Run ``work(tx)`` and commit; return its result. If it raises, nothing is changed.
 
-        ``work`` may run in another thread and more than once, with the locks of the store held: it must be
-        short, and use only ``tx``. ``urgent``: if the disk is full, the store gives up its reserve for it.
+        ``work`` may run in another thread and more than once, with the store's locks held: it must be short,
+        and use only ``tx``. With ``urgent`` the store gives up its reserve if the disk is full.
         """
 
     def transaction(self, *, operation_id: str | None = None) -> AbstractContextManager[Tx]:
         """As ``write``, for a ``with`` block, which runs in this thread, once.
 
-        For a file, every other write waits meanwhile. On a server, only writes to the same records wait, and
-        the server ends a block that sends nothing for ``lock_timeout`` seconds.
+        For a file, every other write waits until the block ends. On a server, only writes to the same records
+        wait, and the server ends a block that sends nothing for ``lock_timeout`` seconds.
         """
 
     def owner_alive(self, owner: str) -> bool | None:
@@ -333,7 +333,7 @@ class Storage(Reader, Protocol):
 
 
 def checked(store: Storage) -> Storage:
-    """``store``, if it can be one.
+    """Return ``store`` if it has the methods of a store.
 
     Raises:
         UsageError: it is something else, such as a path, which most features do not open by themselves.

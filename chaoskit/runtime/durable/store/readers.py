@@ -1,8 +1,8 @@
 """Connections for reading, kept for the next reader: each read is one short transaction.
 
-Only one thread at a time uses a connection. There are as many as there were readers at once; those that were
-idle for a minute are closed. Closing the last connection of a file would checkpoint, but none of these is
-ever the last: the connection that writes outlives them.
+Only one thread at a time uses a connection. There are as many as there were readers at the same time;
+connections that were idle for a minute are closed. Closing the last connection of a file would checkpoint it,
+but none of these is ever the last: the connection that writes outlives them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Readers:
         self._idle: deque[tuple[sqlite3.Connection, float]] = deque()
 
     def read(self, look: Callable[[SqliteReader], T]) -> T:
-        """Return the result of ``look``. Unless it begins one, each of its statements is a transaction."""
+        """Return the result of ``look``. Each of its statements is a transaction, unless it begins one."""
         try:
             connection, _ = self._idle.pop()
         except IndexError:

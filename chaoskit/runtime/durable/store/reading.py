@@ -1,4 +1,4 @@
-"""The reading half of both dialects: rows become records, or are found damaged.
+"""The reading half of both dialects: rows become records, or are found to be damaged.
 
 Statements that only read are the same for all databases: they compare values, and never take a lock.
 """
@@ -27,8 +27,8 @@ _WHOLE = [int, int, int]
 MOST = 1 << 53
 """No record has more writes, attempts or claims than this; only a flipped bit makes more.
 
-Higher numbers are not counted up: beyond 63 bits SQLite goes on with a fraction, by which Python cannot ask
-for the record any more.
+Such a record counts as damaged and is never counted up: beyond 63 bits SQLite continues with a floating-point
+number, with which Python can no longer ask for the record.
 """
 _TIMES = frozenset({float, int})
 
@@ -61,7 +61,7 @@ class Where:
 
 
 class RowReader:
-    """Reads by means of ``rows``, which each dialect has. Values are marked by ``?`` in every statement."""
+    """Reads with ``rows``, which each dialect implements. Statements mark their values by ``?`` in all."""
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         """All rows of a statement. Raises the database's errors as classes of the taxonomy."""
@@ -92,7 +92,7 @@ class RowReader:
         if live:
             where.add("due is not null")
         if after is not None:
-            # Not an offset, which would skip or repeat rows while others write.
+            # Not by offset, which would skip or repeat rows while others write.
             where.add(*behind(("scope", "key"), after))
         rows = self.rows(
             f"select {COLUMNS} from record where {where} order by scope, key limit ?",
@@ -115,8 +115,8 @@ class RowReader:
     def oldest(self, kind: Kind, *, status: str) -> float | None:
         where = Where(kind)
         where.status(status)
-        # The database looks at each row with that status, but at no value. This is asked when a queue is
-        # stuck; an index for it would have to be written with every record.
+        # The database visits every row with that status, but no payload. The question is asked when a queue
+        # is stuck; an index for it would have to be written with every record.
         found = self.rows(f"select min(updated) from record where {where}", where.values)[0][0]
         return found if type(found) in _TIMES else None
 
@@ -124,7 +124,7 @@ class RowReader:
 def behind(columns: Sequence[str], place: Sequence[Any]) -> tuple[str, *tuple[Any, ...]]:
     """The condition for rows after ``place`` in the order of ``columns``, and its values.
 
-    The place of a damaged record may not be valid text. Its bytes are then compared as bytes.
+    The place of a damaged record may not be valid UTF-8. It is then passed as bytes, and compared as text.
     """
     marks, values = list[str](), list[Any]()
     for value in place:
@@ -140,7 +140,7 @@ def as_text(value: object) -> str:
 
 
 def check_limit(limit: int) -> int:
-    """``limit``. Raises ``UsageError`` if it is less than 1, or more than a database can count."""
+    """Return ``limit``. Raises ``UsageError`` if it is less than 1, or more than a database can count."""
     if not 1 <= limit <= MOST:
         raise wrong("limit", limit, "at least 1, and at most 2**53")
     return limit
@@ -181,7 +181,7 @@ def _read(row: Row, kind: Kind) -> Record | DamagedRecord:
         sound = type(payload) is str and checksum(name, scope, key, status, form, payload) == crc
     except (TypeError, ValueError):
         sound = False
-    # The numbers that claims change are not in the checksum. A flipped bit can even turn one into text.
+    # The numbers that claims change are not in the checksum, and a flipped bit can even turn one into text.
     if (
         not sound
         or [*map(type, (version, attempts, fence))] != _WHOLE
@@ -189,7 +189,7 @@ def _read(row: Row, kind: Kind) -> Record | DamagedRecord:
         or not _TIMES.issuperset(map(type, times))
     ):
         return DamagedRecord(as_text(name), as_text(scope), as_text(key), "corrupt")
-    # After the checksum, which proves that this number was written.
+    # Checked after the checksum, which proves that this number is the one that was written.
     if form > kind.format:
         return DamagedRecord(name, scope, key, "newer format")
     try:

@@ -1,4 +1,4 @@
-"""Connections to SQLite as a store needs them, and the meaning of SQLite's errors."""
+"""SQLite connections configured for a store, and the meaning of SQLite's errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SYNCHRONOUS: Final[dict[Durability, str]] = {
     "memory": "off",
 }
 BUSY_TIMEOUT = 0.1
-"""Seconds that SQLite itself waits. Our own lock comes first, so it waits for other programs only."""
+"""Seconds that SQLite itself waits. Our own lock comes first, so SQLite waits for other programs only."""
 JOURNAL_LIMIT = 4 << 20
 
 
@@ -66,7 +66,9 @@ def connect_writer(path: Path, durability: Durability, *, create: bool) -> sqlit
 
     Raises:
         ConfigurationError: the file is a database of another program.
-        StoreCorrupt: it is empty, and ``create`` is False. In both cases it is left as it was.
+        StoreCorrupt: the file is empty, and ``create`` is False.
+
+    In both cases the file is left as it was.
     """
     pragmas = [
         "journal_mode = wal",
@@ -77,13 +79,14 @@ def connect_writer(path: Path, durability: Durability, *, create: bool) -> sqlit
         "trusted_schema = off",
     ]
     if sys.platform == "darwin" and durability == "power-loss":
-        # On macOS only F_FULLFSYNC makes the drive write its cache: fsync(2) there.
+        # On macOS only F_FULLFSYNC makes the drive write out its cache: see fsync(2) there.
         pragmas += ["fullfsync = on", "checkpoint_fullfsync = on"]
     connection = _connect(path, "rwc" if create else "rw", [])
     try:
-        # Before anything is changed: the switch to WAL stays in the file, even if another program owns it.
+        # Checked before anything is changed: the switch to WAL would stay in another program's file.
         if version_of(connection, path) == 0 and not create:
-            # A store that another process is just making has its tables by now: the lock was waited for.
+            # This is not a store that another process is just creating: with the lock held, such a store has
+            # its tables.
             raise StoreCorrupt(
                 f"{path} is empty; expected a store. It was cut, by a copy or on a full disk, or the process"
                 " that was making it was killed. Pass create=True to begin with nothing."
@@ -105,7 +108,7 @@ def _connect(path: Path, mode: str, pragmas: list[str]) -> sqlite3.Connection:
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=BUSY_TIMEOUT,
-        # Python must not begin transactions: it would begin them for reading, and a later write could fail.
+        # Python must not begin transactions: it would begin them for reading, and then a write could fail.
         isolation_level=None,
         check_same_thread=False,
     )
@@ -128,7 +131,7 @@ def primary(error: sqlite3.Error) -> int:
 
 
 def no_room(error: sqlite3.Error) -> bool:
-    """True if there was no room for what SQLite had to write, the index of the WAL among it."""
+    """True if there was no room for what SQLite had to write, which includes the index of the WAL."""
     full = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
     return getattr(error, "sqlite_errorcode", 0) in full
 
@@ -138,12 +141,12 @@ def failure(
 ) -> ResilienceError:
     """The store's error for one of SQLite's. The caller raises it from ``error``.
 
-    ``committing``: the id of the operation, if the commit may have taken effect in spite of the error.
-    ``size``: the bytes that were to be written.
+    ``committing`` is the id of the operation if its commit may have taken effect in spite of the error.
+    ``size`` is the number of bytes that were to be written.
     """
     code, text = primary(error), f"{path}: {error}"
     free = free_bytes(path.parent) if no_room(error) else 0
-    # The index may also have failed to grow for another reason, on a disk that has room.
+    # The index of the WAL may also have failed to grow for another reason, on a disk that has room.
     if code == sqlite3.SQLITE_FULL or (no_room(error) and free < _needed(size)):
         return DiskFull(
             f"{path.parent} is full: {free:,} bytes are free, about {_needed(size):,} are needed."
@@ -161,7 +164,7 @@ def failure(
     if code == sqlite3.SQLITE_READONLY:
         return ReadOnlyFilesystem(f"{text}: expected to be able to write.", filename=str(path))
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        # SQLite also reports a failed read in this way: sqlite.org/rescode.html, SQLITE_IOERR_CORRUPTFS.
+        # SQLite also reports some failed reads so: sqlite.org/rescode.html, SQLITE_IOERR_CORRUPTFS.
         return StoreCorrupt(
             f"{text}: the file is damaged, the disk cannot read it, or it never was a store. Look for errors"
             " of the disk, and ask verify(); keep a copy of the file."
@@ -178,7 +181,7 @@ def failure(
 
 
 def _needed(size: int) -> int:
-    # The record, and a few pages of the tree above it; once in the WAL and once in the database.
+    # The record and a few pages of the tree above it, once in the WAL and once in the database.
     return 2 * (size + 8 * 4096)
 
 
@@ -192,14 +195,14 @@ class SqliteReader(RowReader):
         try:
             return self.connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            # Errors that Python itself raises have no code: for text that is not UTF-8, after one flipped
-            # bit.
+            # Only errors that Python itself raises have no code: here, for text that is not UTF-8, which one
+            # flipped bit can cause.
             if not hasattr(error, "sqlite_errorcode"):
                 return self._as_it_is(statement, values)
             raise failure(error, self._path) from error
 
     def _as_it_is(self, statement: str, values: Sequence[Any]) -> list[Row]:
-        """The same rows, with undecodable bytes as halves of surrogate pairs, which no checksum matches.
+        """The same rows, with undecodable bytes as lone surrogates, which no checksum matches.
 
         Otherwise one damaged record would make every list, claim and count fail.
         """

@@ -42,9 +42,9 @@ SERVERS = ("postgresql", "postgres")
 class Store(ClosedOnExit):
     """Records in one SQLite file, for the processes of one machine, or on a PostgreSQL server, for many.
 
-    A write survives the crash that ``durability`` names once it has returned. If it raises, it has changed
-    nothing, except with ``OutcomeUnknown``: then ``outcome(operation_id)`` says if it was committed. Features
-    are built on :class:`chaoskit.runtime.durable.store.protocol.Storage`, a protocol that this class meets.
+    Once a write has returned, it survives the crash that ``durability`` names. If it raises, it has changed
+    nothing, except with ``OutcomeUnknown``: then ``outcome(operation_id)`` says whether it was committed.
+    Features use only :class:`chaoskit.runtime.durable.store.protocol.Storage`, which this class implements.
     """
 
     def __init__(self, engine: Engine, reopen: Callable[[], Engine], on_fork: str) -> None:
@@ -66,12 +66,12 @@ class Store(ClosedOnExit):
         clock: Clock | None = None,
         create: bool = True,
     ) -> Self:
-        """Open the store ``target``; it is created unless ``create`` is False.
+        """Open the store ``target``, and create it if it does not exist, unless ``create`` is False.
 
         ``target`` is the path of a file, which is created with its directory, or
         ``postgresql://USER@HOST/DATABASE?schema=NAME`` with any of libpq's parameters; the schema is
-        ``chaoskit`` unless named. ``lock_timeout`` bounds every wait for others, in seconds. Using the store
-        in a forked child raises ``StoreForked``, or opens it again there with ``on_fork="reopen"``.
+        ``chaoskit`` unless named. ``lock_timeout``, in seconds, bounds every wait for other writers. Using
+        the store in a forked child raises ``StoreForked``, or with ``on_fork="reopen"`` opens it again there.
 
         For a file, ``reserve`` bytes are set aside for recording failures on a full disk (0: none), and
         ``wal_limit`` is in pages of 4 KiB. A server takes care of both itself, and times are by its clock
@@ -79,7 +79,7 @@ class Store(ClosedOnExit):
 
         Raises:
             UsageError: an option has an impossible value.
-            StoreBusy: another process held the lock all the time.
+            StoreBusy: other processes held the lock for ``lock_timeout`` seconds.
             StoreTooNew, StoreCorrupt, DiskFull, FileMissing: as their names say.
             Unreachable: no server answers there.
             ConfigurationError: the file is on a network file system or of another program; SQLite is too old
@@ -100,7 +100,8 @@ class Store(ClosedOnExit):
             check_durability(durability), lock_timeout, reserve, wal_limit, clock or SystemClock()
         )
         opened = _engine(target, settings, clock)
-        # Created only now: a child that finds no store has lost it, and must not go on with an empty one.
+        # Only the first opening may create it: if a forked child finds no store, that was removed, and the
+        # child must not continue with an empty one.
         return cls(opened(create), lambda: opened(False), on_fork)
 
     @property
@@ -133,7 +134,8 @@ class Store(ClosedOnExit):
         self._here().put(kind, key, value, scope, status, due, operation_id)
 
     def write(self, work: Callable[[Tx], T], *, operation_id: str | None = None, urgent: bool = False) -> T:
-        # ``called`` checks the result. A check of each function would cost more, since most are lambdas.
+        # ``called`` checks the result for a coroutine. To check each function first would cost more, since
+        # most are new lambdas, for which no answer can be cached.
         return self._here().write(lambda tx: called("work", work, tx), operation_id, urgent)  # type: ignore[no-any-return]
 
     @contextmanager
@@ -190,8 +192,8 @@ class Store(ClosedOnExit):
     def backup(self, path: Path | str) -> None:
         """Write a copy to ``path``, completely or not at all, while the store is in use. Replaces a file.
 
-        The copy is a store: open it where it is, or move it to the store's path. For that, no process may
-        have the store open, and the ``-wal`` and ``-shm`` files beside it must be removed.
+        The copy is a store. Open it where it is, or restore it by moving it to the store's path: first make
+        sure that no process has the store open, and remove the ``-wal`` and ``-shm`` files beside it.
 
         Raises:
             DiskFull, StoreCorrupt, StorageError: the backup failed; an older file at ``path`` is unchanged.
@@ -200,7 +202,7 @@ class Store(ClosedOnExit):
         self._here().backup(Path(path))
 
     def verify(self, deep: bool = False) -> VerifyReport:
-        """Read every record and look for damage. ``deep`` checks the indexes of a file too."""
+        """Read every record and look for damage. With ``deep``, check the indexes of a file too."""
         return self._here().verify(deep)
 
     def statistics(self) -> Statistics:
@@ -209,7 +211,7 @@ class Store(ClosedOnExit):
 
     def close(self) -> None:
         """Close this store; others on the same file stay open. Closing twice is not an error."""
-        # Cleared first, so that a second close, or one in a signal handler, finds nothing to do.
+        # Cleared first, so that a second close, for example in a signal handler, finds nothing to do.
         engine, self._engine = self._engine, None
         if engine is not None and engine.pid == os.getpid():
             engine.close()
@@ -245,7 +247,7 @@ def _engine(target: Path | str, settings: Settings, clock: Clock | None) -> Call
                 f"this is {sys.platform}. Use postgresql://…, or the Linux subsystem."
             ) from None
         return lambda create: LocalEngine(path, settings, create=create)
-    # Taken for a path, it would create a directory with that name.
+    # Refused here: treated as a path, the target would create a directory called "SCHEME:".
     if scheme not in SERVERS:
         raise ConfigurationError(
             f"{scheme}:// is not a kind of store; expected the path of a file, or postgresql://."

@@ -19,12 +19,12 @@ LEDGER_DAYS = 7
 EVERY = 3600.0
 """Seconds between two removals of old ledger entries."""
 HARD = 4
-"""At this many times the limit a checkpoint waits for readers, so that the WAL can start over."""
+"""When the WAL has this many times its limit, a checkpoint waits for readers, so that the WAL can restart."""
 SWEEP = 1000
 
 
 class Upkeep:
-    """Called by the thread that leads the writers, with the lock of the store held."""
+    """Keeps the files small. Called by the thread that leads the writers, with the store's lock held."""
 
     def __init__(self, files: StoreFiles, wal_limit: int, reserve: int) -> None:
         self._files, self._limit = files, wal_limit
@@ -49,23 +49,25 @@ class Upkeep:
     def run(self, connection: sqlite3.Connection, now: float) -> None:
         if now - self._swept >= EVERY or now < self._swept:
             self._sweep(connection, now)
-        # Passive waits for no reader. If a reader stays for so long that the WAL grows, wait for it a little.
+        # "passive" waits for no reader. If a reader stays so long that the WAL grows, "restart" waits for it,
+        # but no longer than SQLite's busy timeout.
         self.checkpoint(connection, "restart" if self._files.wal_size() >= HARD * self.limit else "passive")
         self.reserve.lay_by()
 
     def checkpoint(self, connection: sqlite3.Connection, mode: str) -> bool:
-        """Copy the WAL into the database; True if all of it was copied."""
+        """Copy the WAL into the database; return True if all of it was copied."""
         busy, pages, copied = connection.execute(f"pragma wal_checkpoint({mode})").fetchall()[0]
         self.checkpoints += 1
         if self._written:
-            # Only here does SQLite report how long the WAL is. From that follows how many of its pages a page
-            # of ours takes, until the next time. Indexes and the writes of other processes are in it too.
+            # Only here does SQLite report the length of the WAL. That gives the ratio of its pages to the
+            # pages that were counted, used until the next checkpoint. The WAL also holds indexes and the
+            # writes of other processes, which were not counted.
             self._pages = min(max(pages / self._written, 1.0), 8.0)
         self._written = 0
         return not busy and pages == copied
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
-        # Entries are in the order of time, except where a clock was set back. So only the first are searched.
+        # Only the first entries are searched: they are in the order of time, unless a clock was set back.
         gone = connection.execute(
             "delete from operation where n in (select n from operation order by n limit ?) and at < ?",
             (SWEEP, now - LEDGER_DAYS * 86400),

@@ -10,13 +10,13 @@ from chaoskit.runtime.failures.base import ResilienceError
 
 __all__ = ["look_at_all"]
 
-# Newer formats are accepted here: whether a record can be understood is for its feature to decide.
+# Newer formats are not damage: only the feature that owns a record knows which formats it can read.
 _ANY = 1 << 62
 _WALK = 500
 
 
 def look_at_all(reader: RowReader) -> VerifyReport:
-    """Count the records, and list the damaged ones. An error that ends the walk is among the problems."""
+    """Count the records, and list the damaged ones. If an error ends the walk, ``problems`` contains it."""
     damaged: list[DamagedRecord] = []
     problems: tuple[str, ...] = ()
     count = 0
@@ -32,7 +32,7 @@ def look_at_all(reader: RowReader) -> VerifyReport:
 
 
 def _all(reader: RowReader) -> Iterator[Row]:
-    """Every row, some at a time, so that no open read holds up the writers."""
+    """Every row, in small groups, so that no open read holds up checkpoints or writers."""
     after: tuple[object, ...] = ("", "", "")
     while True:
         term, *values = behind(("kind", "scope", "key"), after)

@@ -22,7 +22,7 @@ OVERWRITE = (
     " version = version + 1, attempts = 0, owner = null"
     " where kind = ? and scope = ? and key = ? and status = ? and due is ?"
 )
-# The fence is kept: if it ever fell, a claim from long ago could become valid again.
+# The fence is kept: if it ever fell, an old claim could become valid again.
 PUT = (
     f"{INSERT} on conflict(kind, scope, key) do update set status = excluded.status,"
     " payload = excluded.payload, format = excluded.format, crc = excluded.crc,"
@@ -32,7 +32,7 @@ PUT = (
 
 
 def write_put(connection: sqlite3.Connection, put: Put) -> None:
-    """Write one record. Outside a transaction each statement is one, but only one of the two writes."""
+    """Write one record. Needs no transaction around it, since only one of the two statements writes."""
     if not connection.execute(OVERWRITE, put.overwrite).rowcount:
         connection.execute(PUT, put.values)
 
@@ -40,8 +40,8 @@ def write_put(connection: sqlite3.Connection, put: Put) -> None:
 class SqliteTx(SqliteReader, RowTx):
     """One transaction, after ``begin immediate``."""
 
-    # SQLite has no statistics to choose an index by. For claims in all scopes it chose the index of statuses,
-    # and read every settled record of the kind.
+    # The index is named, since SQLite has no statistics here to choose by. For claims in all scopes it chose
+    # the index of statuses, and read every settled record of the kind.
     live = " indexed by record_live"
 
     def __init__(
@@ -72,7 +72,7 @@ class SqliteTx(SqliteReader, RowTx):
             raise failure(error, self._path, size=put.size) from error
 
     def claimable(self, kind: Kind, scope: str, key: str | None) -> tuple[str, Sequence[Any]]:
-        # Once per transaction, however many records it claims: these are two of a claim's five statements.
+        # Once per transaction, however many claims it makes: this is two of a claim's five statements.
         if self._living is None:
             self._living = self._owners.alive(self)
         here, elsewhere = self._living
@@ -91,8 +91,8 @@ class SqliteTx(SqliteReader, RowTx):
         if self._mine is not None:
             return self._mine
         row = self._owners.claimant()
-        # The earlier owner of the byte is dead, since the byte was free. Replacing its row removes its name,
-        # and without an owner of that name its claims become free.
+        # The earlier owner of the byte is dead, since the byte was free. Replacing its row removes its name
+        # from the living owners, and so frees its claims.
         self.execute(
             "insert into owner(machine, byte, id, boot, pid, started) values(?, ?, ?, ?, ?, ?)"
             " on conflict(machine, byte) do update set id = excluded.id, boot = excluded.boot,"

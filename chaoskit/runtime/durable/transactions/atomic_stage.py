@@ -1,9 +1,9 @@
 """One stage of a pipeline as a unit: the files it makes, its writes to the store, and undo actions.
 
 The commit of the store decides. It holds the updates and the list of the files. By then the files are
-complete and synced, under hidden names beside their targets. They are renamed after the commit; if a crash
-prevents that, ``AtomicStage.recover`` does it. So a row may be seen some milliseconds before its file, or
-after a crash until the recovery; a file is never seen without its row, and never half written.
+complete and synced, under hidden names beside their targets. They get their names after the commit; if a
+crash prevents that, ``AtomicStage.recover`` does it. So a row may be visible before its file: for some
+milliseconds, or after a crash until the recovery. A file is never visible without its row, or half written.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class _StageFile:
 
 
 class AtomicStage:
-    """Files, updates of the store, and undo actions: all of them, or none after an error in the block.
+    """Makes files and updates the store: all of it, or after an error in the block none of it.
 
-    For one thread, and one use. The store's durability level holds for the files too, so choose one that is
+    For one thread, and one use. The store's durability level applies to the files too, so choose one that is
     strong enough for them.
 
     Raises:
@@ -76,10 +76,10 @@ class AtomicStage:
         self._state = "new"
 
     def create(self, path: str | os.PathLike[str]) -> Path:
-        """A free hidden path to write to. At the end of the block that file is renamed to ``path``.
+        """A free hidden path to write to. At the end of the block that file gets the name ``path``.
 
         Raises:
-            UsageError: outside the block, for a path given twice, and for a directory.
+            UsageError: this is called outside the block, or ``path`` was given before or is a directory.
             OSError: the directory of ``path`` cannot be created.
         """
         self._check_open()
@@ -89,12 +89,12 @@ class AtomicStage:
         if target.is_dir():
             raise wrong("path", str(path), "the path of a file", "Use a Transaction for directories.")
         make_directories(target.parent)
-        # Remembered before a file is created, so that a recovery knows where to look for abandoned ones.
+        # Recorded before a file is created, so that a recovery knows where to look for abandoned ones.
         folder = _kept(self._store, target.parent)
         if self._store.get(FOLDER, folder) is None:
             self._store.put(FOLDER, folder, None, status="known")
         number = len(self._files) + 1
-        # By bytes, in which the length of names is limited; and between characters.
+        # The limit on names is in bytes. The cut is between characters, so that the name stays valid text.
         name = os.fsencode(target.name)[:150].decode("utf-8", "ignore")
         self._files[target] = target.with_name(f".{name}.stage-{self._key}-{number}")
         return self._files[target]
@@ -106,7 +106,7 @@ class AtomicStage:
         self._updates.append(fn)
 
     def on_rollback(self, fn: Callable[[], object]) -> None:
-        """Have ``fn()`` undo an effect outside the store if the stage fails, the last one added first."""
+        """Have ``fn()`` undo an effect outside the store if the stage fails; the last added runs first."""
         self._check_open()
         synchronous("on_rollback", fn, optional=False)
         self._undo.append(fn)
@@ -129,10 +129,10 @@ class AtomicStage:
         """Commit, or roll back.
 
         Raises:
-            TransactionError: a file that ``create`` was called for was not written. Rolled back, as after any
-                other error.
+            TransactionError: a file was not written for which ``create`` was called. The stage was rolled
+                back, as after any other error.
             RollbackError: an undo action failed. All of them were run, and ``context`` names what is left.
-            OutcomeUnknown: committed, or perhaps committed; ``AtomicStage.recover`` finishes it.
+            OutcomeUnknown: the stage is committed, or may be; ``AtomicStage.recover`` finishes it.
         """
         if error is not None:
             self._roll_back(error)
@@ -179,7 +179,7 @@ class AtomicStage:
         try:
             self._store.write(work, operation_id=operation)
         except OutcomeUnknown as unknown:
-            # Until the store has answered nothing may be undone, even if an error or Ctrl-C ends the
+            # Until the store has answered, nothing may be undone, even if an error or Ctrl-C interrupts the
             # question.
             self._state = "unknown"
             # Asking once is enough, since the answer is final.
@@ -206,7 +206,7 @@ class AtomicStage:
     def _roll_back(self, error: BaseException) -> None:
         self._state = "rolled back"
         failures: list[Exception] = []
-        # All of them, even if one fails: each undoes something else.
+        # All actions run, even if one fails: each undoes something different.
         for fn in reversed(self._undo):
             try:
                 called("on_rollback", fn)
@@ -228,13 +228,14 @@ class AtomicStage:
 
     @staticmethod
     def recover(store: Storage) -> list[str]:
-        """Put the files of committed stages in place, and remove what dead stages have left otherwise.
+        """Put the files of committed stages in place, and remove the uncommitted files of dead stages.
 
         Returns the names of the stages that were finished. May be called at any time, twice, and in two
         processes at once.
 
         Raises:
-            TransactionError: a committed file is missing, or cannot be put in place. The others are.
+            TransactionError: a committed file is missing, or cannot be put in place. The other stages are
+                finished.
         """
         finished, troubles = [], []
         sync = store.durability == "power-loss"
@@ -246,7 +247,7 @@ class AtomicStage:
             ]
             try:
                 _place(files, sync=sync, again=True)
-            # An error concerns this stage only; the others are still finished.
+            # An error concerns only this stage; the others are finished all the same.
             except OSError as error:
                 troubles.append(f"the stage {record.scope!r}: {error}")
                 continue
@@ -276,18 +277,18 @@ class AtomicStage:
 
 
 def _place(files: list[_StageFile], *, sync: bool, again: bool = False) -> None:
-    """Give files their names, and check the ones that have them already. The hidden files stay.
+    """Give files their names, and check the ones that already have them. The hidden files stay.
 
     Files are linked, not renamed: after a power loss that keeps half of a rename, a file could be missing
-    under both names. ``again`` copies them, since linking a file that is linked already changes nothing, and
-    so gives a sync nothing to write.
+    under both names. With ``again`` they are copied: linking a file that is already linked changes nothing,
+    so a sync would have nothing to write.
 
     Raises:
         FileNotFoundError: the committed content is under neither name.
     """
     for file in files:
         hidden, target = Path(file.hidden), Path(file.target)
-        # Another recovery may be at work. A missing hidden file is an error only if the target is wrong too.
+        # Another recovery may be running. A missing hidden file is an error only if the target is wrong too.
         with contextlib.suppress(FileNotFoundError):
             if again or not _linked(hidden, target):
                 with open(hidden, "rb") as content, open_atomic(target) as copy:
@@ -303,7 +304,7 @@ def _place(files: list[_StageFile], *, sync: bool, again: bool = False) -> None:
 
 
 def _linked(hidden: Path, target: Path) -> bool:
-    """Link a file to its target; False where the file system has no hard links."""
+    """Link a file to its target; return False where the file system has no hard links."""
     link = unfinished_name(target)
     try:
         os.link(hidden, link)
@@ -313,14 +314,14 @@ def _linked(hidden: Path, target: Path) -> bool:
         if identity(link) is None or identity(link) != identity(hidden):
             return False
     rename(link, target)
-    # If the target was this very file already, the rename did nothing, and the link still exists.
+    # rename(2) does nothing if the target is already a link to the same file. Then this link still exists.
     with contextlib.suppress(OSError):
         link.unlink()
     return True
 
 
 def _forget(hidden: list[Path]) -> None:
-    """Remove hidden files that are in place by now. A recovery removes those that cannot be removed now."""
+    """Remove hidden files whose targets are in place. A recovery removes those that cannot be removed now."""
     for path in hidden:
         with contextlib.suppress(OSError):
             path.unlink()
@@ -350,7 +351,8 @@ def _drop(store: Storage, path: Path) -> None:
     if owner is None or lives(owner) is not False:
         return
     key = path.name.rpartition(".stage-")[2].rpartition("-")[0]
-    # The stages are listed now, not earlier: by the time that its file is found here, a stage is committed.
+    # The stages are listed only now, after the file was found: a list from before could lack a stage that was
+    # committed in between and whose process has died since.
     if not any(record.key == key for record in _all(store, STAGE)):
         with contextlib.suppress(OSError):
             path.unlink()

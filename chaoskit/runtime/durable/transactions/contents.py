@@ -18,7 +18,7 @@ PIECE = 1 << 20
 
 
 class TransactionFiles:
-    """Members by name. ``open`` reads a member and compares it with its checksum before returning it."""
+    """Members by name. ``open`` compares a member with its checksum before returning it."""
 
     def __init__(
         self,
@@ -35,14 +35,15 @@ class TransactionFiles:
         Raises:
             UsageError: there is no such member.
             DataIntegrityError: the content is not what was committed.
-            FileNotFoundError: the member is gone, for example replaced, and removed after the grace.
+            FileNotFoundError: the member is gone, for example since it was replaced and the grace has passed.
         """
         member = self.members.get(name)
         if member is None:
             raise wrong("name", name, f"one of the {len(self.members)} members of {self._where}")
         file = self._opener(member)
         try:
-            # Read twice, the second time mostly from memory. A check at the end would come after the use.
+            # Read twice, the second time mostly from the page cache. A check while the caller reads would
+            # come after the content was used.
             size, checksum = digest_of(file)
             if (size, checksum) != (member.size, member.checksum):
                 raise DataIntegrityError(
@@ -63,7 +64,7 @@ class TransactionFiles:
 
 
 def digest_of(file: IO[Any]) -> tuple[int, str]:
-    """Size in bytes and checksum of the rest of a binary file."""
+    """The size in bytes and the checksum of the rest of a binary file."""
     state, size = hashlib.sha256(), 0
     while piece := file.read(PIECE):
         state.update(piece)

@@ -16,11 +16,11 @@ from chaoskit.runtime.numbers import is_whole
 __all__ = ["database_transaction"]
 
 PAUSE = 0.05
-"""Seconds before the second attempt; doubled for each one after that."""
+"""Seconds before the second attempt; doubled before each further one."""
 
 
 class _Committing(Protocol):
-    """The two methods of a PEP 249 connection that are needed here."""
+    """The two methods of a PEP 249 connection that this module needs."""
 
     def commit(self) -> Any: ...
 
@@ -35,17 +35,18 @@ def database_transaction(connection: C, *, attempts: int = 1) -> Iterator[C]:
     """One transaction of a PEP 249 connection; the block gets the connection.
 
     With ``sqlite3`` it begins with ``BEGIN IMMEDIATE``, so that it has the lock before it reads. While the
-    database is busy, beginning and committing are attempted ``attempts`` times. Any other connection must not
-    be in autocommit mode, and is committed with one attempt.
+    database is busy, beginning and committing are attempted up to ``attempts`` times each. Any other
+    connection must not be in autocommit mode, and its commit is attempted once.
 
     Raises:
-        UsageError: this is not a connection, it commits by itself, or a transaction is open already.
+        UsageError: this is not a connection, it commits by itself, or a transaction is already open.
         OutcomeUnknown: the commit failed, and may have taken effect.
         RollbackError: the block failed, and so did the rollback. Close the connection.
     """
     if not (is_whole(attempts) and attempts >= 1):
         raise wrong("attempts", attempts, "at least 1")
-    # Checked before the block, since afterwards its work would be lost, and reported as an unknown outcome.
+    # Checked before the block: after it, the missing method would lose its work, and be reported as an
+    # unknown outcome.
     if not callable(getattr(connection, "commit", None)) or not callable(
         getattr(connection, "rollback", None)
     ):
@@ -73,7 +74,7 @@ def database_transaction(connection: C, *, attempts: int = 1) -> Iterator[C]:
         else:
             _try(lite, "COMMIT", attempts)
     except Exception as error:
-        # If SQLite is still in the transaction, it refused the commit (busy, or full), and nothing took
+        # If SQLite is still in the transaction, it has refused the commit (busy, or full), and nothing took
         # effect.
         open_ = lite is not None and lite.in_transaction
         with contextlib.suppress(Exception):

@@ -74,8 +74,9 @@ class PlaceOptions:
 class TransactionRecovery:
     """The result of a recovery: ids of transactions, and in ``removed`` the names that were removed.
 
-    ``completed`` were decided and not finished; ``aborted`` were begun and never decided, by processes that
-    have died; ``running`` have a living owner. ``problems`` are sentences that tell a person what to look at.
+    ``completed`` were decided but not finished before; ``aborted`` were begun and never decided, by processes
+    that have died; ``running`` have a living owner. ``problems`` are sentences that tell a person what to
+    check.
     """
 
     completed: tuple[str, ...] = ()
@@ -107,7 +108,7 @@ S = TypeVar("S", bound=TransactionStage)
 
 
 class TransactionPlace(Protocol[S]):
-    """A target, with a layout for its members."""
+    """A target together with the layout of its members."""
 
     def known(self, id: str) -> TransactionReceipt | None:
         """The receipt of a transaction that was committed before; it is durable when this returns."""
@@ -116,21 +117,21 @@ class TransactionPlace(Protocol[S]):
         """Create a stage for a transaction."""
 
     def prepare(self, stage: S) -> None:
-        """Return once all members are on the medium."""
+        """Return once all members are durable."""
 
     def commit(self, stage: S, reached: Reached) -> TransactionReceipt:
         """Decide and publish. If an earlier attempt was committed, return its receipt instead.
 
         Raises:
-            TransactionConflict: another transaction was published meanwhile. Nothing was decided.
-            OutcomeUnknown: decided, or perhaps decided; not finished.
+            TransactionConflict: another transaction was published since this one began. Nothing was decided.
+            OutcomeUnknown: the transaction is decided, or may be, but is not finished.
         """
 
     def discard(self, stage: S) -> tuple[str, ...]:
-        """Remove a stage that was not decided; return the names that are left. Never raises an Exception."""
+        """Remove a stage that was not decided; return what could not be removed. Raises no Exception."""
 
     def recover(self) -> TransactionRecovery:
-        """Complete what was decided, and remove what never will be. Several may run at once."""
+        """Complete decided transactions; remove those that will never be. Several calls may run at once."""
 
     def newest(self) -> tuple[TransactionReceipt | None, Mapping[str, TransactionMember], TransactionFiles]:
         """What a reader sees now: the last receipt, all members, and their contents."""

@@ -1,7 +1,7 @@
 """The record of a transaction: its members with their checksums, and which transaction came before it.
 
-A record is text with a checksum. No part of a damaged record is believed; what follows from the damage is for
-the layout that reads it to decide.
+A record is text with a checksum. No part of a damaged record is used; the layout that reads it decides what
+the damage means.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class TransactionMember:
 class TransactionReceipt:
     """The record of a committed transaction. It never changes.
 
-    ``generation`` is the attempt that succeeded, of all with this ``id``. ``number`` counts the transactions
-    of a target, and ``previous`` is the generation before this one. ``at`` is shortly before the decision, in
-    seconds since the epoch. ``fence`` counts how often a recovery in an object store has rewritten the
-    record.
+    ``generation`` is the attempt that succeeded, among those with this ``id``. ``number`` counts the
+    transactions of a target, and ``previous`` is the generation before this one. ``at`` is a time shortly
+    before the decision, in seconds since the epoch. ``fence`` counts how often a recovery in an object store
+    has rewritten the record.
     """
 
     id: str
@@ -83,7 +83,7 @@ class TransactionReceipt:
         """The receipt that ``encode`` made ``content`` from; None if it is damaged.
 
         Raises:
-            TransactionError: a newer version has written it.
+            TransactionError: a newer version wrote it.
         """
         try:
             outer = json.loads(content)
@@ -104,7 +104,7 @@ class TransactionReceipt:
 
 
 def newest_members(receipts: Iterable[TransactionReceipt]) -> dict[str, TransactionMember]:
-    """By name, the member of the last transaction that had a member of that name."""
+    """For each name, the member in the last transaction that had a member with that name."""
     found: dict[str, TransactionMember] = {}
     for receipt in sorted(receipts, key=lambda one: one.number):
         found.update((member.name, member) for member in receipt.members)
@@ -112,10 +112,10 @@ def newest_members(receipts: Iterable[TransactionReceipt]) -> dict[str, Transact
 
 
 def checked_id(id: str) -> str:
-    """``id``, checked.
+    """Return ``id`` if it can be part of a file's name on every system.
 
     Raises:
-        UsageError: it can't be part of a file name on every system.
+        UsageError: it cannot.
     """
     if not _ID.fullmatch(kinds.text("id", id)):
         raise wrong("id", id, "1 to 100 letters, digits, '.', '_' or '-', without a dot at the start")
@@ -123,7 +123,7 @@ def checked_id(id: str) -> str:
 
 
 def member_name(name: str, reserved: str) -> str:
-    """``name``, checked: a relative path with forward slashes, outside ``reserved``.
+    """Return ``name`` if it is a relative path with forward slashes, outside ``reserved``.
 
     Raises:
         UsageError: it leads out of the target, or means something else on another system.

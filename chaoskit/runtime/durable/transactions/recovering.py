@@ -28,16 +28,16 @@ def recover_transactions(
     abandoned: float = 86400.0,
     clock: Clock | None = None,
 ) -> TransactionRecovery:
-    """Complete what was decided; remove what never will be, and what was replaced ``grace`` seconds ago.
+    """Complete decided transactions, remove abandoned ones, and members replaced ``grace`` seconds ago.
 
-    May be called at any time, beside transactions, in several processes at once, and twice: the second call
+    May be called at any time, during transactions, in several processes at once, and twice: the second call
     finds nothing to do. A target that never had a transaction is left as it is. ``abandoned`` is for S3: a
-    stage without an upload for so many seconds is removed. For a directory the kernel knows which owners
-    live.
+    stage without an upload for that many seconds is removed. For a directory the kernel knows which owners
+    are alive.
 
     Raises:
         UsageError: the durability or a time is out of range.
-        StoreBusy: other processes held the lock all the time.
+        StoreBusy: other processes held the lock for ``lock_timeout`` seconds.
         OSError: the recovery is not finished; call it again.
     """
     options = PlaceOptions(durability, grace, lock_timeout, abandoned, clock or SystemClock())
@@ -46,11 +46,12 @@ def recover_transactions(
 
 
 class TransactionReader:
-    """The members that are published at a target now. With layout ``pointer``, later commits don't change it.
+    """The members published at a target now. With layout ``pointer``, later commits don't change them.
 
     Raises:
         FileMissing: no transaction was ever committed there.
-        TransactionError: the record is damaged; or, with layout ``final``, one is decided and not finished.
+        TransactionError: the record is damaged; or, with layout ``final``, a transaction is decided and not
+            finished.
     """
 
     def __init__(self, target: str | os.PathLike[str] | S3Target) -> None:
@@ -75,7 +76,7 @@ class TransactionReader:
         Raises:
             UsageError: there is no such member.
             DataIntegrityError: the content is not what was committed.
-            FileNotFoundError: it was replaced, and removed after the grace. Make another reader.
+            FileNotFoundError: the member was replaced, and removed after the grace. Make another reader.
         """
         return self._files.open(name)
 

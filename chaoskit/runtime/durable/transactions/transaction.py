@@ -44,10 +44,10 @@ __all__ = ["Transaction"]
 class Transaction:
     """Stages members, lets validators check them, and commits. Leaving the block uncommitted aborts.
 
-    For one thread, and one use. With an ``id`` it can be repeated: if a transaction with this id was
-    committed before, nothing is committed again, and ``commit`` returns the first receipt. Derive the id from
-    the input. ``state`` is one of those drawn above. ``left`` names what an abort could not remove;
-    ``recover_transactions`` removes that later.
+    For one thread, and one use. With an ``id``, derived from the input, the work can be repeated: if a
+    transaction with this id was committed before, nothing is committed again, and ``commit`` returns the
+    first receipt. ``state`` is one of those drawn above. ``left`` names what an abort could not remove;
+    ``recover_transactions`` removes it later.
     """
 
     def __init__(self, place: AnyPlace, id: str | None = None) -> None:
@@ -114,11 +114,11 @@ class Transaction:
         return cls(prefix_in(S3Target(client, bucket, prefix).objects(), layout, options), id)
 
     def committed(self) -> TransactionReceipt | None:
-        """The receipt if this id was committed before, so that there is nothing left to do; otherwise None.
+        """The receipt if this id was committed before, so that nothing is left to do; otherwise None.
 
         Raises:
-            StoreBusy: other processes held the lock all the time.
-            OSError: it cannot be found out.
+            StoreBusy: other processes held the lock for ``lock_timeout`` seconds.
+            OSError: the target cannot be read.
         """
         return self._place.known(self.id)
 
@@ -129,18 +129,18 @@ class Transaction:
 
         Raises:
             UsageError: the block was not entered or has ended, or the name is not valid, or staged already.
-            DiskFull, OSError: the member could not be staged; the transaction can go on without it.
+            DiskFull, OSError: the member could not be staged; the transaction can continue without it.
         """
         return self._open().add(name, content)
 
     def check(self, validator: Any) -> None:
         """Have ``validator`` check the staged members, as ``TransactionFiles``, before the decision.
 
-        It refuses them by raising or by returning False. Validators run in ``commit``, in the order of these
-        calls.
+        It refuses them by raising or by returning False. Validators run in ``commit``, in the order in which
+        they were added.
 
         Raises:
-            UsageError: it is a coroutine function.
+            UsageError: ``validator`` is a coroutine function.
         """
         synchronous("validator", validator, optional=False)
         self._validators.append(validator)
@@ -154,10 +154,10 @@ class Transaction:
 
         Raises:
             TransactionValidationError: a validator refused. Nothing was committed, as with the next three.
-            TransactionConflict: ``pointer``: another transaction was published since this one began.
+            TransactionConflict: with ``pointer``, another transaction was published since this one began.
             LeaseLost: the claim had passed to another worker before the decision.
             DiskFull, OSError, StoreBusy: as their names say.
-            OutcomeUnknown: decided, or perhaps decided. Run it again with the same id, or recover.
+            OutcomeUnknown: the transaction is decided, or may be. Run it again with the same id, or recover.
         """
         stage = self._open()
         if not isinstance(complete, Claim | None):
@@ -170,7 +170,7 @@ class Transaction:
                 )
         self._place.prepare(stage)
         self.state = "validated"
-        # As late as possible: from here to the decision it takes milliseconds.
+        # Checked as late as possible: the decision follows within milliseconds.
         if complete is not None:
             complete.check()
         receipt = self._place.commit(stage, self._reached)
@@ -202,7 +202,7 @@ class Transaction:
         if decided:
             return
         self.state = "rollback-failed" if self.left else "aborted"
-        # The block's own error is the one to see; an error from here would hide it.
+        # A note, not an error: that would hide the error of the block, which the caller has to see.
         if self.left and error is not None:
             error.add_note(f"Left behind: {', '.join(self.left)}. recover_transactions() removes it.")
 

@@ -98,6 +98,49 @@ def test_a_port_is_taken(talk, root, fault):
     assert (ran.error.errno, len(ran.receipts)) == (getattr(errno, fault), 1)
 
 
+@pytest.mark.parametrize(
+    ("family", "host", "to"),
+    [
+        (socket.AF_INET, "127.0.0.1", "127.0.0.1"),
+        (socket.AF_INET6, "::1", "::1"),
+        (socket.AF_INET, "127.0.0.1", "::ffff:127.0.0.1"),
+    ],
+)
+def test_a_server_sees_the_address_that_its_client_has(talk, family, host, to):
+    """What accept returns is the client's getsockname, as without chaoskit; options are as they were."""
+
+    def work():
+        seen = []
+        with socket.create_server((host, 0), family=family) as listener:
+            for _ in range(20):
+                client = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET)
+                client.connect((to, listener.getsockname()[1]))
+                connection, address = listener.accept()
+                option = client.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+                seen.append((address[1], client.getsockname()[1], connection.getpeername()[1], option))
+                connection.close()
+                client.close()
+        return seen
+
+    for accepted, own, peer, option in talk(work).value:
+        assert accepted == own == peer
+        assert option == 0
+
+
+def test_an_address_that_a_client_has_chosen_stays(talk):
+    """A client that was bound before it connects keeps that address; its server sees the relay's."""
+
+    def work():
+        with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+            client.bind(("127.0.0.1", 0))
+            before = client.getsockname()
+            client.connect(listener.getsockname())
+            listener.accept()[0].close()
+            return before == client.getsockname()
+
+    assert talk(work).value is True
+
+
 def test_datagrams(talk):
     """They are operations, get lost, arrive twice, or find no way."""
     with socket.socket(type=socket.SOCK_DGRAM) as receiver:

@@ -40,6 +40,9 @@ class Bucket:
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.modified: dict[str, float] = {}
+        """When an object was written, in seconds since the epoch; long ago, if it is not here."""
+        self.ended_uploads: list[tuple[str, float]] = []
         self.requests = 0
         self.strike: Callable[[int, str], None] = lambda number, when: None
 
@@ -92,11 +95,14 @@ class Bucket:
 
     def abort_uploads(self, prefix: str, before: float) -> int:
         self._request()
+        self.ended_uploads.append((prefix, before))
         return 0
 
     def _info(self, key: str) -> ObjectInfo | None:
         data = self.objects.get(key)
-        return None if data is None else ObjectInfo(key, len(data), hashlib.md5(data).hexdigest(), 0.0)
+        if data is None:
+            return None
+        return ObjectInfo(key, len(data), hashlib.md5(data).hexdigest(), self.modified.get(key, 0.0))
 
     def calm(self) -> None:
         """No more strikes."""

@@ -18,12 +18,12 @@ EVERY = 3600.0
 """Seconds between two removals of old ledger entries."""
 SWEEP = 1000
 LONG = 60
-"""Seconds after which an open transaction gets a warning: nothing in a store takes so long."""
+"""Seconds after which an open transaction gets a warning: nothing in a store takes that long."""
 OWNER_DAYS = 30
 
 
 def statistics(reader: RowReader, operations: int, commits: int, waited: float, damaged: int) -> Statistics:
-    """Records by status, counted now; and the work of this process since it opened the store."""
+    """Numbers of records by status, counted now, and the work of this process since it opened the store."""
     rows = reader.rows("select kind, status, count(*) from record group by kind, status")
     size = reader.rows(
         "select sum(pg_total_relation_size(t))"
@@ -56,12 +56,12 @@ def _warnings(reader: RowReader) -> Iterator[str]:
 
 
 def sweep(connection: psycopg.Connection[tuple[Any, ...]], now: float) -> bool:
-    """Remove some old entries of the ledger, and old owners; False if more entries are left."""
+    """Remove some old entries of the ledger, and old owners; return False if more entries may be left."""
     gone = connection.execute(
         "delete from operation where id in (select id from operation where at < %s limit %s)",
         (now - LEDGER_DAYS * 86400, SWEEP),
     ).rowcount
-    # An owner that no record names is not needed any more.
+    # An owner that no record names is no longer needed.
     connection.execute(
         "delete from owner where at < %s and not exists (select 1 from record where record.owner = owner.id)",
         (now - OWNER_DAYS * 86400,),

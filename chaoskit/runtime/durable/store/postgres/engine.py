@@ -1,8 +1,8 @@
 """The engine of a store on a PostgreSQL server.
 
-The server itself commits for several sessions at once, so nothing is queued here. But it does not report what
-became of a commit whose answer was lost. To find that out a new connection ends the session that made the
-commit, if it still exists, and then looks for what it has written.
+The server itself commits for several sessions at once, so nothing is queued here. But it does not report the
+outcome of a commit whose answer was lost. To find it out, a new connection ends the session that made the
+commit, if that still exists, and then looks for what the commit wrote.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ logger = logging.getLogger("chaoskit")
 BEGIN = f"begin isolation level read committed; select {NOW}".encode()
 _ENTER = "insert into operation(id, at) values(%s, %s) on conflict do nothing"
 AGAIN = 20
-"""How many times at most one write is run if other transactions undo it."""
+"""How many times at most a write is run if other transactions cause it to be undone."""
 
 
 class WriteRun:
@@ -141,7 +141,8 @@ class ServerEngine:
                 try:
                     run.result = work(tx)
                 except Exception:
-                    # The server has undone it to be run again, so its error is not an error of the work.
+                    # The server has undone the transaction, and the work is run again. What it raised after
+                    # that is a consequence, not an error of the work.
                     if tx.broken is not None and _runs_again(tx.broken):
                         raise tx.broken from None
                     raise
@@ -171,7 +172,7 @@ class ServerEngine:
             except Overtaken:
                 raise self._busy("was overtaken by another transaction") from None
             except psycopg.Error as error:
-                # The block cannot be run again here. But if it was committed, that is not necessary.
+                # The caller's block cannot be run again here, and need not be if it was committed after all.
                 if not (run.committing and is_lost(error) and self._settled(run, error)):
                     raise failure(error, self.where) from error
         self._after()
@@ -190,7 +191,7 @@ class ServerEngine:
                     done = committed(session.connection, id, timeout=self._timeout, clock=self._clock)
                     return "committed" if done else "absent"
             except psycopg.Error as error:
-                # Asking twice changes nothing, so a new connection is used if the idle one was broken.
+                # Asking twice changes nothing, so ask again over a new connection if the idle one was broken.
                 if fresh or not is_lost(error):
                     raise failure(error, self.where) from error
         raise AssertionError("the second run returns or raises")
@@ -215,7 +216,7 @@ class ServerEngine:
         self._pool.close_idle()
 
     def _read(self, look: Callable[[PostgresReader], T]) -> T:
-        """Read; once more over a new connection if the idle one was broken."""
+        """Read; if the idle connection was broken, once more over a new one."""
         for fresh in (False, True):
             try:
                 with self._pool.lent(fresh=fresh) as session:
@@ -231,7 +232,7 @@ class ServerEngine:
         """Run a write until its outcome is known; return its result.
 
         It is run again if another transaction was in the way, and once more over a new connection if the
-        server was stopped or restarted since the last use.
+        server was stopped or restarted since the connection was last used.
         """
         fresh, begun = False, self._clock.monotonic()
         with self._inside():
@@ -260,7 +261,7 @@ class ServerEngine:
         return run.result
 
     def _begun(self, stack: ExitStack, run: WriteRun, named: str | None) -> tuple[Session, PostgresTx]:
-        """A transaction for a caller's block; over a new connection if the idle one was broken."""
+        """Begin a transaction for a caller's block; if the idle connection was broken, over a new one."""
         for fresh in (False, True):
             session = stack.enter_context(self._pool.lent(fresh=fresh))
             run.token = session.token
@@ -280,14 +281,14 @@ class ServerEngine:
         now = self._time.time() if self._time is not None else cursor.fetchall()[0][0]
         repeated = (
             named is not None
-            # If another session is about to commit this id, this waits until that is decided.
+            # If another session is about to commit this id, the insert waits until that is decided.
             and connection.execute(_ENTER, (named, now)).rowcount == 0
         )
         return PostgresTx(connection, self.where, run.id, now, self._owners, repeated=repeated)
 
     def _commit(self, session: Session, run: WriteRun, tx: PostgresTx) -> None:
         if tx.broken is not None:
-            # For a transaction that is broken, the server answers a commit by a rollback, without an error.
+            # The server answers the commit of a broken transaction by rolling it back, without an error.
             raise tx.broken
         if tx.repeated:
             session.connection.execute("rollback")
@@ -299,7 +300,7 @@ class ServerEngine:
             self._owners.recorded = True
 
     def _settled(self, run: WriteRun, error: psycopg.Error) -> bool:
-        """True if the unanswered commit has taken effect. Raises OutcomeUnknown if that stays unknown."""
+        """True if the unanswered commit took effect. Raises OutcomeUnknown if that cannot be found out."""
         try:
             with self._pool.lent(fresh=True) as session:
                 return committed(
@@ -330,7 +331,7 @@ class ServerEngine:
         )
 
     def _after(self) -> None:
-        """Do the upkeep that is due now and then. An error fails no caller: it is tried again next time."""
+        """Do the upkeep, if it is due. An error fails no caller: the upkeep is tried again next time."""
         self._operations += 1
         now = self._clock.monotonic()
         if self._swept is not None and now - self._swept < EVERY:
@@ -346,7 +347,7 @@ class ServerEngine:
 
 
 def _runs_again(error: Exception) -> bool:
-    """True if the work is to be run again, so that the error it raised does not matter."""
+    """True if the work is run again after this error of its transaction."""
     return isinstance(error, Overtaken) or (
         isinstance(error, psycopg.Error) and (is_again(error) or is_lost(error))
     )

@@ -18,7 +18,7 @@ from chaoskit.runtime.failures.taxonomy import (
 
 __all__ = ["failure", "first_line", "is_again", "is_lost"]
 
-# serialization_failure, deadlock_detected: the server has undone the transaction, and it may be run again.
+# serialization_failure, deadlock_detected: the server has undone the transaction, which may be run again.
 _AGAIN = frozenset({"40001", "40P01"})
 _BUSY = {
     "55P03": "another session held a lock for lock_timeout",
@@ -28,35 +28,35 @@ _BUSY = {
     "55006": "an object is in use",
     **dict.fromkeys(_AGAIN, "it met another transaction each time that it was run"),
 }
-# The server stops, or has stopped: admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped; and
-# the time-outs after which it ends a session.
+# The server is stopping or has stopped (admin_shutdown, crash_shutdown, cannot_connect_now), the database was
+# dropped (database_dropped), or the server has ended the session after a time-out.
 _LOST = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"})
 _REFUSED = frozenset({"28000", "28P01", "3D000"})
 _GONE = frozenset({"3F000", "42P01", "42703"})
 
 
 def is_again(error: psycopg.Error) -> bool:
-    """True if the server has undone the transaction, which may succeed when it is run again."""
+    """True if the server has undone the transaction, and running it again may succeed."""
     return error.sqlstate in _AGAIN
 
 
 def is_lost(error: psycopg.Error) -> bool:
     """True if the session is gone: the last statement may or may not have taken effect."""
     if error.sqlstate is None:
-        # libpq's own errors have no code: they don't come from the server.
+        # An error without a code comes from libpq, not from the server.
         return isinstance(error, psycopg.OperationalError)
     return error.sqlstate in _LOST or error.sqlstate.startswith("08")
 
 
 def first_line(error: Exception) -> str:
-    """The message of an error, without the advice that libpq adds to it."""
+    """The first line of an error's message, without the advice that libpq appends."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def failure(error: psycopg.Error, where: str) -> ResilienceError:
     """The store's error for one of psycopg's. The caller raises it from ``error``.
 
-    Not for a commit that was not answered: see ``OutcomeUnknown``.
+    Not to be used for a commit that got no answer: that is ``OutcomeUnknown``.
     """
     code = error.sqlstate
     text = f"{where}: {first_line(error)}"

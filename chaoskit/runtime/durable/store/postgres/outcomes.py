@@ -1,4 +1,4 @@
-"""Finding out if an operation was committed whose commit was not answered."""
+"""Finding out whether an operation was committed when its commit got no answer."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def committed(
     """True if the operation was committed. The answer is final.
 
     ``token`` names the session that made it, if that is known. The session is ended, since its last statement
-    may still be on its way, or wait for a lock.
+    may still be on its way, or waiting for a lock.
 
     Raises:
         StoreBusy: the session does not end within ``timeout`` seconds.
-        psycopg.Error: it cannot be found out now.
+        psycopg.Error: the server cannot be asked now.
     """
     found = _TOKEN.fullmatch(id)
-    # First without ending any session: for an operation that a record names, that is not necessary.
+    # First without ending any session: if a record names the operation, it was committed.
     if not token and _noted(connection, id):
         return True
     if token or found:
         _end(connection, token or found[1], timeout, clock)  # type: ignore[index]
-    # If the ledger has this id from a transaction that is not decided yet, this waits until it is.
+    # If an undecided transaction has entered this id into the ledger, the insert waits for its end.
     with connection.transaction(force_rollback=True):
         new = connection.execute(
             "insert into operation(id, at) values(%s, 0) on conflict do nothing", (id,)
@@ -50,7 +50,10 @@ def committed(
 
 
 def _noted(connection: psycopg.Connection[tuple[Any, ...]], id: str) -> bool:
-    """True if a record names the operation; then the ledger has it too, before the record is overwritten."""
+    """True if a record names the operation, which is then entered into the ledger.
+
+    The record may be overwritten later, and the answer must stay the same.
+    """
     statement = (
         f"insert into operation(id, at) select %s, {NOW}"
         " where exists(select 1 from record where operation_id = %s) on conflict do nothing"

@@ -1,7 +1,7 @@
 """The processes that claim. Each has a row that says which process it is, on which machine and boot.
 
-No lock could be seen by every process on every machine. So a claim ends with its lease, by the clock of the
-server. Only that a process on this machine has ended can be found out without waiting for its lease.
+No lock is visible to every process on every machine. So a claim ends with its lease, by the server's clock.
+Only for a process of this machine can it be seen earlier that it has ended.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ServerOwners:
         """True once a transaction that wrote the row was committed. The transaction's owner sets it."""
 
     def claimant(self, tx: RowTx) -> str:
-        """The owner's id of this process, which has a row from now on if ``tx`` commits."""
+        """The owner id of this process, which has a row once ``tx`` is committed."""
         if not self.recorded:
             tx.execute(
                 "insert into owner(id, process, at) values(?, ?, ?) on conflict do nothing",
@@ -35,8 +35,9 @@ class ServerOwners:
 
     def dead(self, reader: RowReader) -> list[str]:
         """The owners that were processes of this machine and have ended."""
+        # The first ten digits identify machine, boot and container. Not by "like", whose patterns would need
+        # escapes.
         prefix = str(this_owner())[:10]
-        # Not "like", whose patterns need escapes. The world is the first ten digits.
         rows = reader.rows("select id, process from owner where left(process, 10) = ?", (prefix,))
         return [id for id, process in rows if id != self.mine and _lives(process) is False]
 

@@ -1,7 +1,8 @@
 """The connections to the server: their number, their time-outs, and when they are closed.
 
-Only one thread at a time uses a connection. There are as many as there were threads at once, but at most
-eight; further threads wait. A connection on which an error occurred is closed, and not used again.
+Only one thread at a time uses a connection. There are as many as there were threads at the same time, but at
+most eight; further threads wait. A connection that is not idle after its use, for example since it broke, is
+closed.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ OLDEST = 120_000
 """PostgreSQL 12, in the form of ``server_version``."""
 APPLICATION = "chaoskit-"
 STATEMENT = 60.0
-"""Seconds that one statement may take: far longer than any of a store takes."""
+"""Seconds that a statement may take: far longer than any statement of a store does."""
 GRACE = 5.0
-"""Seconds added to that before this side gives up waiting for the server's own answer."""
+"""Seconds that this side waits beyond the server's time-out for a statement, to get the server's answer."""
 
 
 class Session:
-    """One connection, with a token that no other session ever has."""
+    """One connection, with a token that no other session ever gets."""
 
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]], token: str) -> None:
         self.connection, self.token = connection, token
@@ -67,11 +68,11 @@ class Pool:
 
     @contextmanager
     def lent(self, *, fresh: bool = False) -> Iterator[Session]:
-        """A session for the block, outside a transaction. ``fresh``: over a new connection.
+        """Lend the block a session that is outside a transaction; with ``fresh``, over a new connection.
 
         Raises:
             StoreBusy: all connections were in use for the whole timeout.
-            psycopg.Error: there was no connection, and none could be made.
+            psycopg.Error: there was no idle connection, and no new one could be made.
         """
         begun = self._clock.monotonic()
         if not self._places.acquire(timeout=self._timeout):
@@ -83,7 +84,7 @@ class Pool:
         try:
             self.longest = max(self.longest, self._clock.monotonic() - begun)
             if fresh:
-                # They lead to the server that has just gone.
+                # The idle ones lead to the server that has just gone.
                 self.close_idle()
             session = self._taken()
             yield session
@@ -107,7 +108,7 @@ class Pool:
             return self._connect()
 
     def _give_back(self, session: Session) -> None:
-        # After an interrupt as well: a session that is still in a transaction is not used again.
+        # By its state, whatever happened: after an interrupt too, a session may still be in a transaction.
         if session.connection.info.transaction_status == TransactionStatus.IDLE:
             self._idle.append(session)
         else:
@@ -127,7 +128,7 @@ class Pool:
         connection = BoundedConnection.connect(
             self._target.uri,
             autocommit=True,
-            # libpq takes 2 as the minimum.
+            # libpq treats anything below 2 as 2.
             connect_timeout=max(int(self._timeout), 2),
             application_name=f"{APPLICATION}{token}",
             client_encoding="UTF8",
@@ -135,8 +136,8 @@ class Pool:
             keepalives_interval=3,
             keepalives_count=3,
             tcp_user_timeout=wait,
-            # When connecting, and not by SET, which a rollback of its transaction would undo, and which could
-            # fail half way.
+            # Set when connecting, not by SET: the rollback of its transaction would undo that, and a failure
+            # could leave only some of them set.
             options=(
                 f"{asked} -c search_path={self._target.schema} -c lock_timeout={wait}"
                 f" -c statement_timeout={statement}"
@@ -145,7 +146,7 @@ class Pool:
                 f"{' -c synchronous_commit=off' if self._durability == 'memory' else ''}"
             ),
         )
-        # Longer than the server's own time-outs, since its answer says more.
+        # Longer than the server's own time-outs, since the server's error says more.
         connection.patience = statement / 1000 + GRACE
         try:
             check_server(connection, self._target, self._durability)
@@ -157,7 +158,7 @@ class Pool:
         return Session(connection, token)
 
     def _after_fork(self) -> None:
-        # Not closed: parent and child share a socket, so that would end the session of the parent.
+        # Not closed: parent and child share the socket, so closing it here would end the parent's session.
         keep_forever(self._all)
         self._all = set()
         self._idle.clear()

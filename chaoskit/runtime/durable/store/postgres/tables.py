@@ -21,7 +21,7 @@ __all__ = ["MIGRATIONS", "ServerMigration", "migrate"]
 Connection = psycopg.Connection[tuple[Any, ...]]
 ServerMigration = Callable[[Connection], object]
 
-# One lock for all stores of a database, since migrations are rare and short. The number is "chks".
+# One advisory lock for all stores of a database, since migrations are rare and short. The number is "chks".
 _LOCK = 0x63686B73
 
 _RECORDS = """
@@ -73,7 +73,7 @@ def migrate(
                 raise ConfigurationError(
                     f"there is no store in {target.shown}; expected one. Pass create=True to make it."
                 )
-            # Checked first, since a role may have a schema and yet not be allowed to create one.
+            # Not "create schema if not exists": a role that owns a schema may lack the right to create one.
             there = "select 1 from pg_namespace where nspname = %s"
             if not connection.execute(there, (target.schema,)).fetchall():
                 connection.execute(f"create schema {target.schema}".encode())

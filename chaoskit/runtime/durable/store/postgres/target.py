@@ -43,8 +43,8 @@ class ServerTarget:
             raise wrong("schema", schema, "a name of lower-case letters, digits and underscores, not pg_…")
         rest = [(name, value) for name, value in asked if name != "schema"]
         uri = urlunsplit(parts._replace(query=urlencode(rest, quote_via=quote)))
-        # The password may be before the @, or a parameter. All other parts of the place may be needed to
-        # distinguish one server from another.
+        # The password may be before the @, or a parameter. Only what distinguishes one server from another is
+        # shown: user, host, path and the host parameter.
         place = parts.netloc.rpartition("@")
         user = place[0].partition(":")[0]
         shown = f"postgresql://{user}{place[1]}{place[2]}{parts.path}?schema={schema}"

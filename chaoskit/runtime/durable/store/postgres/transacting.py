@@ -1,8 +1,8 @@
 """PostgreSQL's dialect: a transaction, and the single statement of a plain write.
 
-Many transactions run at once here, and each sees what the others have committed. So a row that is read to be
-changed is locked when it is read. A record that was missing is written as a new one; if another transaction
-has written it meanwhile, the whole work is run again.
+Many transactions run at once here, and each sees what the others have committed. So a row that is read in
+order to be changed is locked by that read. A record that was missing is inserted; if another transaction has
+inserted it first, the whole work is run again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chaoskit.runtime.durable.store.reading import COLUMNS, Row, RowReader, reco
 __all__ = ["NOW", "Overtaken", "PostgresReader", "PostgresTx", "write_put"]
 
 NOW = "extract(epoch from clock_timestamp())::float8"
-"""The server's time, which goes on within a transaction; ``now()`` would not."""
+"""The server's time, which advances within a transaction; that of ``now()`` does not."""
 
 # If status and due stay as they are, no index is written, and the new row can share the old one's page.
 OVERWRITE = (
@@ -45,17 +45,17 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Overtaken(Exception):
-    """Another transaction has written a record that was missing here: the work has to be run again."""
+    """Another transaction has inserted a record that was missing here: the work has to be run again."""
 
 
 @lru_cache(maxsize=512)
 def dialect(statement: str) -> bytes:
-    """A statement with psycopg's marks for values in place of ``?``. It must not contain a %."""
+    """A statement with psycopg's marks for values instead of ``?``. The statement must not contain a %."""
     return statement.replace("?", "%s").encode()
 
 
 def write_put(connection: Connection, put: Put, now: float | None) -> None:
-    """Write one record. Outside a transaction each statement is one, but only one of the two writes.
+    """Write one record. Needs no transaction around it, since only one of the two statements writes.
 
     With ``now`` None the time is the server's. Raises psycopg's errors unchanged.
     """
@@ -142,8 +142,8 @@ class PostgresTx(PostgresReader, RowTx):
     def claimable(self, kind: Kind, scope: str, key: str | None) -> tuple[str, Sequence[Any]]:
         dead = self._owners.dead(self)
         if key is not None:
-            # A record that is claimed by name is waited for, since skipping it would look as if it were held.
-            # It has to be locked before anything is decided about it.
+            # Wait for the lock of a record that is claimed by name: if it were skipped while another
+            # transaction has it locked, it would look as if it were claimed.
             self.row_to_change(kind, scope, key)
         if not dead:
             return "due <= ?", (self.now,)
@@ -170,7 +170,7 @@ class PostgresTx(PostgresReader, RowTx):
             raise self._noted(error) from error
 
     def _noted(self, error: psycopg.Error) -> Exception:
-        # Only the first error: later ones only say that the transaction is broken.
+        # Keep the first error only: later ones just say that the transaction is broken.
         if self.broken is None:
             self.broken = error
         return failure(error, self._where)

@@ -15,9 +15,9 @@ __all__ = ["BoundedConnection"]
 class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
     """A connection that gives up if the server has sent nothing for ``patience`` seconds after a request.
 
-    Time-outs of statements are kept by the server, and those of TCP by the kernels: a server that is
-    suspended, or waits for a disk that hangs, exceeds neither. By then the statement may or may not have
-    taken effect.
+    The server enforces the time-outs of statements, and the kernels those of TCP: a server that is suspended,
+    or waits for a disk that hangs, exceeds neither. When this connection gives up, the statement may or may
+    not have taken effect.
     """
 
     patience = math.inf
@@ -27,13 +27,13 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
 
 
 def _until(asking: Generator[Any, Any, Any], patience: float) -> Generator[Any, Any, Any]:
-    """``asking``, until it has taken too long. psycopg wakes it at least once in 0.1 s."""
+    """Run ``asking`` until it has taken too long. psycopg resumes it at least every 0.1 s."""
     end = time.monotonic() + patience
     try:
         wanted = next(asking)
         while True:
             ready = yield wanted
-            # Data that has arrived is read, however late it is.
+            # Data that has arrived is still read, however late.
             if not ready and time.monotonic() >= end:
                 raise psycopg.OperationalError(f"the server has said nothing for {patience:.3g} s")
             wanted = asking.send(ready)

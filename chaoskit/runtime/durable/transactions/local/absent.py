@@ -1,6 +1,6 @@
-"""Finds out if a name is really free: on a network share it may vanish while the server replaces it (nfs(5)).
+"""Checks that a name is really free: on a network share it may vanish while the server replaces it (nfs(5)).
 
-Taking that for "nothing is there" would mean to forget what was committed, or to remove it as abandoned.
+Treating that as "nothing is there" would forget a committed transaction, or remove it as abandoned.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def check_absent(path: Path) -> None:
     """Check that a path that was not found is not listed in its directory either.
 
     Raises:
-        StorageError: it is listed.
+        StorageError: the path is listed.
     """
     try:
         names = os.listdir(path.parent)
@@ -27,7 +27,7 @@ def check_absent(path: Path) -> None:
             check_absent(path.parent)
         return
     except OSError:
-        return  # The directory may be entered but not listed, so nothing can be found out.
+        return  # The directory may be entered but not listed, so the answer cannot be checked.
     if path.name in names:
         raise StorageError(
             f"{str(path)!r} is in its directory, and was said not to be there; expected it to be found."

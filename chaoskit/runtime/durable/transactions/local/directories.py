@@ -23,7 +23,7 @@ def directory(target: Path, layout: str, options: PlaceOptions) -> AnyPlace:
     if layout == "pointer":
         return PointerDirectory(target, options)
     if layout == "final":
-        # Its members would be written into one generation of the other layout, and vanish with it.
+        # The members would be written into a generation of the other layout, and vanish with it.
         if is_directory(workspace_of(target)):
             raise wrong("layout", layout, f"'pointer', which {str(target)!r} has")
         return FinalDirectory(target, options)
@@ -31,7 +31,7 @@ def directory(target: Path, layout: str, options: PlaceOptions) -> AnyPlace:
 
 
 def layouts_at(target: Path, options: PlaceOptions) -> AnyPlace | None:
-    """The target with the layout that transactions have given it; None if there never was a transaction.
+    """The target with the layout of its earlier transactions; None if there never was one.
 
     Raises:
         StorageError: a hidden directory is listed and cannot be found.

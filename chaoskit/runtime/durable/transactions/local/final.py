@@ -1,13 +1,13 @@
 """Layout ``final``: members have their own names in a directory that holds other files too.
 
-The decision is a journal, written completely or not at all. After it every member is put in its place, and if
-a crash interrupts that, the next transaction or recovery goes on. So all or nothing holds once a recovery has
-run; until then a reader may see some members new and others old.
+The decision is a journal, written completely or not at all. After that every member is put in its place, and
+if a crash interrupts this, the next transaction or recovery continues it. So all or nothing holds once a
+recovery has run; until then a reader may see some members new and others old.
 
-A member is *linked* beside its target and renamed over it, not renamed out of the stage. If the stage became
-durable without the member before the target's directory has it, a power loss would remove it from both. For
-the same reason a damaged journal counts as finished: it was complete when it was decided, so it can only be
-one whose removal a power loss has half undone.
+A member is *linked* beside its target and then renamed over it; it is not renamed out of the stage. Otherwise
+the stage might become durable without the member before the target's directory has it, and a power loss would
+remove it from both. A damaged journal counts as finished: it was complete when it was decided, so the damage
+can only come from a power loss that half undid its removal.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from chaoskit.runtime.failures.taxonomy import TransactionError
 __all__ = ["RESERVED", "FinalDirectory"]
 
 RESERVED = ".transactions"
-"""The hidden directory. It is within the target, which may be a mounted disk: links don't cross disks."""
+"""The hidden directory. It is inside the target, which may be a mounted disk: links don't cross disks."""
 
 
 class FinalDirectory:
@@ -90,7 +90,7 @@ class FinalDirectory:
                 number=1 + max((_parsed(name)[1] for name in self._work.names()), default=0),
                 at=self._options.clock.time(),
             )
-            # The decision. OutcomeUnknown is passed on: then the journal exists, and may survive.
+            # The decision. OutcomeUnknown passes unchanged: the journal then exists, and may survive.
             write_file(self._journal(stage.generation), receipt.encode(), durability=self._options.durability)
             reached("decided")
             try:
@@ -113,7 +113,7 @@ class FinalDirectory:
         stage.close()
         journal = self._journal(stage.generation)
         with contextlib.suppress(OSError):
-            # lstat, not exists: an error other than "no such file" must not look like "not decided".
+            # With lstat, not exists: an error other than "no such file" must not look like "not decided".
             try:
                 os.lstat(journal)
             except FileNotFoundError:
@@ -154,7 +154,7 @@ class FinalDirectory:
         """All members of all transactions, each as the last transaction left it.
 
         Raises:
-            TransactionError: one is decided and not finished, so old and new members may be mixed.
+            TransactionError: a transaction is decided and not finished, so old and new members may be mixed.
         """
         receipts = list(self._receipts())
         committed = {receipt.generation for receipt in receipts}
@@ -188,11 +188,11 @@ class FinalDirectory:
         return None
 
     def _record(self, receipt: TransactionReceipt) -> Path:
-        # The number is in the name, so that a listing gives the next number and the committed ids.
+        # With the number in the name, a listing is enough to find the next number and the committed ids.
         return self._work.folder / f"{receipt.generation}.{receipt.number}.json"
 
     def _place(self, receipt: TransactionReceipt) -> None:
-        """Put the members in place for the first time: as links to the staged files, which are synced."""
+        """Put the members in place for the first time, as links to the staged files, which are synced."""
         stage = self._work.stage(receipt.generation)
         for member in receipt.members:
             target = self._target / member.name
@@ -201,8 +201,8 @@ class FinalDirectory:
             try:
                 os.link(stage / member.name, link)
             except OSError:
-                # A share may lose the answer to a call that took effect; some file systems have no hard
-                # links.
+                # Either a share lost the answer to a call that took effect, or the file system has no hard
+                # links, and the member has to be copied.
                 if identity(link) != identity(stage / member.name):
                     self._copy(stage / member.name, target)
                     continue
@@ -226,7 +226,7 @@ class FinalDirectory:
             os.makedirs(folder, exist_ok=True)
 
     def _close(self, receipt: TransactionReceipt) -> None:
-        """Record that all is in place, then remove the journal. In this order nothing is done twice."""
+        """Record that all is in place, then remove the journal. The other order could lose the receipt."""
         self._work.write(self._record(receipt), receipt)
         journal = self._journal(receipt.generation)
         try:
@@ -234,11 +234,12 @@ class FinalDirectory:
         except OSError:
             if os.path.lexists(journal):
                 raise
-        # Synced before the stage is removed: if the journal came back, it would need its members.
+        # Synced before the stage is removed: if a power loss brought the journal back, it would need its
+        # members.
         self._work.sync()
 
     def _finish_all(self) -> tuple[list[str], list[str]]:
-        """Finish what other processes have decided; return the problems, and the ids that were completed."""
+        """Finish the open journals of other processes; return the problems, and the completed ids."""
         problems, completed = [], []
         names = self._work.names()
         for name in names:
@@ -262,8 +263,8 @@ class FinalDirectory:
     def _place_again(self, receipt: TransactionReceipt) -> str:
         """Put the members in place after a crash; return what prevents that, or an empty text.
 
-        As copies: a link may be in place already, so that linking again would change nothing. If syncing that
-        place has failed before, only a new change can make it durable.
+        They are copied: a link may already be in place, and linking again would change nothing. If syncing
+        that place failed before, only a new change can make it durable.
         """
         stage = self._work.stage(receipt.generation)
         for member in receipt.members:
@@ -286,7 +287,7 @@ class FinalDirectory:
 
 
 def _parsed(name: str) -> tuple[str, int]:
-    """The generation in a name; and its number if it is the name of a receipt, otherwise 0."""
+    """The generation in a name, and the number if it is the name of a receipt, otherwise 0."""
     stem, dot, number = name.removesuffix(".json").rpartition(".")
     if dot and name.endswith(".json") and number.isdigit():
         return stem, int(number)

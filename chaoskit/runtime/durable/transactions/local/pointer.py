@@ -1,8 +1,8 @@
 """Layout ``pointer``: the target is a link, and a commit points it to another directory.
 
-At every moment a reader sees all of a transaction or nothing of it, crash or not. The decision is the rename
-of a link, and the directory that it points to never changes afterwards. Each record names the one before it.
-That shows which transactions were committed and which only begun, without a second write.
+At every moment, also after a crash, a reader sees all of a transaction or nothing of it. The decision is the
+rename of a link, and the directory that it points to never changes afterwards. Each record names the one
+before it, which shows without a second write which transactions were committed and which were only begun.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def workspace_of(target: Path) -> Path:
     """The hidden directory of a target with this layout, which is beside the target.
 
     Raises:
-        UsageError: the name of ``target`` is too long for that.
+        UsageError: the name of ``target`` is too long to put that directory beside it.
     """
     check_length(target, ".NAME.transactions")
     return target.with_name(f".{target.name}.transactions")
@@ -55,7 +55,7 @@ class PointerDirectory:
         """The published generation; None if the target's name is free.
 
         Raises:
-            UsageError: the target exists, and no transaction has made it.
+            UsageError: the target exists, and was not made by a transaction.
             StorageError: the target is listed and cannot be found.
         """
         try:
@@ -98,7 +98,7 @@ class PointerDirectory:
 
         Raises:
             TransactionConflict: another transaction was published meanwhile; nothing was decided.
-            OutcomeUnknown: readers see it, but a power loss may bring the old one back.
+            OutcomeUnknown: readers see the transaction, but a power loss may bring the old state back.
             DiskFull, OSError: nothing was decided.
         """
         with self._work.locked():
@@ -112,7 +112,7 @@ class PointerDirectory:
                 sync_published(self._target)
             reached("published")
         stage.close()
-        # It is committed, even if the clean-up fails: the next transaction or a recovery does that.
+        # The transaction is committed even if the clean-up fails. The next one, or a recovery, cleans up.
         with contextlib.suppress(Exception):
             self._sweep(stage.generation)
             reached("cleaned")
@@ -122,7 +122,7 @@ class PointerDirectory:
         """Remove a stage unless it is published; return its path if that failed."""
         stage.close()
         with contextlib.suppress(Exception):
-            # Judged by the disk, since an interrupt may have come between the decision and ``reached``.
+            # Ask the disk, since an interrupt may have come between the decision and ``reached``.
             if self.current() == stage.generation:
                 return ()
             with contextlib.suppress(OSError):
@@ -164,14 +164,15 @@ class PointerDirectory:
                 running[id] = True
                 continue
             aborted[id] = True
-            # The record first: the stage carries the mark that shows whether an owner elsewhere lives.
+            # The record goes first: the stage carries the mark that shows whether an owner on another machine
+            # lives.
             for name in (f"{generation}.json", generation):
                 if name in names and _remove(self._work.folder / name):
                     removed.append(name)
         return list(aborted), list(running), removed
 
     def newest(self) -> tuple[TransactionReceipt | None, Mapping[str, TransactionMember], TransactionFiles]:
-        """The published generation; it stays the same while others are published.
+        """The generation that is published now. Later commits don't change what this returned.
 
         Raises:
             TransactionError: its record is damaged.
@@ -212,7 +213,7 @@ class PointerDirectory:
         return receipt
 
     def _point(self, generation: str) -> None:
-        """Point the link to a generation, by one rename."""
+        """Point the link to a generation, with one rename."""
         link = unfinished_name(self._target)
         # Relative, so that the target and its hidden directory can be moved together.
         os.symlink(f"{self._work.folder.name}/{generation}", link)
@@ -226,7 +227,7 @@ class PointerDirectory:
     def _settle(self, generation: str) -> None:
         """Make a publication durable whose process may have died before it could sync.
 
-        With a new change, since after a failed sync another one would succeed without writing anything.
+        The link is made again, since after a failed sync another one would succeed without writing anything.
         """
         if self._options.sync:
             self._point(generation)
@@ -260,7 +261,7 @@ class PointerDirectory:
             generation = receipt.previous
 
     def _memory(self) -> tuple[list[str], bool]:
-        """The committed generations, newest first; and True if the records reach back to the first."""
+        """The committed generations, newest first, and True if their records reach back to the first one."""
         kept, last = [], None
         for last in self._chain():
             kept.append(last.generation)
@@ -274,7 +275,7 @@ class PointerDirectory:
         over = []
         newer = self._work.read(self._work.record(published))
         while newer is not None and newer.previous is not None:
-            # The ones before it were removed earlier.
+            # Generations are removed from the oldest on, so all earlier ones are gone too.
             if not os.path.lexists(self._work.stage(newer.previous)):
                 break
             if self._options.clock.time() - newer.at >= self._options.grace:

@@ -1,4 +1,4 @@
-"""The members of a transaction while they are collected, in a directory that no reader looks into."""
+"""The members of a transaction while they are collected, in a directory that no reader opens."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class LocalStage:
 
         Raises:
             UsageError: the name is staged already, or no member can have it.
-            DiskFull, OSError: the member could not be written; the transaction can go on without it.
+            DiskFull, OSError: the member could not be written; the transaction can continue without it.
         """
         if member_name(name, self._reserved) in self.members:
             raise UsageError(f"the transaction {self.id!r} has {name!r} already; expected each name once.")
@@ -62,7 +62,7 @@ class LocalStage:
             try:
                 member = self._write(name, path, content)
             except BaseException:
-                # Half written, it would be published together with the rest of the stage.
+                # Otherwise the half-written file would be published together with the rest of the stage.
                 with contextlib.suppress(OSError):
                     path.unlink()
                 raise
@@ -93,7 +93,7 @@ class LocalStage:
                 self._workspace.sync()
 
     def close(self) -> None:
-        """Remove the mark that shows others that the stage is in use."""
+        """Remove the mark that tells other processes that the stage is in use."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -109,7 +109,7 @@ def source_of(content: Content) -> Iterator[IO[bytes]]:
     """The content as a binary file.
 
     Raises:
-        UsageError: it is none of the kinds of content.
+        UsageError: it is not one of the kinds of content.
     """
     if isinstance(content, str):
         content = content.encode()

@@ -34,7 +34,7 @@ __all__ = ["Workspace", "id_of"]
 
 _GENERATION = re.compile(r"(.+)@([0-9]{35})-[0-9]+")
 _POLL = 0.005
-"""Seconds between two attempts to get the lock, which is held for some milliseconds."""
+"""Seconds between two attempts to get the lock, which is usually held for a few milliseconds."""
 
 
 class Workspace:
@@ -52,8 +52,8 @@ class Workspace:
 
     def new_generation(self, id: str) -> str:
         """A name for a new stage that no committed attempt has, on any machine."""
-        # Counted within the directory, not within the process: so a program uses the same names in each of
-        # its runs, and the runs can be compared.
+        # Counted by the directory, not by the process: then a program uses the same names in each of its
+        # runs, and the runs can be compared.
         mine = f"{id}@{this_owner()}-"
         used = {int(name[len(mine) :].split(".")[0]) for name in self.names() if name.startswith(mine)}
         return f"{mine}{max(used, default=0) + 1}"
@@ -111,7 +111,7 @@ class Workspace:
         """Hold the lock, which excludes other threads and processes.
 
         Raises:
-            StoreBusy: others had it for ``lock_timeout`` seconds.
+            StoreBusy: others held it for ``lock_timeout`` seconds.
         """
         clock = self.options.clock
         end = clock.monotonic() + self.options.lock_timeout
@@ -120,7 +120,7 @@ class Workspace:
                 held = Held(self.folder / "commit")
                 break
             except StoreBusy:
-                # Polled, since waiting in the kernel has no time-out.
+                # Polled, since waiting for a record lock in the kernel has no time-out.
                 if clock.monotonic() >= end:
                     raise
                 clock.sleep(_POLL)
@@ -134,7 +134,8 @@ class Workspace:
         found = _GENERATION.fullmatch(generation)
         owner = Owner.parse(found[2]) if found else None
         alive = None if owner is None else lives(owner)
-        # For an owner in another container or on another machine the mark decides, which the kernel removes.
+        # For an owner in another container or on another machine the mark decides: the kernel removes it when
+        # the owner dies.
         return alive is False or (alive is None and not is_marked(self.stage(generation)))
 
 

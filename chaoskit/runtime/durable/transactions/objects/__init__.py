@@ -1,1 +1,1 @@
-"""Transactions in object stores, which decide by conditional writes."""
+"""Transactions in object stores, decided by conditional writes."""

@@ -10,8 +10,8 @@
 
 Several processes may finish one journal at once. Each first notes which object is at a member's place, then
 checks that the journal is still open, and overwrites only the object that it noted. So a process that was
-suspended in between cannot undo a later transaction, whose write has changed the ETag. (It could if the later
-transaction had put back exactly the old bytes.)
+suspended in between cannot undo a later transaction, whose write changed the ETag. (The exception is a later
+transaction that put back exactly the old bytes.)
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ RESERVED = ".transactions"
 DATA, JOURNAL = f"{RESERVED}/data/", f"{RESERVED}/journal"
 RECEIPTS, ABORTED = f"{RESERVED}/receipts/", f"{RESERVED}/aborted/"
 GIVEN_UP = "@recovery"
-"""The id in a journal that abandons stages. No transaction can have it."""
+"""The id in a journal that abandons stages. No transaction can have this id."""
 TRIES = 8
-"""How many times to try if another process was faster in writing a journal or a member."""
+"""How many times to try when other processes are faster in writing a journal or a member."""
 
 
 class FinalObjects:
@@ -73,7 +73,7 @@ class FinalObjects:
         """Write the journal, then every member to its place.
 
         Raises:
-            StoreBusy: other processes were faster each time; nothing was decided.
+            StoreBusy: other processes were faster at every attempt; nothing was decided.
             TransactionConflict: a recovery has abandoned the stage; nothing was decided.
             OutcomeUnknown: decided, or perhaps decided; the next recovery finishes it.
         """
@@ -99,9 +99,9 @@ class FinalObjects:
                 if_match=None,
             )
             if etag is None:
-                # Either another journal is in the way, or ours was there and a recovery has finished it.
-                # After a lost answer, our request may still be on its way, and succeed once the key is free
-                # again.
+                # Either another journal is in the way, or ours was written and a recovery has finished it.
+                # If an answer was lost, our request may still be on its way, and succeed once the key is
+                # free again.
                 stage.asked = stage.unsure
                 continue
             self._finish_ours(stage, receipt, etag, reached)
@@ -118,7 +118,7 @@ class FinalObjects:
         return (f"{self._store}{stage.prefix}",)
 
     def recover(self) -> TransactionRecovery:
-        """Finish what was decided; abandon and remove stages that were idle for too long."""
+        """Finish the open journal; abandon and remove stages that were idle for too long."""
         completed = self._finish_open()
         before = self._options.clock.time() - self._options.abandoned
         finished = {info.key.removeprefix(RECEIPTS).rpartition(".")[0] for info in self._store.list(RECEIPTS)}
@@ -131,8 +131,9 @@ class FinalObjects:
             self._remove(generation)
         old = [name for name, at in seen.items() if name not in finished and at <= before]
         running = [name.partition("@")[0] for name in seen if name not in finished and name not in old]
-        # Abandoning stages is decided like a transaction: while its journal is open no stage can be decided,
-        # and afterwards those that it names cannot. Otherwise a suspended writer could decide a removed one.
+        # Abandoning stages is decided like a transaction: while its journal is open, no stage can be decided;
+        # afterwards, the stages that it names cannot. Otherwise a suspended writer could decide a stage whose
+        # members were removed.
         if old and not self._give_up(old):
             old = []
         self._store.abort_uploads(DATA, before)
@@ -233,7 +234,7 @@ class FinalObjects:
     def _finish(self, journal: TransactionReceipt, etag: str) -> None:
         for member in journal.members:
             if not self._place(journal, member):
-                # Another process has finished it: its receipt exists, and nothing is left to do.
+                # Another process has finished the journal: the receipt exists, and nothing is left to do.
                 return
         key = f"{RECEIPTS}{journal.generation}.{journal.number}"
         with contextlib.suppress(NotAsExpected):
@@ -241,10 +242,10 @@ class FinalObjects:
         self._close(etag)
 
     def _place(self, journal: TransactionReceipt, member: TransactionMember) -> bool:
-        """Copy one member to its place; False if the journal was closed meanwhile.
+        """Copy one member to its place; return False if the journal is no longer open.
 
         Raises:
-            StoreBusy: other processes wrote to that place each time.
+            StoreBusy: other processes wrote to that place before every attempt.
             TransactionError: the staged member is missing or damaged.
         """
         for _ in range(TRIES):
@@ -257,7 +258,8 @@ class FinalObjects:
                 return False
             staged = self._store.open(f"{DATA}{journal.generation}/{member.name}")
             if staged is None or not _is(staged[0], member, close=False):
-                # Another process may just have finished and removed it. Then the journal is gone too.
+                # Another process may just have finished the journal and removed the stage. Then the journal
+                # is gone too.
                 if self._journal()[1] != etag:
                     return False
                 raise TransactionError(
@@ -281,7 +283,7 @@ class FinalObjects:
     def _give_up(self, generations: list[str]) -> bool:
         """Decide that these stages will never be committed, and remove them.
 
-        Returns False if another journal was in the way. Then nothing was decided.
+        Returns False if another journal was in the way; nothing was decided then.
         """
         members = tuple(TransactionMember(name, 0, "") for name in generations)
         at = self._options.clock.time()

@@ -7,7 +7,7 @@
 ================================  ========================================================================
 
 A recovery rewrites ``CURRENT`` before it removes stages that were begun and never decided. A writer that was
-suspended for that long then fails on the ETag, and cannot publish members that were removed.
+suspended for so long then fails on the ETag, and cannot publish members that were removed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["CURRENT", "PointerObjects"]
 CURRENT = "CURRENT"
 DATA, MANIFEST = "data/", "manifest/"
 NONE_YET = TransactionReceipt("@none", "@none", "pointer", (), number=0)
-"""Written by a recovery where no transaction was ever committed, so that ``CURRENT`` can be rewritten."""
+"""What a recovery writes to ``CURRENT`` before the first commit, so that writers then fail on the ETag."""
 
 
 class PointerObjects:
@@ -62,8 +62,9 @@ class PointerObjects:
         """Replace ``CURRENT``.
 
         Raises:
-            TransactionConflict: another one was published meanwhile, or a recovery ran; nothing was decided.
-            OutcomeUnknown: it cannot be found out whether it was decided.
+            TransactionConflict: since this transaction began, another was published or a recovery ran;
+                nothing was decided.
+            OutcomeUnknown: the store does not answer whether the transaction was decided.
         """
         receipt = self.known(stage.id)
         if receipt is not None:
@@ -72,7 +73,7 @@ class PointerObjects:
         if etag == stage.base:
             receipt = self._receipt(stage, before)
             encoded = receipt.encode()
-            # The record first: a generation that CURRENT has named must still be known once it is replaced.
+            # The record comes first: a generation named by CURRENT must still be known once it is replaced.
             self._store.put(_manifest(receipt), content(encoded))
             etag = decide(
                 stage, self._store, CURRENT, encoded, lambda data: data == encoded, if_match=stage.base
@@ -83,13 +84,13 @@ class PointerObjects:
                     self._sweep(receipt)
                     reached("cleaned")
                 return receipt
-            # Lost, unless only the answer was lost and another transaction has followed on top of this one.
+            # Another was faster, unless only the answer was lost, and the other followed this transaction.
             receipt = self.known(stage.id)
             if receipt is not None:
                 reached("published")
                 return receipt
-            # Each record differs from all earlier ones, and so does its ETag. So the condition of a request
-            # that is still on its way can never hold again.
+            # Each record differs from all earlier ones, and so does its ETag. So a request that is still on
+            # its way can never meet its condition again.
             stage.asked = False
         raise TransactionConflict(
             f"{self._store}{CURRENT} was replaced since the transaction {stage.id!r} began"
@@ -98,7 +99,7 @@ class PointerObjects:
     def discard(self, stage: ObjectStage) -> tuple[str, ...]:
         """Remove a stage that was not decided; return its place if that failed."""
         with contextlib.suppress(Exception):
-            # A decision that was requested may still arrive. Only a recovery can rule that out.
+            # The request for a decision may still arrive. Only a recovery can rule that out.
             if not stage.asked:
                 stage.remove()
                 self._store.delete(f"{MANIFEST}{stage.generation}.json")
@@ -109,7 +110,7 @@ class PointerObjects:
         return (f"{self._store}{stage.prefix}",)
 
     def recover(self) -> TransactionRecovery:
-        """Remove abandoned stages, and members that were replaced before the grace."""
+        """Remove abandoned stages, and members that were replaced longer than the grace ago."""
         now, etag = self._current()
         before = self._options.clock.time() - self._options.abandoned
         kept = {receipt.generation for receipt in self._chain(now)}
@@ -168,7 +169,7 @@ class PointerObjects:
         )
 
     def _fence(self, now: TransactionReceipt | None, etag: str | None) -> bool:
-        """Rewrite ``CURRENT`` with the same meaning: every writer that has read it must begin again."""
+        """Rewrite ``CURRENT`` with the same meaning: every writer that has read it must then begin again."""
         same = now or NONE_YET
         data = replace(same, fence=same.fence + 1).encode()
         try:
@@ -196,7 +197,7 @@ class PointerObjects:
         """Remove members that were replaced longer than the grace ago; keep the records."""
         over = []
         newer = receipt
-        # Lazily: only up to the first whose members are gone, and not through the whole history.
+        # Read lazily, up to the first generation whose members are gone, not through the whole history.
         for older in itertools.islice(self._chain(receipt), 1, None):
             keys = [info.key for info in self._store.list(f"{DATA}{older.generation}/")]
             if not keys and older.members:
@@ -204,7 +205,7 @@ class PointerObjects:
             if self._options.clock.time() - newer.at >= self._options.grace:
                 over.append((older.generation, keys))
             newer = older
-        # The oldest first, so that after a crash the remaining ones are found next time.
+        # The oldest first: after a crash in between, the next sweep still reaches the rest.
         for _, keys in reversed(over):
             for key in keys:
                 self._store.delete(key)

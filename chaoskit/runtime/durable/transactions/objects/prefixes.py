@@ -46,10 +46,10 @@ def prefix_in(store: ObjectStore, layout: str, options: PlaceOptions) -> AnyPlac
 
 
 def layout_in(store: ObjectStore, options: PlaceOptions) -> AnyPlace | None:
-    """The prefix with the layout that transactions have given it; None if there never was a transaction."""
+    """The prefix with the layout of its earlier transactions; None if there never was one."""
     if next(iter(store.list(f"{RESERVED}/")), None) is not None:
         return FinalObjects(store, options)
-    # Even before the first commit: stages that were begun and abandoned are to be removed.
+    # Recognized even before the first commit, since abandoned stages have to be removed.
     if any(next(iter(store.list(start)), None) is not None for start in (CURRENT, "manifest/", "data/")):
         return PointerObjects(store, options)
     return None

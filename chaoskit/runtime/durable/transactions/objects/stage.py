@@ -1,4 +1,4 @@
-"""The members of a transaction while they are collected, as objects that no reader looks for."""
+"""The members of a transaction while they are collected, as objects that no reader requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from chaoskit.runtime.failures.taxonomy import TransactionError
 __all__ = ["ObjectStage", "decide", "generation_in", "opened_object"]
 
 TRIES = 4
-"""Requests for one decision. After each the store is asked what it holds, so several do no harm."""
+"""Requests for one decision. More than one does no harm: after each the store is asked what it holds."""
 
 
 class ObjectStage:
@@ -41,7 +41,7 @@ class ObjectStage:
     def __init__(self, store: ObjectStore, folder: str, id: str, *, base: str | None, reserved: str) -> None:
         self.id, self.base = id, base
         self.asked = self.unsure = False
-        # Random, not counted: the processes that may begin a stage share no counter.
+        # Random, since the processes that may begin a stage share no counter.
         self.generation = f"{id}@{uuid.uuid4().hex}"
         self.prefix = f"{folder}{self.generation}/"
         self.members: dict[str, TransactionMember] = {}
@@ -56,7 +56,8 @@ class ObjectStage:
         if member_name(name, self._reserved) in self.members:
             raise UsageError(f"the transaction {self.id!r} has {name!r} already; expected each name once.")
         with source_of(content) as source, tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
-            # Copied first: a source that can be read only once may be needed for a second request.
+            # Copied first, since the source can perhaps be read only once, and a client that retries needs it
+            # again.
             while piece := source.read(PIECE):
                 file.write(piece)
             file.seek(0)
@@ -78,11 +79,11 @@ class ObjectStage:
         """Compare the members that the store lists with those that were uploaded.
 
         Raises:
-            TransactionError: one is missing, or has another size.
+            TransactionError: a member is missing, or has another size.
         """
         there = {info.key.removeprefix(self.prefix): info.size for info in self._store.list(self.prefix)}
         wanted = {name: member.size for name, member in self.members.items()}
-        # Others may exist: a failed upload is not a member.
+        # Other objects may exist: an upload that failed may have left one, which is not a member.
         if any(there.get(name) != size for name, size in wanted.items()):
             raise TransactionError(
                 f"the store has {there} of the transaction {self.id!r}; expected {wanted}."
@@ -118,13 +119,13 @@ def decide(
 ) -> str | None:
     """Write ``key`` if it is unchanged; return its new ETag, or None if it has changed.
 
-    Unchanged means that it has the ETag ``if_match``, or with None that it does not exist. In the end the
-    object in the store decides, whatever the request returned: an answer may be lost, and a client that
-    retries by itself may be told that its own first request was in the way.
+    Unchanged means that it has the ETag ``if_match`` or, if that is None, does not exist. The object in the
+    store decides, whatever the request returned: an answer may be lost, and a client that retries by itself
+    may be told that its own first request was in the way.
 
     Raises:
-        OutcomeUnknown: it cannot be found out whether it was written.
-        Exception: of the client, if the store has refused; nothing was written.
+        OutcomeUnknown: the store does not answer whether it was written.
+        Exception: the client's, if the store has refused; nothing was written.
     """
     last: Exception | None = None
     stage.asked = True
@@ -134,7 +135,7 @@ def decide(
         except NotAsExpected:
             pass
         except Exception as error:
-            # Refused at the first request: it certainly did not take effect.
+            # Refused at the first request, so certainly nothing took effect.
             if refused(error) and last is None:
                 raise
             last, stage.unsure = error, True

@@ -1,8 +1,8 @@
 """Object stores as transactions see them, and S3 as one of them.
 
 A client is what ``boto3.client("s3")`` returns. boto3 is not imported: its errors are recognized by the
-response that they carry. The client may retry by itself, since every decision is read back and recognized by
-its generation.
+response that they carry. The client may retry by itself, since every decision is read back afterwards and
+recognized by its generation.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["NotAsExpected", "ObjectInfo", "ObjectStore", "S3Objects", "refused"]
 PART = 64 << 20
 """Bytes in a part of a large upload: 10,000 parts make 640 GB (S3's limits: 5 MiB to 5 GiB, 10,000 parts)."""
 IN_MEMORY = 8 << 20
-"""Up to so many bytes a download is kept in memory; a larger one is kept in a temporary file."""
+"""The most bytes of a download that are kept in memory; a larger one goes to a temporary file."""
 
 
 class NotAsExpected(Exception):
-    """The condition of a request does not hold: there is another object, or none (412, 409 or 404)."""
+    """A request's condition does not hold: there is another object, or none (status 412, 409 or 404)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class ObjectStore(Protocol):
         """Write an object in one step; return its ETag.
 
         Raises:
-            NotAsExpected: a condition was given, and does not hold. This request has written nothing.
+            NotAsExpected: a condition was given, and does not hold. This request wrote nothing.
         """
 
     def delete(self, key: str, *, if_match: str | None = None) -> None:
@@ -64,7 +64,10 @@ class ObjectStore(Protocol):
         """The objects whose keys begin with ``prefix``, in order."""
 
     def abort_uploads(self, prefix: str, before: float) -> int:
-        """Abort unfinished uploads that began before that time; return how many. Listings don't show them."""
+        """Abort unfinished uploads, which ``list`` does not show, if they began before that time.
+
+        Returns how many were aborted.
+        """
 
 
 class S3Objects:
@@ -117,7 +120,7 @@ class S3Objects:
         try:
             if second:
                 return self._put_parts(key, first, second, content, condition)
-            # The store compares the digest with the received bytes, and refuses what was damaged on the way.
+            # The store compares the digest with the bytes it received, and refuses them if they differ.
             digest = base64.b64encode(hashlib.sha256(first).digest()).decode()
             answer = self._client.put_object(**self._at(key), Body=first, ChecksumSHA256=digest, **condition)
         except Exception as error:
@@ -143,7 +146,7 @@ class S3Objects:
                 **at, UploadId=upload, MultipartUpload={"Parts": parts}, **condition
             )
         except BaseException:
-            # Parts cost money until the upload is aborted. If that fails too, a recovery does it.
+            # Parts cost money until the upload is aborted. If this fails too, a recovery aborts it.
             try:
                 self._client.abort_multipart_upload(**at, UploadId=upload)
             except Exception as error:
@@ -185,14 +188,14 @@ class S3Objects:
 
 
 def refused(error: BaseException) -> bool:
-    """True if the store has answered that it refuses; False if the request may have taken effect."""
+    """True if the store answered that it refuses; False if the request may have taken effect."""
     status = _status(error)
     # 408 is a time-out, after which the request may have taken effect.
     return status is not None and 400 <= status < 500 and status != 408
 
 
 def read(found: tuple[IO[bytes], str]) -> bytes:
-    """The content of an opened object, which is closed."""
+    """Read the content of an opened object, and close it."""
     with found[0] as file:
         return file.read()
 
