@@ -57,12 +57,9 @@ def hedge(
 
     def decorate(fn: Callable[_P, Awaitable[_R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:
         if isinstance(fn, staticmethod | classmethod):
-            # The method inside is hedged, so that it binds as before, as with every other strategy.
-            return cast(Callable[_P, Coroutine[Any, Any, _R]], type(fn)(decorate(fn.__func__)))
-        if not is_async(fn):
-            raise wrong(
-                "the function to hedge", fn, "a coroutine function", "Python cannot cancel any other."
-            )
+            # The function inside is hedged, so that the method binds as before.
+            return cast(Any, type(fn)(decorate(fn.__func__)))  # type: ignore[no-any-return]
+        _check_cancellable(fn)
 
         @functools.wraps(fn)
         async def hedged(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -82,6 +79,11 @@ def hedge(
         return hedged
 
     return decorate
+
+
+def _check_cancellable(fn: Callable[..., Any]) -> None:
+    if not is_async(fn):
+        raise wrong("the function to hedge", fn, "a coroutine function", "Python cannot cancel any other.")
 
 
 class _Race(Generic[_R]):
