@@ -313,7 +313,7 @@ def test_a_manifest_finds_what_a_compression_without_checksum_cannot(tmp_path, k
 
 
 def test_executables_stay_executable_and_nothing_else_is_restored(tmp_path):
-    """Modes are 0700 and 0600, directories 0700: an archive cannot make a file that others may write, or that is set-id."""
+    """Modes are 0700, for files 0600: an archive makes nothing that others may write, or that is set-id."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, mode in (("run", 0o6777), ("data", 0o666), ("deep", 0o777)):
