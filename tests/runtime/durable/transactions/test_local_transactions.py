@@ -341,6 +341,21 @@ def test_one_that_cannot_be_finished_is_named(target: Path, monkeypatch: pytest.
     assert (target / "x").read_text() == "2"
 
 
+def test_a_stage_from_elsewhere_goes_after_its_record(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the stage shows that its owner is gone: were it removed first, the record would stay for ever."""
+    commit(target, "pointer", "a", x="1")
+    work = work_of(target)
+    generation = f"b@{1:010d}{2:010d}{3:015d}-1"
+    (work / generation).mkdir()
+    (work / f"{generation}.json").write_text("begun")
+    with monkeypatch.context() as patch:
+        patch.setattr(pointer, "_remove", lambda path: path.suffix != ".json" and path.rmdir() is None)
+        recover_transactions(target)
+    assert (work / generation).exists()
+    assert recover_transactions(target).aborted == ("b",)
+    assert not list(work.glob("b@*"))
+
+
 @pytest.mark.parametrize("alive", [True, False])
 def test_a_damaged_record_removes_nothing(target: Path, monkeypatch: pytest.MonkeyPatch, alive: bool) -> None:
     """Without it what was committed can't be told from what was not, whether its process lives or not."""

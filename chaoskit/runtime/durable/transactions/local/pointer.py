@@ -167,7 +167,9 @@ class PointerDirectory:
             # The record goes first: the stage carries the mark that shows whether an owner on another machine
             # lives.
             for name in (f"{generation}.json", generation):
-                if name in names and _remove(self._work.folder / name):
+                if name in names:
+                    if not _remove(self._work.folder / name):
+                        break
                     removed.append(name)
         return list(aborted), list(running), removed
 
