@@ -33,7 +33,7 @@ from kombu.exceptions import OperationalError
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.brokers import check_broker
 from chaoskit.runtime.buried import bury_revoked, bury_used_up
-from chaoskit.runtime.context import correlation_id, operation
+from chaoskit.runtime.context import correlation_id, operation, usable_id
 from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints
 from chaoskit.runtime.durable.checkpoints.claims import Claim
 from chaoskit.runtime.durable.checkpoints.records import CheckpointContent, CheckpointRecord, kind_of
@@ -185,7 +185,7 @@ class DurableTask(Task):  # type: ignore[misc]
         claim = steps.claim(id)
         if claim is None:
             return self._not_to_be_had(steps, id)
-        told = getattr(request, HEADER, None) or (request.headers or {}).get(HEADER) or id
+        told = usable_id(getattr(request, HEADER, None), (request.headers or {}).get(HEADER), id)
         try:
             with operation(self.name, correlation_id=told, run=id, attempt=claim.attempt):
                 return self._attempt(claim, args, kwargs)

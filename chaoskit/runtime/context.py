@@ -303,6 +303,20 @@ def _check_name(what: str, name: str) -> None:
         raise wrong(what, name, "1 to 128 characters without control characters")
 
 
+def usable_id(*told: object) -> str:
+    """The first of these that can be a correlation id; if none can, one that is made from the last.
+
+    For ids that other programs have sent, and for keys, which are often paths. Made from equal ones, ids are
+    equal: the attempts of a run are found under one.
+    """
+    for value in told:
+        if isinstance(value, str) and _ID.match(value):
+            return value
+    import hashlib  # Needed here only, and rarely.
+
+    return hashlib.sha256(ascii(told[-1]).encode()).hexdigest()[:32]
+
+
 def _check_id(value: str) -> None:
     if not (isinstance(value, str) and _ID.match(value)):
         raise wrong(

@@ -205,6 +205,21 @@ def test_a_store_that_is_not_there_is_not_made(
         assert "Missing option '--store'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["file/s.db", "loop", "loop/s.db", "fifo", "folder", "x" * 300, "x" * 252])
+def test_a_path_at_which_no_store_can_be_is_wrong_use(tmp_path: Path, capsys: Captured, name: str) -> None:
+    """Exit code 4 would send the operator to the backups, and only the path is mistyped."""
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder" / "checkpoints.db").mkdir(parents=True)
+    before = sorted(tmp_path.iterdir())
+    assert run(["recovery", "--store", str(tmp_path / name), "list"]) == 2
+    told = capsys.readouterr().err
+    assert str(tmp_path / name) in told
+    assert "Name it with --store or CHAOSKIT_STORE" in told or len(name) == 252
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize("wait", ["0", "-1", "nan", "inf"])
 def test_a_wait_is_a_time(tmp_path: Path, capsys: Captured, wait: str) -> None:
     """The option is named, as the operator has written it."""

@@ -24,7 +24,8 @@ from chaoskit.runtime import (  # noqa: E402
     StoreBusy,
     read_settings,
 )
-from chaoskit.runtime.celery import DurableTask, check_broker, configure, reconcile  # noqa: E402
+from chaoskit.runtime.celery import HEADER, DurableTask, check_broker, configure, reconcile  # noqa: E402
+from chaoskit.runtime.context import correlation_id, operation, usable_id  # noqa: E402
 
 
 @pytest.fixture
@@ -53,10 +54,16 @@ def task(app):
     task.steps().store.close()
 
 
-def delivered(task, id, *args):
+def delivered(task, id, *args, headers=None):
     """What a worker does with the message."""
     task.push_request(
-        id=id, args=args, kwargs={}, called_directly=False, is_eager=False, headers={}, delivery_info={}
+        id=id,
+        args=args,
+        kwargs={},
+        called_directly=False,
+        is_eager=False,
+        headers=headers or {},
+        delivery_info={},
     )
     try:
         return task(*args)
@@ -86,6 +93,41 @@ def test_a_message_from_elsewhere_is_recorded_when_it_comes(task):
     assert task.steps().record("foreign").value == {"args": [5], "kwargs": {}, "result": [5]}
 
 
+def test_one_correlation_id_reaches_from_the_caller_to_the_body(task, monkeypatch):
+    """In the message, the record, the body, and the message that is sent again for one that was lost."""
+    sent = []
+
+    def send(self, args=None, kwargs=None, task_id=None, **options):
+        sent.append(options["headers"])
+        return self.AsyncResult(task_id)
+
+    monkeypatch.setattr(celery.Task, "apply_async", send)
+    with operation("caller", correlation_id="c-1"):
+        id = task.delay().id
+    assert sent.pop() == {HEADER: "c-1"}
+    record = task.steps().record(id)
+    assert record.correlation_id == "c-1"
+    task.resend(record)
+    [headers] = sent
+    assert headers == {HEADER: "c-1"}
+    task.body["run"] = lambda *args: correlation_id()
+    assert delivered(task, id, headers=headers) == "c-1"
+    alone = task.delay().id
+    assert sent[1:] == [{HEADER: alone}]
+
+
+@pytest.mark.parametrize("header", [None, "two\nlines", 7])
+def test_a_run_may_have_any_key(task, header):
+    """A path, say, which can be no correlation id; nor need what a stranger's message has in its place."""
+    key = "patient 7/scän"
+    task.body["run"] = lambda *args: correlation_id()
+    task.apply_async((), task_id=key)
+    found = delivered(task, key, headers={HEADER: header})
+    assert status(task, key) == ("completed", 1)
+    task.apply_async((), task_id=f"{key} 2")
+    assert delivered(task, f"{key} 2") != found == usable_id(key)
+
+
 def test_what_may_pass_is_tried_again_with_the_countdown_of_the_policy(task):
     """Then it is a dead letter, one for the one failure."""
 
@@ -99,6 +141,8 @@ def test_what_may_pass_is_tried_again_with_the_countdown_of_the_policy(task):
     assert asked.value.when == 7.0
     assert status(task, id) == ("pending", 1)
     store = task.steps().store
+    # Recorded as well: a message that comes too early, or again, must wait for the rest of it.
+    assert task.steps().record(id).due - store.now() == pytest.approx(7, abs=5)
     store.write(lambda tx: tx.change(task.steps()._kind, id, status="pending", due=tx.now))
     with pytest.raises(ConnectionError):
         delivered(task, id, 1)
@@ -343,6 +387,8 @@ def test_the_run_of_a_silent_machine_is_sent_again_when_its_lease_is_over(app, t
             silent = dataclasses.replace(found, due=until)
             monkeypatch.setattr(type(task.steps()), "in_progress", lambda self, one=silent: iter([one]))
             assert (lives, reconcile(app, grace=0)) == (lives, expected)
+        # Written to only now: the message of a run that has just begun again may be on its way.
+        assert reconcile(app, grace=3600) == 0
         claim.release()
     assert sent == ["a", "a"]
 

@@ -20,7 +20,7 @@ from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.durable.checkpoints.records import PREFIX
 from chaoskit.runtime.durable.levels import Durability
 from chaoskit.runtime.durable.store.store import Store
-from chaoskit.runtime.failures.taxonomy import FileMissing
+from chaoskit.runtime.failures.taxonomy import FileMissing, FilesystemError
 
 __all__ = [
     "BUSY",
@@ -47,6 +47,10 @@ LIMIT = click.IntRange(1, (1 << 53) - 1)
 VERSION = 1
 """The version of the JSON documents: it grows when a key is removed or changes its meaning."""
 
+_EXPECTED = "expected the file that the job has opened. Name it with --store or CHAOSKIT_STORE."
+_NOWHERE = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""Below a file, in a loop of links, or too long: the path is mistyped, and no store was ever there."""
+
 # No months: their lengths differ.
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -66,7 +70,7 @@ def opened(target: Target) -> Iterator[Store]:
     """The store, for one command. It must exist already: a console must never create one by mistake.
 
     Raises:
-        UsageError: if there is no such store. Unreachable: if its server does not answer.
+        UsageError: if no store is at that path, or none can be. Unreachable: if its server does not answer.
         ConfigurationError: if the server has no store.
     """
     name = target.name
@@ -74,16 +78,21 @@ def opened(target: Target) -> Iterator[Store]:
     # ignores missing permissions: the store refuses those.
     if "://" not in name and os.path.isdir(name):
         name = str(Path(name) / "checkpoints.db")
+    # The store refuses these, too, but as an error of the store, which sends an operator to the backups.
+    if "://" not in name and os.path.exists(name) and not os.path.isfile(name):
+        raise UsageError(f"--store is {name!r}, which is not a regular file; {_EXPECTED}")
     try:
         # No reserve: setting one aside is the job's decision, and the disk may have no room. A server that
         # does not sync may be examined, too: refusing it is the job's decision.
         durability: Durability = "process-crash" if "://" in name else "power-loss"
         store = Store.open(name, create=False, lock_timeout=target.wait, reserve=0, durability=durability)
     except FileMissing as error:
-        raise UsageError(
-            f"there is no store {name!r}; expected the file that the job has opened."
-            " Name it with --store or CHAOSKIT_STORE."
-        ) from error
+        raise UsageError(f"there is no store {name!r}; {_EXPECTED}") from error
+    except FilesystemError as error:
+        if error.errno not in _NOWHERE:
+            raise
+        why = os.strerror(error.errno)
+        raise UsageError(f"there can be no store {name!r} ({why}); {_EXPECTED}") from error
     with store:
         yield store
 

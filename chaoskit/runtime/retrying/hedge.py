@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime import kinds
@@ -56,10 +56,10 @@ def hedge(
     matcher = Matcher(on)
 
     def decorate(fn: Callable[_P, Awaitable[_R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:
-        if not is_async(fn):
-            raise wrong(
-                "the function to hedge", fn, "a coroutine function", "Python cannot cancel any other."
-            )
+        if isinstance(fn, staticmethod | classmethod):
+            # The function inside is hedged, so that the method binds as before.
+            return cast(Any, type(fn)(decorate(fn.__func__)))  # type: ignore[no-any-return]
+        _check_cancellable(fn)
 
         @functools.wraps(fn)
         async def hedged(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -79,6 +79,11 @@ def hedge(
         return hedged
 
     return decorate
+
+
+def _check_cancellable(fn: Callable[..., Any]) -> None:
+    if not is_async(fn):
+        raise wrong("the function to hedge", fn, "a coroutine function", "Python cannot cancel any other.")
 
 
 class _Race(Generic[_R]):

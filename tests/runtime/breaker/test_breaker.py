@@ -690,6 +690,33 @@ def test_observe_only_reports_and_never_rejects(clock: VirtualClock) -> None:
     assert breaker.state is BreakerState.CLOSED
 
 
+@pytest.mark.parametrize(
+    "window", [{"failures": 1}, {"failure_rate": 0.1, "window_calls": 9, "minimum_calls": 1}]
+)
+def test_only_an_open_breaker_takes_the_short_way_to_reject(
+    clock: VirtualClock, window: dict[str, Any]
+) -> None:
+    """Without listeners a call is rejected before the state is settled: not when observed or disabled."""
+
+    def enter(breaker: CircuitBreaker) -> str:
+        with breaker:
+            return "value"
+
+    # Decorated, called and entered: each of these ways looks for itself.
+    ways: list[Any] = [lambda b: b(ok)(), lambda b: b.call(ok), enter]
+    for way in ways:
+        observed = CircuitBreaker(**window, open_for=10.0, observe_only=True, clock=clock, listeners=[])
+        trip(observed)
+        assert way(observed) == "value"
+        disabled = CircuitBreaker(**window, open_for=10.0, clock=clock, listeners=[])
+        trip(disabled)
+        with pytest.raises(BreakerOpen):
+            way(disabled)
+        # Before the open period is over.
+        disabled.disable()
+        assert way(disabled) == "value"
+
+
 # -- listeners -----------------------------------------------------------------------------------
 
 

@@ -206,6 +206,19 @@ def test_the_reserve_is_there_before_it_is_needed(tmp_path: Path) -> None:
     assert (found.st_size, found.st_blocks * 512 >= 1 << 20) == (1 << 20, True)
 
 
+def test_a_save_that_fails_takes_no_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even the only one that is kept goes only when the next one is there."""
+    snapshots = kept(tmp_path, keep=1)
+    snapshots.save("first")
+    disk = Disk(tmp_path, 0, monkeypatch)
+    with pytest.raises(DiskFull):
+        snapshots.save("second")
+    assert snapshots.load() == "first"
+    disk.size = 1 << 20
+    snapshots.save("third")
+    assert (len(snapshots.list()), snapshots.load()) == (1, "third")
+
+
 def test_an_emergency_uses_the_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a full disk an ordinary save fails, and the emergency one succeeds; later the reserve is back."""
     snapshots = Snapshots(tmp_path, reserve=1 << 16)

@@ -13,6 +13,7 @@ import pytest
 from known_errors import cases
 
 from chaoskit.runtime import Classifier, Rule, Symptoms, TransientError, VirtualClock, classify
+from chaoskit.runtime.failures.allowances import is_used_up
 from chaoskit.runtime.failures.classifier import Classifier as Plain
 from chaoskit.runtime.failures.plan import plan_of
 from chaoskit.runtime.failures.symptoms import asked_to_wait
@@ -302,6 +303,10 @@ def test_a_condition_that_raises_does_not_hold():
         ({"x-ratelimit-reset-requests": "1m30s", "x-ratelimit-reset-tokens": "120ms"}, 90.0),
         ({"x-ratelimit-reset": "1600000000"}, 0.0),
         ({"x-ratelimit-reset": "-1"}, 0.0),
+        ({"x-ratelimit-reset": "1000000000"}, 1e9),
+        ({"x-ratelimit-reset": "1000000001"}, 0.0),
+        ({"x-ratelimit-reset": "100000000000"}, 98300000000.0),
+        ({"x-ratelimit-reset": "100000000001"}, 100000000.001),
         ({"anthropic-ratelimit-requests-reset": "2020-01-01T00:00:00Z"}, 0.0),
         ({"x-ms-retry-after-ms": "250"}, 0.25),
         ({"retry-after-ms": "500", "x-ms-retry-after-ms": "250"}, 0.5),
@@ -324,3 +329,18 @@ def test_a_refusal_with_nothing_left_is_a_limit(name):
     error = Exception()
     error.status, error.headers = 403, {name: "5"}
     assert classify(error).rule != "http.secondary-limit"
+
+
+@pytest.mark.parametrize(
+    ("header", "used_up"),
+    [
+        ("limit=100, remaining=0, reset=50", True),
+        ("limit=100, remaining=40, reset=50", False),
+        ("limit=100, remaining=40, reset=0", False),
+        ('"hour";r=0;t=40', True),
+        ('"hour";r=3;t=40', False),
+    ],
+)
+def test_an_allowance_is_used_up_when_nothing_remains(header, used_up):
+    """A 403 is then repeated; the time of the reset does not count, whatever it is."""
+    assert is_used_up({"ratelimit": header}) is used_up

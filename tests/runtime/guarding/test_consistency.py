@@ -284,6 +284,35 @@ def unsupported(source: Path, target: Path) -> None:
     raise Unsupported
 
 
+def test_a_size_alone_is_compared(system: System) -> None:
+    """Where no checksum was recorded, a file that was cut is still found."""
+    system.run("products", "UPDATE products SET checksum=NULL WHERE id='a'")
+    system.file("a.img", "image")
+    [found] = system.rules().check().disagreements
+    assert (found.kind, found.source) == ("mismatched", "products")
+    assert "has 5 bytes; expected 7" in found.detail
+
+
+def test_a_file_below_a_file_is_missing(system: System) -> None:
+    """As one whose directory is gone: it is a disagreement, and no reason to read nothing else."""
+    system.run("products", "UPDATE products SET path='b.img/a.img' WHERE id='a'")
+    (system.root / "files/a.img").unlink()
+    report = system.rules().check()
+    assert [(one.kind, one.source) for one in report.disagreements] == [("missing", "products")]
+    assert not report.unread
+
+
+def test_an_orphan_that_is_young_by_now_is_left(system: System) -> None:
+    """The clock was wrong at the check, and was set back since: its row may be on its way."""
+    path = system.file("x.img", "x")
+    report = system.rules().check()
+    assert report.counts() == {"orphaned": 1}
+    system.clock = VirtualClock(epoch=NOW - 7000)
+    done = system.rules().repair(report, dry_run=False)
+    assert not done.repaired
+    assert path.exists()
+
+
 def test_a_young_file_is_no_orphan(system: System) -> None:
     """Its row may be on its way."""
     path = system.file("x.img", "x")

@@ -129,6 +129,28 @@ def test_synchronous_functions_are_refused():
         hedge(after=1.0)(lambda: None)
 
 
+def test_static_and_class_methods_are_hedged_in_either_order_of_decorators():
+    """They bind as before; above @staticmethod a hedge took the method for a synchronous function."""
+
+    class Client:
+        @hedge(after=1.0)
+        @staticmethod
+        async def static(x: int) -> int:
+            return x
+
+        @hedge(after=1.0)
+        @classmethod
+        async def of_class(cls) -> Any:
+            return cls
+
+    async def main() -> Any:
+        return await Client.static(3), await Client().static(4), await Client.of_class()
+
+    assert run(RecordingClock(), main) == (3, 4, Client)
+    with pytest.raises(UsageError, match="coroutine function"):
+        hedge(after=1.0)(staticmethod(lambda: None))
+
+
 def test_the_function_keeps_its_name():
     """Like every decorated function."""
     assert hedge(after=1.0)(Service().ask).__name__ == "ask"

@@ -32,7 +32,7 @@ __all__ = ["extract", "inspect_archive"]
 Links = Literal["refuse", "inside"]
 _DEFAULT = ArchiveLimits()
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-"""How a zip begins: with a first member, or with the end record of an empty one (APPNOTE.TXT 4.3)."""
+"""How a zip begins: with its first member, or if it is empty with the end record (APPNOTE.TXT 4.3)."""
 
 
 def extract(
@@ -44,15 +44,15 @@ def extract(
     replace: bool = False,
     manifest: Manifest | None = None,
 ) -> Manifest:
-    """Unpack a tar (plain, gz, bz2, xz; zst where Python can) or a zip; the content decides the format.
+    """Unpack a tar (plain, gz, bz2, xz, or zst where Python can) or a zip; the content decides the format.
 
     Everything is unpacked beside ``destination``, checked to the last byte, synced, and then published under
-    its name in one step. After an error, a kill or a power loss the name does not exist, or, with
+    its name in one step. After an error, a kill or a power loss the name does not exist or, with
     ``replace``, still leads to the old directory. Files get mode 0600, executables and directories 0700;
     owners and times are not restored. An archive within the archive is unpacked as a file.
 
-    A plain tar has no checksum over its data, nor has a tar in zstd or xz without one. There
-    only a ``manifest``, which is compared before anything is published, reveals damage inside a file.
+    A plain tar has no checksum over its data; nor has a tar in zstd or xz that was written without one. For
+    these only a ``manifest``, which is compared before anything is published, reveals damage inside a file.
 
     Args:
         links: ``"refuse"`` them, or accept those that lead to a file or directory ``"inside"`` the archive.
@@ -65,8 +65,8 @@ def extract(
     Raises:
         UnsafeArchive: a member would leave the directory, is a device or a refused link, or has a name that
             means something else on another system.
-        ArchiveTooBig: it exceeds ``limits``; this is an UnsafeArchive, too.
-        CorruptArchive: it is cut, damaged, of no known format, or not what ``manifest`` says.
+        ArchiveTooBig: the archive exceeds ``limits``. This is a subclass of UnsafeArchive.
+        CorruptArchive: the archive is cut, damaged, of an unknown format, or not what ``manifest`` says.
         ConfigurationError: it is compressed with zstd, which needs a package before Python 3.14.
         FileExistsError: ``destination`` exists, and ``replace`` was not given.
         OSError: the disk's own error; :class:`~chaoskit.runtime.DiskFull` if the disk is full.
@@ -81,7 +81,7 @@ def extract(
     with (
         _named(source),
         publish_directory(destination, replace=replace) as stage,
-        # Covers the writes in the block as well: publishing is the smaller part of the work.
+        # Covers the writes in the block too, where the disk is most likely to become full.
         named_refusals("unpack into", destination),
     ):
         writer = StageWriter(stage, limits, source.stat().st_size)
@@ -119,7 +119,7 @@ def inspect_archive(
 
 @contextlib.contextmanager
 def _named(source: Path) -> Iterator[None]:
-    """Name the archive in a refusal: it may be one of many, and the log must say which."""
+    """Name the archive in the message of a refusal: it may be one of many, and the log must say which."""
     try:
         yield
     except (UnsafeArchive, CorruptArchive, ConfigurationError) as error:
@@ -145,7 +145,7 @@ def _opened(source: Path, limits: ArchiveLimits, beside: Path | None) -> Iterato
         if make is None:
             yield Zip(file, limits) if head.startswith(_ZIP) else Tar(file, limits)
             return
-        # Headers and padding come on top of the data: at most two blocks and a name for each member.
+        # Headers and padding add to the data: 2 KiB are enough for each member's two blocks and its name.
         allowed = limits.unpacked(source.stat().st_size) + limits.members * 2048
         with spool(file, make, allowed, beside) as unpacked:
             yield Tar(unpacked, limits)

@@ -12,7 +12,7 @@ __all__ = ["ArchiveLimits"]
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """The most that :func:`~chaoskit.runtime.extract` accepts; beyond it raises ``ArchiveTooBig``.
+    """The most that :func:`~chaoskit.runtime.extract` accepts; beyond that it raises ``ArchiveTooBig``.
 
     ``members``
         Files, directories and links together.

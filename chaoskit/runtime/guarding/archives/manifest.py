@@ -1,4 +1,4 @@
-"""The files that a directory must hold, with sizes and checksums, since a plain tar has none for its data."""
+"""The files that a directory must hold, with sizes and checksums: a plain tar has none for its data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """One file: path with slashes, bytes, ``sha256:…`` and execute permission; or a link and its target."""
+    """One file (path with slashes, bytes, ``sha256:…``, execute permission), or a link with its target."""
 
     path: str
     size: int = 0
@@ -47,7 +47,7 @@ class Manifest:
 
         Raises:
             UsageError: an entry is not a file, a directory or a link.
-            OSError: it cannot be read.
+            OSError: the directory, or a file in it, cannot be read.
         """
         return cls.made(_walk(Path(directory)))
 
@@ -85,14 +85,14 @@ class Manifest:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            UsageError: it is something else, or of a newer format.
+            UsageError: ``text`` is something else, or of a newer format.
         """
         try:
             plain: Any = json.loads(text)
             if plain["format"] != _FORMAT:
                 raise wrong("the manifest's format", plain["format"], f"{_FORMAT}", "Use a newer chaoskit.")
             return cls.made(ManifestEntry(**entry) for entry in plain["entries"])
-        # It is a ValueError too, and its message already says what is wrong.
+        # A UsageError is a ValueError too, and its message already says what is wrong.
         except UsageError:
             raise
         except (ValueError, KeyError, TypeError) as error:
@@ -106,7 +106,7 @@ def _walk(root: Path, below: str = "") -> Iterator[ManifestEntry]:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
-        # Look at the link itself: its target may lie outside, or not exist.
+        # Look at a link itself, since its target may lie outside, or not exist.
         mode = entry.stat(follow_symlinks=False).st_mode
         if stat.S_ISLNK(mode):
             yield ManifestEntry(path, link=os.readlink(entry.path))
@@ -121,6 +121,6 @@ def _walk(root: Path, below: str = "") -> Iterator[ManifestEntry]:
 def _entry(place: Path, path: str, executable: bool) -> ManifestEntry:
     with open(place, "rb") as file:
         digest = hashlib.file_digest(file, "sha256")
-        # Take the size from the bytes that were read: while a file grows, stat would give another.
+        # Count the bytes that were read: for a file that is still growing, stat would give another size.
         size = file.tell()
     return ManifestEntry(path, size, f"sha256:{digest.hexdigest()}", executable)

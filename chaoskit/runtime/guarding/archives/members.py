@@ -14,7 +14,7 @@ Kind = Literal["file", "directory", "symlink", "hardlink"]
 
 @dataclass(frozen=True, slots=True)
 class ArchiveMember:
-    """One entry: ``size`` is what the archive declares, ``to`` the target of a link as the archive has it."""
+    """One entry. ``size`` is the size that the archive declares, ``to`` a link's target as given there."""
 
     parts: Parts
     kind: Kind
@@ -39,7 +39,7 @@ class Container(Protocol):
     """An open archive of some format."""
 
     def members(self) -> Iterator[ArchiveMember]:
-        """Yield all members in order; no error at their end means that the whole container is intact.
+        """Yield all members in order. If this ends without an error, the whole container is intact.
 
         Raises:
             UnsafeArchive: the name or the kind of a member is refused.

@@ -1,4 +1,4 @@
-"""The names that a member may have: each means the same place, below the target, on every file system."""
+"""The names that a member may have: each leads to the same place below the target on every file system."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ _DEVICES = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
     | {f"{port}{number}" for port in ("com", "lpt") for number in "123456789¹²³"}
 )
-"""Names that Windows takes for devices, with any extension ("Naming Files, Paths, and Namespaces")."""
+"""Names that are devices on Windows, with any extension ("Naming Files, Paths, and Namespaces")."""
 
 
 def checked(name: str, depth: int) -> Parts:
     """Split a member's name into its parts.
 
-    A name that would lead out of the target is refused, and so is one that means something else on another
-    system: on Windows a colon names a stream or a drive and a trailing dot vanishes, and a control character
-    forges a line of the log. An archive that needs such names was not made for other people's machines.
+    A name that would lead out of the target is refused. So is one that means something else on another
+    system: on Windows a colon names a stream or a drive, and a trailing dot vanishes. So is one with a
+    control character, which could forge a line of the log. An archive that needs such names was not made for
+    other people's machines.
 
     Raises:
-        UnsafeArchive: the name is refused; the message has it, escaped.
-        ArchiveTooBig: it has more directories than ``depth``.
+        UnsafeArchive: the name is refused; the message quotes it, escaped.
+        ArchiveTooBig: the name has more directories than ``depth``.
     """
     if not name:
         raise UnsafeArchive("a member has no name")
@@ -49,7 +50,7 @@ def checked(name: str, depth: int) -> Parts:
 
 
 def _wrong_with(part: str) -> str:
-    """Say what is wrong with a part of a name; empty if nothing is."""
+    """Say what is wrong with a part of a name; return an empty text if nothing is."""
     if part in ("", ".", ".."):
         return f"has the part {part!r}"
     if not part.isprintable():
@@ -71,7 +72,7 @@ def shown(name: str) -> str:
 
 
 def folded(parts: Parts) -> Parts:
-    """The same key for all paths that a file system with case folding or composition takes for one file.
+    """A key that is the same for all paths that mean one file where case or Unicode composition is ignored.
 
     Case folding can decompose a composed character again ("ᾳ"), so the result is composed a second time.
     """

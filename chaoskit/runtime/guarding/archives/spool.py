@@ -2,7 +2,7 @@
 
 A compressed tar is decompressed completely before anything in it is trusted. If it were read as a stream, a
 gzip file that was cut before its trailer would end without an error, and an extended header of 400 MB would
-be in memory before the first member is seen.
+be in memory before the first member was seen.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Gzip:
     """Gives zlib the interface of the other decompressors."""
 
     def __init__(self) -> None:
-        self._made = zlib.decompressobj(wbits=31)  # 31: a gzip header and trailer, CRC and length checked.
+        self._made = zlib.decompressobj(wbits=31)  # 31: gzip header and trailer, with CRC and length checked.
 
     @property
     def eof(self) -> bool:
@@ -69,7 +69,7 @@ MAGICS: tuple[tuple[bytes, Callable[[], Decompressor]], ...] = (
     (b"BZh", bz2.BZ2Decompressor),
     (b"\xfd7zXZ\x00", _xz),
     (b"\x28\xb5\x2f\xfd", zstd_decompressor),
-    # Frames to be skipped: pzstd, which compresses in threads, begins with one.
+    # Skippable frames (RFC 8878, 3.1.2): pzstd, which compresses in threads, begins with one.
     *((bytes([0x50 + n]) + b"\x2a\x4d\x18", zstd_decompressor) for n in range(16)),
 )
 """The magic bytes of each format. The old ``.lzma`` is left out: it has no checksum and no end mark."""
@@ -83,15 +83,15 @@ def compression(head: bytes) -> Callable[[], Decompressor] | None:
 def spool(
     source: IO[bytes], make: Callable[[], Decompressor], limit: int, directory: Path | None
 ) -> IO[bytes]:
-    """Decompress all of ``source``, at most ``limit`` bytes, into an unnamed file.
+    """Decompress all of ``source``, to at most ``limit`` bytes, into an unnamed file.
 
     The file is made in ``directory``; None means the system's directory for temporary files.
 
-    Concatenated streams count as one, as all the tools have it. Anything else behind a stream counts as
-    damage, although the tools ignore it: otherwise an archive could carry data that only some readers see.
+    Concatenated streams count as one, as in all the tools. Anything else after a stream counts as damage,
+    although the tools ignore it: otherwise an archive could carry data that only some readers see.
 
     Raises:
-        ArchiveTooBig: it unpacks to more, or needs more memory for that than it may use.
+        ArchiveTooBig: it unpacks to more than ``limit``, or decompressing needs more memory than allowed.
         ConfigurationError: it is compressed with zstd, and no module here can read that.
         CorruptArchive: it is damaged, cut, or followed by something else.
     """
@@ -116,7 +116,7 @@ def spool(
 
 
 def _damaged(error: BaseException) -> CorruptArchive | UnsafeArchive:
-    # Both libraries have one class for all that can be wrong, and only the text tells them apart.
+    # lzma and zstd each have one class for all errors, so only the text shows that memory was the problem.
     if "memory" in str(error).lower():
         return ArchiveTooBig(
             "its compression needs more memory than it may use: 64 MiB for xz, a window of 32 MiB for zstd",
@@ -130,7 +130,7 @@ def _decompress(source: IO[bytes], make: Callable[[], Decompressor], limit: int,
     while True:
         if made.eof:
             given = made.unused_data or source.read(_STEP)
-            # tar and tapes pad to a record size with zeroes, which mean nothing.
+            # tar and tapes pad to the record size with zeroes, which mean nothing.
             while given and not given.strip(b"\0"):
                 given = source.read(_STEP)
             if not given:

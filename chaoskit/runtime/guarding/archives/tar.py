@@ -14,7 +14,7 @@ from chaoskit.runtime.guarding.archives.names import checked, shown
 
 _BLOCK = 512
 _LONGEST_READ = 1 << 20
-"""The most bytes of an extended header, which needs room for a name and a few attributes."""
+"""The most bytes of an extended header, which has to hold a name and a few attributes."""
 
 
 class Tar:
@@ -30,7 +30,7 @@ class Tar:
     def members(self) -> Iterator[ArchiveMember]:
         guard: Any = _HeadersOnly(self._file, self._limits.members)  # It has what tarfile calls, and no more.
         try:
-            # errorlevel does not matter here: it is about extraction, and errors of reading are always
+            # errorlevel need not be set: it concerns only extraction, and errors of reading are always
             # raised.
             with tarfile.open(fileobj=guard, mode="r:", encoding="utf-8") as opened:
                 tar: Any = opened  # ``members`` is documented, and missing in the type stubs.
@@ -42,7 +42,7 @@ class Tar:
                 end = tar.offset
         except tarfile.TarError as error:
             if self._current is None:
-                # It may be a web server's error page or another format: "truncated header" would mislead.
+                # Perhaps a web server's error page, or another format: "truncated header" would mislead.
                 raise CorruptArchive(
                     f"it is neither a zip nor a tar, plain or compressed ({error})",
                     hint="Look at what is in it: the download may have failed, or be of another format.",
@@ -69,7 +69,7 @@ class Tar:
         return ArchiveMember(parts, "file", found.size, executable)
 
     def _within_file(self, found: tarfile.TarInfo) -> None:
-        """Report a cut member as such, where tarfile would only report that the next one is missing."""
+        """Report a cut member as cut; tarfile would only report that the next one is missing."""
         if found.isreg() and found.offset_data + found.size > self._size:
             raise CorruptArchive(
                 f"{shown(found.name)} is cut: {self._size - found.offset_data} of {found.size} bytes"
@@ -83,8 +83,8 @@ class Tar:
     def _ended(self, offset: int) -> None:
         """Check that the archive ends with its end mark, two blocks of zeroes, and that nothing follows it.
 
-        tarfile takes every unreadable header but the first for the end of the archive: the members behind it
-        would vanish without an error.
+        tarfile treats every unreadable header but the first as the end of the archive: the members after it
+        would be missing without an error.
         """
         self._file.seek(offset)
         mark = self._file.read(2 * _BLOCK)
@@ -96,9 +96,9 @@ class Tar:
 
 
 class _HeadersOnly:
-    """A file that hands out headers only: it refuses a long read, and too much data in total.
+    """A file for reading headers only: it refuses a long read, and too much data in total.
 
-    The data of members is read elsewhere, so everything that passes here belongs to a header.
+    The data of members is read elsewhere, so everything that is read here belongs to a header.
     """
 
     def __init__(self, file: IO[bytes], members: int) -> None:
@@ -108,7 +108,8 @@ class _HeadersOnly:
         self._header = 0
 
     def read(self, size: int = -1) -> bytes:
-        # From 3.14.8 on tarfile reads an extended header in pieces, and everything after it block by block.
+        # From Python 3.14.8 on, tarfile reads an extended header in pieces, and everything after it block by
+        # block.
         self._header = self._header + size if size != _BLOCK else 0
         if not 0 <= size <= _LONGEST_READ or self._header > _LONGEST_READ:
             asked = max(size, self._header)

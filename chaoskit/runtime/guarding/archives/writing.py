@@ -1,4 +1,4 @@
-"""Writes members as files below one directory, each through the descriptor of the directory above it."""
+"""Writes members as files below one directory that has no other writer."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class StageWriter:
             self._file(member, data)
 
     def _new(self, parts: Parts) -> None:
-        """Register a name, which must be new even if case and composition are ignored."""
-        # Folded, since the target may be a file system where A and a are one file.
+        """Register a name, which must be new even if case and Unicode composition are ignored."""
+        # Folded, since on the target's file system A and a may be the same file.
         key = folded(parts)
         if key in self._seen:
             known = shown(_path(self._seen[key]))
@@ -75,7 +75,7 @@ class StageWriter:
             if known is None:
                 self._new(part)
                 self._directories.add(part)
-                # Private: other users must not reach into what is half unpacked.
+                # Private: other users must not reach into a half-unpacked archive.
                 os.mkdir(self._place(part), 0o700)
             elif known != part or part not in self._directories:
                 raise UnsafeArchive(f"{shown(_path(part))} clashes with {shown(_path(known))}")
@@ -90,7 +90,7 @@ class StageWriter:
         with open(
             self._place(member.parts), "wb", buffering=0, opener=lambda path, _: os.open(path, _NEW, mode)
         ) as file:
-            # Ask for one byte more than declared, to detect members that are longer than they say.
+            # Ask for one byte more than declared, to notice a member that is longer than it declares.
             while block := data.read(min(_STEP, member.size - got + 1)):
                 got += len(block)
                 self._left -= len(block)
@@ -111,7 +111,7 @@ class StageWriter:
         )
 
     def finish(self) -> None:
-        """Make the links; everything that they may lead to exists by now."""
+        """Make the links. By now everything exists that they may lead to."""
         links = {member.parts for member in self._links}
         files = {entry.path: entry for entry in self.entries}
         for member in self._links:
@@ -126,8 +126,8 @@ class StageWriter:
     def _target(self, member: ArchiveMember, links: Set[Parts]) -> Parts:
         """The target of a link, which must be a file or directory that this archive has made.
 
-        It is followed part by part, as the kernel does: where ``s`` is a link, ``s/../x`` lies beside the
-        target of ``s``, not beside ``s`` itself. So every part of the path but the last must be a directory.
+        It is followed part by part, as the kernel does: if ``s`` is a link, ``s/../x`` lies beside the target
+        of ``s``, not beside ``s`` itself. So every part of the path but the last must be a real directory.
         """
         at = list(member.parts[:-1]) if member.kind == "symlink" else []
         for part in member.to.split("/"):
@@ -154,7 +154,7 @@ class StageWriter:
 
 @contextlib.contextmanager
 def _fits(member: ArchiveMember) -> Iterator[None]:
-    """Blame the archive for a name that the target's file system cannot hold, as for a device's name."""
+    """Raise UnsafeArchive for a name that is too long for the target's file system: the archive chose it."""
     try:
         yield
     except OSError as error:

@@ -16,14 +16,14 @@ from chaoskit.runtime.guarding.archives.members import ArchiveMember, Data
 from chaoskit.runtime.guarding.archives.names import checked, shown
 
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
-"""LZMA is left out: with it the archive decides how much memory its reader needs."""
+"""LZMA is left out: with LZMA the archive decides how much memory its reader needs."""
 _ENCRYPTED = 0x1
 _LOCAL_HEADER = 30
 """Bytes of a local header before its name (APPNOTE.TXT 4.3.7)."""
 _END_MARK, _END_RECORD = b"PK\x05\x06", 22
-"""The mark of the end record, and its bytes without the comment (APPNOTE.TXT 4.3.16)."""
+"""The mark of the end record, and its size in bytes without the comment (APPNOTE.TXT 4.3.16)."""
 _ZIP64_MARK, _ZIP64_LOCATOR = b"PK\x06\x07", 20
-"""The mark of the locator of a large zip, which precedes the end record, and its bytes (4.3.15)."""
+"""The mark of the zip64 locator, which in a large zip precedes the end record, and its size (4.3.15)."""
 _ELSEWHERE = 0xFFFF
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -61,8 +61,8 @@ class Zip:
     def _apart(self, found: list[zipfile.ZipInfo], directory: int) -> None:
         """Check that the members fill the archive from its first byte and do not share any bytes.
 
-        One piece of compressed data that many members point to is a bomb without nesting (D. Fifield, "A
-        better zip bomb", WOOT 2019). Data before the first member is meant for a reader of another format.
+        If many members point to one piece of compressed data, the zip is a bomb without nesting (D. Fifield,
+        "A better zip bomb", WOOT 2019). Data before the first member is meant for a reader of another format.
         """
         if not found and directory:
             raise UnsafeArchive("it lists no member, and something precedes its directory")
@@ -77,11 +77,11 @@ class Zip:
             raise UnsafeArchive("its last member reaches into the archive's directory")
 
     def _ended(self, comment: int, listed: int) -> None:
-        """Check that the end record ends the file, and that it counts as many members as are listed.
+        """Check that the end record ends the file, and that its count of members matches the directory.
 
         zipfile searches for the record and ignores what follows it. It lists members by the size of the
-        directory, while other readers go by the number of members: where the two differ, some readers would
-        miss members without an error.
+        directory, while other readers use the count: where the two differ, some readers would miss members
+        without an error.
         """
         self._file.seek(0, 2)
         at = max(0, self._file.tell() - _END_RECORD - comment)
@@ -91,14 +91,14 @@ class Zip:
             raise CorruptArchive("data follows the record that ends the zip")
         (said,) = struct.unpack_from("<H", end, 10)
         self._file.seek(max(0, at - _ZIP64_LOCATOR))
-        # A large zip has the number in another record (APPNOTE.TXT 4.4.1.4).
+        # A large zip has the count in another record (APPNOTE.TXT 4.4.1.4).
         if said == _ELSEWHERE and self._file.read(len(_ZIP64_MARK)) == _ZIP64_MARK:
             return
         if said != listed:
             raise CorruptArchive(f"its directory has {listed:,} members, and its last record counts {said:,}")
 
     def _member(self, info: zipfile.ZipInfo) -> ArchiveMember:
-        # zipfile cuts a name at NUL; only the original name has the rest.
+        # zipfile cuts ``filename`` at a NUL; ``orig_filename`` still has the rest, which has to be refused.
         name = info.orig_filename if "\0" in info.orig_filename else info.filename
         if info.flag_bits & _ENCRYPTED:
             raise CorruptArchive(f"{shown(name)} is encrypted", hint="Unpack it with its password first.")
@@ -119,12 +119,15 @@ class Zip:
         if kind == stat.S_IFLNK:
             return ArchiveMember(parts, "symlink", to=self._link(info))
         if kind not in (0, stat.S_IFREG):
-            raise UnsafeArchive(f"{shown(name)} is of type {kind:o}: no file, no directory and no link")
+            raise UnsafeArchive(f"{shown(name)} is of type {kind:o}: not a file, a directory or a link")
         return ArchiveMember(parts, "file", info.file_size, bool(mode & 0o111))
 
     def _link(self, info: zipfile.ZipInfo) -> str:
         if info.file_size > 4096:
-            raise UnsafeArchive(f"the link {shown(info.filename)} leads to {info.file_size} bytes of a name")
+            raise UnsafeArchive(
+                f"the target of the link {shown(info.filename)} has {info.file_size:,} bytes; the limit is"
+                " 4,096"
+            )
         with self.open() as data:
             return data.read(4096).decode("utf-8", "surrogateescape")
 
@@ -150,7 +153,7 @@ def _told() -> Iterator[None]:
 
 
 class _BoundedDirectory:
-    """The archive's file, with a bound on reading its directory: what ``members`` entries need."""
+    """The archive's file, from which no more can be read at once than a directory of ``members`` needs."""
 
     def __init__(self, file: IO[bytes], members: int) -> None:
         self._file = file
@@ -158,7 +161,7 @@ class _BoundedDirectory:
 
     def read(self, size: int = -1) -> bytes:
         if size > self._most:
-            raise ArchiveTooBig(f"a directory of {size:,} bytes; {self._most:,} are enough for its members")
+            raise ArchiveTooBig(f"a directory of {size:,} bytes; the limit is {self._most:,}")
         # zipfile has already found the comment at the end, and reads it with an unbounded read().
         return self._file.read(size if size >= 0 else self._most)
 

@@ -12,16 +12,16 @@ __all__ = ["zstd_decompressor"]
 _WINDOW_LOG = 25
 """The largest window of a frame, as a power of 2: 32 MiB (the tool ``zstd`` accepts 128 MiB)."""
 _PIECE = 512
-"""Bytes that ``zstandard`` is given at once. It can't be told how much it may put out, and four bytes can
-stand for a block of 128 KiB (RFC 8878, 3.1.1.2): so it is 16 MiB at most."""
+"""Bytes that ``zstandard`` gets at once. Its output cannot be limited, and four bytes can stand for a block
+of 128 KiB (RFC 8878, 3.1.1.2), so each piece yields at most 16 MiB."""
 
 
 def zstd_decompressor() -> Any:
-    """For one frame, of the first of these that can be imported: ``compression.zstd``, ``backports.zstd``,
-    ``zstandard``.
+    """A decompressor for one frame, from the first of these modules that can be imported:
+    ``compression.zstd``, ``backports.zstd``, ``zstandard``.
 
     Raises:
-        ConfigurationError: there is none of them. The archive may be as good as any.
+        ConfigurationError: none of them can be imported. That says nothing about the archive.
     """
     for name in ("compression.zstd", "backports.zstd"):
         try:
@@ -41,7 +41,7 @@ def zstd_decompressor() -> Any:
 
 
 class _Zstandard:
-    """Gives the package ``zstandard`` the interface of the modules."""
+    """Gives the package ``zstandard`` the interface of the other two modules."""
 
     def __init__(self, module: Any) -> None:
         self._made = module.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG).decompressobj()
@@ -60,7 +60,7 @@ class _Zstandard:
         return bytes(self._made.unused_data) + self._waiting
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Up to 16 MiB, whatever ``max_length`` says."""
+        """Return up to 16 MiB, whatever ``max_length`` says."""
         waiting = self._waiting + data
         self._waiting = waiting[_PIECE:]
         return bytes(self._made.decompress(waiting[:_PIECE]))

@@ -1,4 +1,4 @@
-"""The checkpoints of a store as rows, and the rule between them, their files and their dead letters."""
+"""The checkpoints of a store as rows, and the rule between steps, their files and their dead letters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from chaoskit.runtime.guarding.consistency.sources import Table
 __all__ = ["AGAIN", "CheckpointRows", "CheckpointsHold"]
 
 AGAIN = SetColumns({"status": "pending"})
-"""The remedy that lets a step run again, with all of its attempts."""
+"""The remedy that lets a step run again, with all its attempts."""
 
 
 class CheckpointRows:
@@ -35,7 +35,7 @@ class CheckpointRows:
 
     The columns are ``id`` (scope/key), ``scope``, ``key``, ``status``, ``attempts``, ``updated``,
     ``version``, ``owner_alive``, ``letter`` and ``artefacts``. The only change that they accept is
-    ``{"status": "pending"}``. In an id a slash of the scope is written as ``%2F``, and ``%`` as ``%25``.
+    ``{"status": "pending"}``. In an id, a slash in the scope is written as ``%2F``, and ``%`` as ``%25``.
     """
 
     key = "id"
@@ -47,7 +47,7 @@ class CheckpointRows:
         """Yield all checkpoints, reading one page at a time.
 
         Raises:
-            RecordCorrupt: at the end, if some cannot be read: it is unknown what those refer to.
+            RecordCorrupt: after the last row, if some cannot be read: it is unknown what those refer to.
         """
         after, damaged = None, list[str]()
         while True:
@@ -102,7 +102,7 @@ class CheckpointRows:
         content = CheckpointContent.of(record)
         alive = self._store.owner_alive(record.owner) if record.owner else None
         return {
-            # Keys are often paths, so only the first slash may separate scope and key.
+            # Keys are often paths, so the first slash has to be the one that separates scope and key.
             "id": f"{record.scope.replace('%', '%25').replace('/', '%2F')}/{record.key}",
             "scope": record.scope,
             "key": record.key,
@@ -120,7 +120,7 @@ class CheckpointRows:
 class CheckpointsHold(RowByRow):
     """A completed step has its artefacts, a running one a live worker, a dead one a dead letter.
 
-    ``base`` is the directory of artefacts. With ``read`` their content is compared, otherwise only their
+    ``base`` is the directory of the artefacts. With ``read`` their content is compared, otherwise only their
     size.
     """
 

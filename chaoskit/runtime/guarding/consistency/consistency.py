@@ -66,12 +66,13 @@ class Consistency:
             except UsageError:
                 raise
             except Exception as error:
-                # The error does not name its source, but the one that failed is still marked as being read.
+                # The error does not name its source, but the source that failed is still marked as in use.
                 reading = [name for name in rule.needs() if sources[name].reading]
                 for name in reading or [rule.source]:
                     unread[name] = f"{type(error).__name__}: {error}"
-        # A rule checked before its source failed may have seen half of it. That suffices for a rule that
-        # judges each row by itself: a damaged record must not keep the others from being repaired.
+        # The rule that was being checked when its source failed may have seen half of it. That is enough for
+        # a rule that judges each row by itself: a damaged record must not keep the others from being
+        # repaired.
         kept = [
             one for one in found if one.source not in unread or isinstance(self._rules[one.number], RowByRow)
         ]
@@ -86,9 +87,8 @@ class Consistency:
     ) -> RepairReport:
         """Repair the disagreements of ``report``, each after a second look; ``dry_run=False`` makes changes.
 
-        A row that has changed since the check, or that agrees by now, is left alone. ``only`` selects by the
-        name of the rule, the kind or the source. A repair that fails does not keep the others from being
-        done.
+        A row that has changed since the check, or that now agrees, is left alone. ``only`` selects by the
+        name of the rule, the kind or the source. A repair that fails does not stop the others.
 
         Raises:
             UsageError: ``only`` has an unknown name.
@@ -117,7 +117,7 @@ class Consistency:
         return RepairReport(tuple(repaired), tuple(left), tuple(failed), dry_run)
 
     def _check_names(self, only: Collection[str] | None) -> None:
-        """Check ``only``: a mistyped name would select nothing, and nothing to repair looks like success."""
+        """Check ``only``: a mistyped name would select nothing, and no repair at all looks like success."""
         names = {type(rule).__name__ for rule in self._rules} | set(get_args(DisagreementKind))
         known = names | set(self._sources)
         for name in [only] if isinstance(only, str) else only or ():
@@ -136,7 +136,7 @@ class Consistency:
 
 
 class _Counted:
-    """Wraps a source, counts its rows, and knows if it is being read."""
+    """Wraps a source, counts its rows, and knows whether it is being read."""
 
     def __init__(self, source: RowSource) -> None:
         self.key, self._source = source.key, source

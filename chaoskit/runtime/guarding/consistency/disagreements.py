@@ -14,7 +14,7 @@ DisagreementKind: TypeAlias = Literal["missing", "orphaned", "stuck", "mismatche
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A row that does not agree with the rest. ``row`` is as it was read, ``others`` are its counterparts.
+    """A row that does not agree with the rest. ``row`` is the row as read; ``others`` are its counterparts.
 
     ``remedy`` says in words what a repair would do; it is empty if there is no remedy.
     """
@@ -70,7 +70,7 @@ class ConsistencyReport:
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
-    """What a repair did, or would do (``dry_run``). ``left`` and ``failed`` give the reasons, in words."""
+    """What a repair did or, with ``dry_run``, would do. ``left`` and ``failed`` give the reasons in words."""
 
     repaired: tuple[Disagreement, ...]
     left: tuple[tuple[Disagreement, str], ...]

@@ -1,7 +1,7 @@
 """Rules between rows and files.
 
-A rule finds disagreements and can check one of them again, which happens before each repair, on rows that are
-read afresh. A remedy is what a repair does to the row: :class:`SetColumns`, :class:`RemoveRow`, or a user's
+A rule finds disagreements, and can check one of them again on rows that are read afresh, which is done before
+each repair. A remedy is what a repair does to the row: :class:`SetColumns`, :class:`RemoveRow`, or a user's
 function that gets the disagreement and returns False if it did nothing.
 """
 
@@ -118,7 +118,7 @@ class RowByRow:
 
 @dataclass(frozen=True)
 class FileExists(RowByRow):
-    """The file that a row names exists, with the size and the checksum that the row has.
+    """The file that a row names exists, with the size and the checksum that the row says.
 
     ``path``, ``size`` and ``checksum`` are names of columns; a checksum is compared if it begins with
     ``sha256:``. Rows without a path are skipped, and so are rows for which ``when`` returns False.
@@ -140,7 +140,7 @@ class FileExists(RowByRow):
         synchronous("when", self.when)
 
     def _rows(self, source: RowSource) -> Iterable[Table]:
-        # An unmounted disk must not make every file on it count as missing.
+        # If the disk is not mounted, its files must not count as missing.
         if not Path(self.base).is_dir():
             raise FileNotFoundError(2, "the base directory is not there", str(self.base))
         columns = [one for one in (self.path, self.size, self.checksum) if one is not None]
@@ -165,7 +165,7 @@ class FileExists(RowByRow):
                     checksum = digest_of(file)[1]
                 if checksum != expected:
                     return disagreement(
-                        self, kind, row, sources, f"{name!r} has another content than recorded"
+                        self, kind, row, sources, f"the content of {name!r} is not what was recorded"
                     )
         except (FileNotFoundError, NotADirectoryError):
             return disagreement(self, "missing", row, sources, f"{name!r} is not there")
@@ -174,10 +174,10 @@ class FileExists(RowByRow):
 
 @dataclass(frozen=True)
 class NoOrphans:
-    """A row of another source refers to every row, or file; ``of`` lists (source, column) pairs.
+    """Every row, or file, is referred to by a row of another source; ``of`` lists (source, column) pairs.
 
     A row whose column ``modified`` is less than ``younger`` seconds old is skipped: the row that refers to it
-    may not be written yet. The default is an hour.
+    may not be written yet.
 
     Raises:
         UsageError: ``of`` is empty, which would make everything an orphan.
@@ -203,8 +203,8 @@ class NoOrphans:
         return (self.source, *(name for name, _ in self.of))
 
     def check(self, sources: Sources) -> Iterator[Disagreement]:
-        # Read the candidates first: a reference that is written later does no harm. The other way round, a
-        # file written in between would count as an orphan.
+        # Read the candidates first: a reference written after that does no harm. In the other order, a file
+        # written in between, together with its reference, would count as an orphan.
         candidates = list(_having(sources[self.source].rows(), self.column))
         known = {row.get(column) for name, column in self.of for row in _having(sources[name].rows(), column)}
         for row in candidates:
@@ -230,7 +230,7 @@ class NoOrphans:
 
 @dataclass(frozen=True)
 class NotStuck(RowByRow):
-    """No row is in one of ``statuses`` for more than ``longer_than`` seconds, by its column ``since``.
+    """No row has had one of ``statuses`` for more than ``longer_than`` seconds, by its column ``since``.
 
     Raises:
         UsageError: ``longer_than`` is negative, or ``statuses`` is a single string.
@@ -348,7 +348,7 @@ def _pairs(what: str, given: Sequence[tuple[str, str]]) -> tuple[tuple[str, str]
 def _having(rows: Iterable[Table], *columns: str) -> Iterator[Table]:
     """Yield the rows; raise LookupError at their end if none of them has one of the columns.
 
-    A mistyped column would find nothing, or, if others should refer to it, make everything an orphan.
+    With a mistyped column a rule would find nothing or, if others should refer to it, only orphans.
     """
     missing, any_row = set(columns), False
     for row in rows:

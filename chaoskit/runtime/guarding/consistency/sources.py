@@ -1,7 +1,7 @@
 """Where rows come from: a function, a table of SQLite, or the files of a directory.
 
-A source that can be changed changes a row only if the row is still as it was read. The comparison and the
-change are one step: one transaction, or one rename.
+A source that can be changed changes a row only if the row is still as it was read. For SQLite the comparison
+and the change are one transaction; a file is compared immediately before it is renamed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ChangeableRows(RowSource, Protocol):
     """Rows that can be changed, provided that they are still as they were read."""
 
     def change(self, seen: Table, columns: Mapping[str, Any] | None) -> bool:
-        """Set columns, or remove the row for None; if it differs from ``seen``, return False instead."""
+        """Set columns, or with None remove the row; return False if it differs from ``seen``."""
 
 
 class FunctionRows:
@@ -70,7 +70,7 @@ class FunctionRows:
 class SqliteRows:
     """The rows of a table in a SQLite database; each call opens a connection.
 
-    Do not use it on the file of a chaoskit store: another connection would break its locks.
+    Do not use it on the file of a chaoskit store: this connection would write without the store's lock.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class SqliteRows:
         """Change the row with the key of ``seen``, if it is unchanged; raises the same errors as ``rows``."""
         id = seen[self.key]
         with closing(self._connect()) as connection:
-            # IMMEDIATE takes the lock before the comparison, so that no other writer comes in between.
+            # IMMEDIATE takes the lock before the comparison, so that no other writer gets in between.
             connection.execute("BEGIN IMMEDIATE")
             try:
                 found = connection.execute(f"SELECT * FROM {self._table} WHERE {self._column} IS ?", (id,))
@@ -130,7 +130,7 @@ class SqliteRows:
             ]
 
     def _connect(self) -> sqlite3.Connection:
-        # sqlite3 would create an empty database, and every file would become an orphan.
+        # sqlite3 would create an empty database, and every file would count as an orphan.
         if not self._database.is_file():
             raise FileNotFoundError(2, "there is no such database", str(self._database))
         connection = sqlite3.connect(self._database, timeout=self._timeout, isolation_level=None)
@@ -142,7 +142,7 @@ class FileRows:
     """The files below a directory, as rows with ``path`` (relative, with slashes), ``size`` and ``modified``.
 
     Removing a file moves it to ``quarantine``, another directory on the same file system, so that a file that
-    a rule took for an orphan by mistake can be put back.
+    was mistaken for an orphan can be put back.
     """
 
     key = "path"
@@ -164,14 +164,14 @@ class FileRows:
 
         Raises:
             FileNotFoundError: the directory does not exist.
-            OSError: it cannot be read, or a folder below it that may hold such files cannot.
+            OSError: the directory, or a folder below it that may hold such files, cannot be read.
         """
-        # An unmounted disk must not look like a directory whose files are all missing.
+        # A disk that is not mounted must not look like a directory whose files are all missing.
         if not self._directory.is_dir():
             raise FileNotFoundError(2, "there is no such directory", str(self._directory))
         for path in self._matching():
             name = path.relative_to(self._directory)
-            # A file that was put into quarantine is not an orphan again.
+            # Files in the quarantine were judged already, and must not be found as orphans again.
             if self._quarantine is not None and path.is_relative_to(self._quarantine):
                 continue
             if not any(part.startswith(".") for part in name.parts):
@@ -180,7 +180,7 @@ class FileRows:
                     yield row
 
     def _matching(self) -> list[Path]:
-        # A glob takes an unreadable folder for an empty one, and its files would count as missing.
+        # A glob treats an unreadable folder as empty, and its files would count as missing.
         if "/" not in self._pattern:
             os.listdir(self._directory)
         elif self._pattern == EVERYTHING:
@@ -227,9 +227,9 @@ class FileRows:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename the file to ``target``, or, if there is something, to the first name after it that is free."""
+    """Rename the file to ``target`` or, if that name is taken, to the first free name after it."""
     for place in _names_from(target):
-        # Without a look before: what another repair has put there since then would be replaced.
+        # Tried without checking first: another repair may take the name after a check, and lose its file.
         try:
             rename_to_free_name(source, place)
             return
@@ -260,7 +260,7 @@ def source_of(name: str, given: RowSource | Callable[[], Iterable[Table]]) -> Ro
     is_class = isinstance(given, type)
     if isinstance(given, RowSource) and not is_class:
         return given
-    # A generator function is fine here: the rows are iterated over.
+    # A generator function is allowed: the rows are only iterated over.
     awaited = kind_of(given) in (CallableKind.ASYNC, CallableKind.ASYNC_GENERATOR)
     if callable(given) and not awaited and not (is_class and hasattr(given, "rows")):
         return FunctionRows(given)

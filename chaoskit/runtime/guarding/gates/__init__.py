@@ -1,1 +1,1 @@
-"""Quality gates: what falls short goes no further, and is kept where a person can look at it."""
+"""Quality gates: items that fall short go no further, and are kept where a person can look at them."""

@@ -1,4 +1,4 @@
-"""A quality gate: metrics within bounds, stages that agree, and the route to take otherwise."""
+"""A quality gate: checks that metrics are within bounds and stages agree, and names the route otherwise."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class QualityGate:
     """Judges the metrics of one stage. A gate that is not ``mandatory`` only advises.
 
     A judgement with findings is reported as an event (``GateJudged``). Raises UsageError for a gate that
-    checks nothing, or that has a name twice.
+    checks nothing, or in which two checks have the same name.
     """
 
     def __init__(
@@ -79,16 +79,17 @@ class QualityGate:
     def quality(self, of: Callable[[Any], Metrics]) -> Callable[[Any], float]:
         """A ``quality`` for the candidates of a fallback chain with ``minimum_quality=1.0``.
 
-        ``of`` gives the metrics of a value. A quality of 1.0 means that the value passes; below that it is
-        the share of checks that hold, and the chain goes on to the next candidate, or to the last good value.
-        ``FallbackChain`` keeps only values that passed. The events tell what was wrong with each value.
+        ``of`` returns the metrics of a value. A quality of 1.0 means that the value passes. A lower one
+        reflects the share of checks that hold, and the chain continues with the next candidate, or with the
+        last good value. ``FallbackChain`` keeps only values that passed. The events say what was wrong with
+        each value.
         """
         synchronous("of", of, optional=False)
 
         def quality(value: Any) -> float:
             result = self.judge(called("of", of, value))
-            # A failure must stay below 1 and never round up to it; findings that only advise do not fail the
-            # gate.
+            # A value that fails stays below 1, and with + 1 above 0, even if every check fails. Findings that
+            # only advise do not count.
             return 1.0 if result.passed else 1 - len(result.failures) / (result.checked + 1)
 
         return quality
@@ -96,7 +97,7 @@ class QualityGate:
 
 def _all_of(kind: type[T], what: str, given: Iterable[T]) -> tuple[T, ...]:
     found = tuple(given) if isinstance(given, Iterable) else (given,)
-    # A string iterates over strings, and a lone metric is not iterable: both get the same message.
+    # A string can be iterated over, and a lone metric cannot: both get the same message.
     if given is None or not isinstance(given, Iterable) or not all(isinstance(one, kind) for one in found):
         raise wrong(what, given, f"{kind.__name__}s in a list")
     return found
@@ -107,7 +108,7 @@ def _crossed(check: CrossCheck, stages: Stages) -> GateFinding | None:
         if answered("holds", check.holds, stages):
             return None
         detail = "the stages do not agree"
-    # A check may fail on a stage that is missing, but must not let the result pass unchecked.
+    # A check may raise, for example since a stage is missing. The result must not pass unchecked then.
     except Exception as error:
         detail = f"it cannot be checked: {type(error).__name__}: {shown(error)}"
     return GateFinding(check.name, None, detail, check.mandatory, check.route)

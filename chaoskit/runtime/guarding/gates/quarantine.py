@@ -1,4 +1,4 @@
-"""Quarantine: moves what failed a gate out of the way, complete, with the reason beside it."""
+"""Quarantine: moves an item that failed a gate out of the way, as a whole, with the reason beside it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REASON = ".why"
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A file or directory in quarantine; ``why`` is None if a kill came before the reason was written."""
+    """A file or directory in quarantine; ``why`` is None if it was put there by other means."""
 
     path: Path
     why: FlagInfo | None
@@ -35,10 +35,10 @@ class Quarantined:
 class Quarantine:
     """A directory for rejected items, on the same file system as the items.
 
-    The reason is written first and the move is a single rename: after a kill at any moment an item is either
+    The reason is written first, and the move is a single rename: after a kill at any moment an item is either
     in its place or in quarantine, never in both, and never in quarantine without its reason. On a file system
-    that may lose half of a rename at a power loss, a file can end up with both names: :meth:`put` completes
-    such a move.
+    that may lose half of a rename at a power loss, a file can end up with both names; calling :meth:`put`
+    again completes such a move.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
@@ -49,9 +49,9 @@ class Quarantine:
 
         Raises:
             FileNotFoundError: there is nothing at ``path``.
-            UsageError: the quarantine has another item of that name, lies on another file system, or uses the
-                name itself: ``.….why``, or the name of a file that is being written.
-            OutcomeUnknown: it was moved, but a power loss may still undo the move.
+            UsageError: the quarantine has another item of that name, or is on another file system; or the
+                name is one that the quarantine uses itself: ``.….why``, or that of a file being written.
+            OutcomeUnknown: the item was moved, but a power loss may still undo the move.
             OSError: the file system's own error; the item is still where it was.
         """
         source = Path(os.path.abspath(path))
@@ -66,7 +66,7 @@ class Quarantine:
             raise UsageError(
                 f"{str(source)!r} holds the quarantine {str(self._directory)!r}; expected an item beside it."
             )
-        # Check before the reason is written: it would replace that of the item that is already there.
+        # Check before the reason is written, which would replace that of the item that is already there.
         if os.path.lexists(target):
             raise self._taken("there is an item {!r} in {!r}", source.name)
         make_directories(self._directory)
@@ -75,13 +75,13 @@ class Quarantine:
         try:
             _move(source, target)
         except FileExistsError:
-            # Another process has put an item of that name there in the meantime. The reason stays: it lies
-            # beside that item by now.
-            raise self._taken("an item {!r} came to {!r} meanwhile", source.name) from None
+            # Another process has put an item of that name there since the check. The reason is not removed:
+            # by now it is the one beside that item.
+            raise self._taken("another process has put an item {!r} into {!r}", source.name) from None
         except OSError as error:
             reason.clear()
             if error.errno == errno.EXDEV:
-                # A copy is not atomic: if it is killed in the middle, the item is neither here nor there.
+                # Refused, not copied: a kill in the middle of a copy would leave half of the item there.
                 raise UsageError(
                     f"{str(self._directory)!r} is on another file system than {str(source)!r}; expected the"
                     " same one. Keep a quarantine for each file system."
@@ -96,7 +96,7 @@ class Quarantine:
 
         Raises:
             UsageError: there is no such item, or ``to`` exists.
-            OutcomeUnknown: it was moved, but a power loss may still undo the move.
+            OutcomeUnknown: the item was moved, but a power loss may still undo the move.
         """
         source, target = self._directory / name, Path(os.path.abspath(to))
         known = name == source.name and name != ".." and not self._is_ours(name)
@@ -112,8 +112,8 @@ class Quarantine:
     def items(self) -> Iterator[Quarantined]:
         """The items in quarantine, sorted by name.
 
-        A reason without an item is left out, and so is a reason that was half written at a kill;
-        ``clean_leftovers`` removes those.
+        A reason without an item is left out. So is a reason that a kill left half written, which
+        ``clean_leftovers`` removes.
         """
         names = sorted(os.listdir(self._directory)) if self._directory.is_dir() else []
         for name in names:
@@ -122,8 +122,7 @@ class Quarantine:
 
     def _check(self, source: Path, why: object) -> None:
         if self._is_ours(source.name):
-            # The item would be taken for another item's reason and overwritten by it, or would never be
-            # listed.
+            # The item would pass for the reason of another item and be overwritten by it, or never be listed.
             raise UsageError(
                 f"{source.name!r} is named like what the quarantine keeps for itself; expected another name."
                 " Rename it first."
@@ -132,7 +131,7 @@ class Quarantine:
             raise wrong("why", why, "a GateResult or a text")
 
     def _say_why(self, reason: Flag, source: Path, why: GateResult | str) -> None:
-        # Relative to the quarantine, so that it stays valid if the whole tree is moved.
+        # Relative to the quarantine, so that the path stays valid if the whole tree is moved.
         origin = os.path.relpath(source, self._directory)
         if isinstance(why, GateResult):
             reason.set("; ".join(map(str, why.findings)), result=why.to_dict(), origin=origin)
@@ -153,12 +152,12 @@ class Quarantine:
 
 
 def _reason_name(name: str) -> str:
-    """The name of the reason beside an item of this name, which may be as long as a name can be."""
+    """The name of the reason for an item of this name, even if that is as long as a name can be."""
     whole = f".{name}{_REASON}"
     if len(os.fsencode(whole)) <= LONGEST:
         return whole
-    # Cut, and told from others by a digest. Within it stands the name of a reason, which no item has: so it
-    # is not that of another item, whatever that is called.
+    # Cut, and made unique by a digest. With the leading dot and the final ".why" removed, what remains is
+    # itself the name of a reason, which no item may have. So it cannot be the reason of a shorter name.
     tail = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}{_REASON}{_REASON}"
     kept = os.fsencode(name)[: LONGEST - 2 - len(tail)].decode("utf-8", "ignore")
     return f"..{kept}{tail}"
@@ -168,13 +167,13 @@ def _move(source: Path, target: Path) -> None:
     try:
         rename_to_free_name(source, target)
     except Unsupported:
-        # A file system without an exclusive rename replaces an item that another process has put under the
-        # same name since the check above.
+        # Without an exclusive rename, an item that another process has put under this name since the check
+        # is replaced.
         rename(source, target)
 
 
 def _names_one_file(there: os.stat_result, target: Path) -> bool:
-    """Return True if both are names of one file: half of a move that a power loss has cut short."""
+    """Return True if both are names of one file, as after a move that a power loss cut short."""
     try:
         return not stat.S_ISDIR(there.st_mode) and os.path.samestat(there, target.lstat())
     except OSError:

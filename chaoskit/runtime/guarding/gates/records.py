@@ -27,8 +27,8 @@ Stages = Mapping[str, Metrics]
 class QualityMetric:
     """A number that has to lie between ``minimum`` and ``maximum``, inclusive.
 
-    If a mandatory metric is out of bounds, missing or not a number, it fails the gate; an advisory one is
-    only reported. ``route`` names where to continue after a failure, for instance with other parameters.
+    A mandatory metric that is out of bounds, missing or not a number fails the gate; an advisory one is only
+    reported. ``route`` names where to continue after a failure, for instance with other parameters.
 
     Raises:
         UsageError: it has no bound, or its minimum exceeds its maximum.
@@ -62,7 +62,7 @@ class QualityMetric:
         read = _read(value)
         if isinstance(read, str):
             return GateFinding(self.name, None, read, self.mandatory, self.route)
-        # Written with >= and <=, so that NaN, which compares false with everything, is out of bounds.
+        # With >= and <=, NaN is out of bounds, since it compares false with everything.
         above = self.minimum is None or read >= self.minimum
         below = self.maximum is None or read <= self.maximum
         if above and below:
@@ -78,14 +78,14 @@ class QualityMetric:
 
 
 def _read(value: object) -> float | str:
-    """The value as a number, or a text that says what is wrong, so that the other metrics are judged too.
+    """The value as a number, or a text that says what is wrong. Never raises, so all metrics are judged.
 
-    A number of NumPy, a Decimal or a Fraction becomes a Python number, which a report and a flag can hold.
+    A NumPy number, a Decimal or a Fraction becomes a Python number, which a report and a flag can hold.
     """
     try:
         if isinstance(value, numbers.Integral):
             return int(value)
-        # Numeric text is refused as well: text that was never parsed may be from any column.
+        # Text is refused even if it is numeric: text that was never parsed may come from any column.
         if not isinstance(value, str | bytes | bytearray):
             return float(value)  # type: ignore[arg-type]
     # The value may be of any class, and its own conversion may be broken.
@@ -107,7 +107,7 @@ def _check_outcome(asked: QualityMetric | CrossCheck) -> None:
 class CrossCheck:
     """Compares stages: ``holds`` gets the metrics of all stages by name, including this one.
 
-    If it returns something false or raises, say because a stage is missing, that counts as a failed metric.
+    A false result counts as a failed metric. So does an error, for example since a stage is missing.
 
     Raises:
         UsageError: ``holds`` is an async function or otherwise does not return at once.
@@ -125,7 +125,7 @@ class CrossCheck:
 
 @dataclass(frozen=True, slots=True)
 class GateFinding:
-    """One thing that is wrong. ``value`` is None if there is no value."""
+    """One check that did not hold. ``value`` is None if there is no number to show."""
 
     name: str
     value: float | None
@@ -148,12 +148,12 @@ class GateResult:
 
     @property
     def failures(self) -> tuple[GateFinding, ...]:
-        """The findings that keep it from passing; none if the gate as a whole is advisory."""
+        """The findings that keep the input from passing; none if the gate as a whole is advisory."""
         return tuple(one for one in self.findings if one.mandatory and self.mandatory)
 
     @property
     def passed(self) -> bool:
-        """True if the work may go on."""
+        """True if the work may continue."""
         return not self.failures
 
     @property
@@ -165,7 +165,7 @@ class GateResult:
         """Return the result itself if it passed.
 
         Raises:
-            ValidationError: it did not pass; the message has every failure.
+            ValidationError: it did not pass; the message lists every failure.
         """
         if self.passed:
             return self

@@ -1,7 +1,7 @@
 """Ready-made checks for :class:`chaoskit.runtime.Health`.
 
-Each function here makes a check. A check returns a :class:`HealthFinding` (its name is filled in), or None
-for healthy; an exception makes it unhealthy.
+Each function here makes a check. A check returns a :class:`HealthFinding`, whose name is filled in later, or
+None for healthy. An exception means unhealthy.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Measured(Storage, Protocol):
 def database_answers(connect: Callable[[], Any], query: str = "SELECT 1") -> HealthCheck:
     """Healthy if a new DB-API connection answers ``query``. The connection is closed again.
 
-    A kept connection would not do: it may still work when the next start cannot get a new one.
+    An open connection would prove less: it may still work when the next start cannot get a new one.
     """
 
     synchronous("connect", connect, optional=False)
@@ -72,7 +72,7 @@ def database_answers(connect: Callable[[], Any], query: str = "SELECT 1") -> Hea
 
 
 def disk_left(path: str | os.PathLike[str], *, least: int, warn: int = 0) -> HealthCheck:
-    """Unhealthy with less than ``least`` bytes free at ``path``, degraded with less than ``warn``.
+    """Unhealthy with fewer than ``least`` bytes free at ``path``, degraded with fewer than ``warn``.
 
     Raises:
         UsageError: ``least`` or ``warn`` is not a number of bytes.
@@ -89,7 +89,7 @@ def memory_left(*, least: int, warn: int = 0) -> HealthCheck:
 
 
 def tools_present(*names: str) -> HealthCheck:
-    """Unhealthy if a program is not on the path or must not be executed.
+    """Unhealthy if a program is not on the path, or may not be executed.
 
     Raises:
         UsageError: there are no names, or one of them is not a string.
@@ -118,7 +118,7 @@ def queue_age(
         UsageError: ``warn`` is more than ``most``, or negative.
     """
     if not (is_number(warn) and is_number(most) and 0 <= warn <= most):
-        raise wrong("warn, most", (warn, most), "seconds, and warn at most as many as most")
+        raise wrong("warn, most", (warn, most), "seconds, with warn not above most")
     synchronous("oldest", oldest, optional=False)
     time = (kinds.clock(clock, optional=True) or SystemClock()).time
 
@@ -133,10 +133,10 @@ def queue_age(
 
 
 def breakers_closed(breakers: Iterable[CircuitBreaker]) -> HealthCheck:
-    """Degraded while a breaker is not closed: the program goes on without the service behind it.
+    """Degraded while a breaker is not closed: the program continues without the service behind it.
 
     Raises:
-        UsageError: for anything but breakers.
+        UsageError: ``breakers`` are not CircuitBreakers.
     """
     kept = tuple(breakers) if isinstance(breakers, Iterable) else (breakers,)
     if not isinstance(breakers, Iterable) or not all(isinstance(one, CircuitBreaker) for one in kept):
@@ -151,10 +151,10 @@ def breakers_closed(breakers: Iterable[CircuitBreaker]) -> HealthCheck:
 
 
 def store_healthy(store: Measured) -> HealthCheck:
-    """The health of a store and its content; the worst of :func:`store_checks`.
+    """The health of a store and its content: the worst result of :func:`store_checks`.
 
     Raises:
-        UsageError: it is not an open store.
+        UsageError: ``store`` is not an open store.
     """
     checked(store)
 
@@ -178,14 +178,14 @@ def store_checks(store: Measured) -> Mapping[str, HealthCheck]:
 
 
 def _readable(store: Measured) -> HealthFinding:
-    # The version of SQLite belongs to the doctor: an operator cannot change it at night.
+    # A warning about SQLite's version is for ``chaoskit doctor``: an operator cannot change it at night.
     warnings = [line for line in store.statistics().warnings if "SQLite" not in line]
     return _degraded_if(bool(warnings), " ".join(warnings) or "it can be read")
 
 
 def _letters(store: Measured) -> HealthFinding:
     numbers = DeadLetters(store).statistics()
-    # Not unhealthy: the pipeline goes on, and a person can deal with the letters in the morning.
+    # Only degraded: the pipeline continues, and a person can deal with the letters in the morning.
     return _degraded_if(
         bool(numbers.unresolved or numbers.damaged),
         f"{numbers.unresolved} unresolved, {numbers.poison} poison{_unread(numbers.damaged)}",
@@ -205,7 +205,7 @@ def _claims(store: Measured) -> HealthFinding:
     kinds = sorted({kind for kind, _ in store.statistics().records if kind.startswith(PREFIX)})
     named = [kind_of(kind.removeprefix(PREFIX)) for kind in kinds]
     running = [one for kind in named for one in walk(store, kind, status=RUNNING)]
-    # Nothing needs to be done about them, since the next claim takes them over; but many mean a crash.
+    # The next claim takes these over, so no action is needed; but if there are many, something crashed.
     gone = sum(1 for one in running if one.owner and store.owner_alive(one.owner) is False)
     return _degraded_if(bool(gone), f"{len(running)} running, {gone} whose worker is gone")
 
@@ -217,7 +217,7 @@ def _check_bytes(*given: object) -> None:
 
 
 def _unread(damaged: int) -> str:
-    """What to add for records that cannot be read: without it, a damaged store would look empty."""
+    """The text to add for records that cannot be read: without it, a damaged store would look empty."""
     return f", {damaged} that cannot be read: chaoskit recovery verify" if damaged else ""
 
 

@@ -23,7 +23,7 @@ __all__ = ["Health"]
 
 @dataclass(slots=True)
 class _Look:
-    """One run of one check, on a thread that may never end."""
+    """One run of one check, on a thread that may hang forever."""
 
     done: threading.Event
     begun: float
@@ -34,11 +34,11 @@ class Health:
     """Runs all ``checks`` at the same time, and never waits longer than ``timeout`` seconds for them.
 
     A check is unhealthy if it does not answer in time, raises, or returns anything but a finding or None. A
-    check that still hangs at the next report is not started again: a hung check costs one thread, however
-    often it is asked. A report is kept for ``keep`` seconds, so that many probes cost no more than one.
-    Threads may share it.
+    check that still hangs at the next report is not started again, so a hung check costs one thread, however
+    many reports there are. A report is kept for ``keep`` seconds, so that many probes cost no more than one.
+    Threads may share the object.
 
-    Raises UsageError for checks that do not return at once, and for impossible times.
+    Raises UsageError for checks that do not return at once, such as async ones, and for impossible times.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Health:
     def report(self) -> HealthReport:
         """The current report, or the last one if it is less than ``keep`` seconds old."""
         if self._pid != os.getpid():
-            self._begin()  # In a forked child: neither the threads nor the holder of the lock came along.
+            self._begin()  # In a forked child, which has neither the threads nor the holder of the lock.
         with self._lock:
             kept = self._kept
             if kept is not None and self._clock.monotonic() - kept[0] < self._keep:
@@ -106,13 +106,13 @@ class Health:
         if hung is not None and hung.finding is None:
             return hung
         look = _Look(threading.Event(), self._clock.monotonic())
-        # A thread for each check, not a pool: a hung check would occupy its place in a pool forever.
+        # A thread for each check, not a pool, in which a hung check would occupy its place forever.
         thread = threading.Thread(
             target=self._run, args=(name, check, look), name=f"chaoskit-health-{name}", daemon=True
         )
         try:
             thread.start()
-        # A machine that has no thread left is unhealthy, which is exactly what a probe wants to know.
+        # If no thread can be started, the machine is unhealthy, and the probe should be told just that.
         except (RuntimeError, MemoryError) as error:
             text = f"it could not be asked: {type(error).__name__}: {shown(error)}"
             look.finding = HealthFinding(name, HealthStatus.UNHEALTHY, text)
@@ -125,7 +125,7 @@ class Health:
         try:
             finding = _finding(called("a check", check))
         except BaseException as error:
-            # The text of an error may contain the address of a database with its password.
+            # The text of an error may contain a database's address with its password.
             text = redact_text(f"{type(error).__name__}: {shown(error)}")[:500]
             finding = HealthFinding("", HealthStatus.UNHEALTHY, text)
         look.finding = replace(finding, name=name, seconds=self._clock.monotonic() - look.begun)
@@ -133,7 +133,7 @@ class Health:
 
 
 def _finding(answer: object) -> HealthFinding:
-    """Interpret a check's answer: ``False`` is meant as a no, unlike None, which means healthy."""
+    """Turn a check's answer into a finding. False is refused: it may mean "no", while None means healthy."""
     if answer is None:
         return HealthFinding("", HealthStatus.HEALTHY)
     if isinstance(answer, HealthFinding):

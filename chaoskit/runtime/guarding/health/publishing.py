@@ -1,4 +1,4 @@
-"""Publishes what only the job knows, its breakers and error rates, to readers of the store."""
+"""Publishes the state that only the job knows, its breakers and error rates, to readers of the store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["PublishedState", "StatePublisher", "published"]
 
 STATE = Kind("published state")
 KEEP = 86400.0
-"""After so many seconds the state of a process that has ended is forgotten."""
+"""Seconds after which the state of a process that no longer publishes is removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,13 @@ class StatePublisher(Repeating):
         self._store.put(STATE, f"{self._name} {os.getpid()}", value, status="here")
 
     def _once(self) -> None:
-        """Write, and forget processes that ended long ago: every start of a process has a new name."""
+        """Publish, and remove the states of processes that ended long ago: each process has a new key."""
         self.publish()
         self._store.write(lambda tx: tx.purge(STATE, updated_before=tx.now - KEEP))
 
 
 def published(store: Storage) -> Iterator[PublishedState]:
-    """The states that processes published in the last day, by name; some of them may have ended."""
+    """The states that processes published in the last day, by name. Some of these may have ended."""
     for record in store.find(STATE).records:
         breakers = tuple((name, state) for name, state in record.value["breakers"])
         rates = tuple((name, calls, failures) for name, calls, failures in record.value["rates"])

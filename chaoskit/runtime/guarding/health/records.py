@@ -13,7 +13,7 @@ __all__ = ["HealthFinding", "HealthReport", "HealthStatus"]
 
 
 class HealthStatus(enum.StrEnum):
-    """Degraded: the program goes on, but a person has to act. Unhealthy: the program cannot go on."""
+    """Degraded: the program continues, but a person has to act. Unhealthy: the program cannot continue."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -41,7 +41,7 @@ class HealthFinding:
         if self.status not in tuple(HealthStatus):
             raise wrong("status", self.status, f"one of {', '.join(HealthStatus)}")
         object.__setattr__(self, "status", HealthStatus(self.status))
-        # A check may put anything here, but a report is JSON.
+        # A check may put any object here, but a report has to be JSON.
         object.__setattr__(self, "detail", str(self.detail))
 
     def to_dict(self) -> dict[str, Any]:

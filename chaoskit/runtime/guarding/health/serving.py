@@ -26,8 +26,9 @@ PATIENCE = 5.0
 class HealthServer(ClosedOnExit):
     """Answers ``GET /health`` with the report as JSON, and ``GET /live`` with an empty body, on ``host``.
 
-    ``/health`` is 200 unless something is unhealthy, then 503: a degraded program goes on, and a probe that
-    restarts it would make things worse. ``url`` is its address; ``close()``, or leaving the block, ends it.
+    ``/health`` is 503 if something is unhealthy, otherwise 200: a degraded program continues, and a probe
+    that restarts it would make things worse. ``url`` is its address; ``close()``, or leaving the block, ends
+    it.
 
     Raises:
         UsageError: ``host`` is not a loopback address, and ``beyond_loopback`` does not allow it.
@@ -45,7 +46,7 @@ class HealthServer(ClosedOnExit):
         synchronous("report", report, optional=False)
         kinds.switch("beyond_loopback", beyond_loopback)
         kinds.text("host", host)
-        # Names are refused: a file or a name server decides what "localhost" means.
+        # Names are refused, since a file or a name server decides what "localhost" means.
         if not beyond_loopback and not _is_loopback(host):
             raise wrong("host", host, "an address of loopback", "The report tells strangers what is weak.")
         if not (is_whole(port) and 0 <= port <= 65535):
@@ -77,7 +78,7 @@ class HealthServer(ClosedOnExit):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Otherwise closing would wait for silent clients.
+    # With True, closing would wait for silent clients.
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -116,7 +117,7 @@ class _HealthHandler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
-        # A cached report would say that all is well when it no longer is.
+        # A cached report could say that all is well when it no longer is.
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
         if self.command != "HEAD":
@@ -134,7 +135,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _names_loopback(host: str) -> bool:
-    """True for what a request to this machine names, with any port: a tunnel has another one."""
+    """True if a Host header names this machine, with any port: through a tunnel the port is another one.
+
+    A web page whose own name was made to resolve to loopback sends that name, and is refused.
+    """
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    # Old probes send none; every browser does.
+    # Old probes send no Host header; every browser sends one.
     return not host or name.lower() == "localhost" or _is_loopback(name)

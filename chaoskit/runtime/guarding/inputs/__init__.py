@@ -1,1 +1,1 @@
-"""Reads text and tables from outside; every error has its place: file, line, column."""
+"""Reads text and tables from outside. Every error says where it is: file, line, column."""

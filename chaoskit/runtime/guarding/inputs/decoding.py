@@ -1,4 +1,4 @@
-"""Decodes bytes to text, piece by piece, and finds the place of anything that is not text."""
+"""Decodes bytes to text, piece by piece, and reports the place of bytes that are not text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chaoskit.runtime.failures.taxonomy import MalformedData
 
 _STEP = 1 << 16
 _MARKS = (
-    # The longer marks first: that of UTF-32 begins like that of UTF-16.
+    # UTF-32 first: its little-endian mark begins with that of UTF-16.
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -43,7 +43,7 @@ class Position:
         self.column = len(lines[-1]) + (1 if len(lines) > 1 else self.column)
 
     def error(self, message: str, hint: str | None = None) -> MalformedData:
-        """Make an error at this place, which the message names."""
+        """Make an error whose message and attributes name this place."""
         where = f"{self.file}, line {self.line}, column {self.column}: {message}"
         return MalformedData(where, hint=hint, file=self.file, line=self.line, column=self.column)
 
@@ -52,8 +52,8 @@ def pieces(file: IO[bytes], name: str, encoding: str) -> Iterator[str]:
     """The text of ``file`` in pieces, without its byte order mark.
 
     Raises:
-        MalformedData: at bytes that do not decode as ``encoding``, at a NUL, and at the very start if the
-            byte order mark belongs to another encoding.
+        MalformedData: there are bytes that do not decode as ``encoding``, or a NUL, or at the very start the
+            byte order mark of another encoding.
         UsageError: the encoding does not exist.
     """
     decoder = _decoder(file, name, encoding)
@@ -65,7 +65,7 @@ def pieces(file: IO[bytes], name: str, encoding: str) -> Iterator[str]:
 
 def _decoder(file: IO[bytes], name: str, encoding: str) -> codecs.IncrementalDecoder:
     try:
-        # TextIOWrapper is what refuses codecs from bytes to bytes, such as hex.
+        # TextIOWrapper refuses codecs from bytes to bytes, such as hex; lookup() alone would accept them.
         io.TextIOWrapper(io.BytesIO(), encoding=encoding)
         given = codecs.lookup(encoding).name
     except (LookupError, TypeError, ValueError):
@@ -74,9 +74,9 @@ def _decoder(file: IO[bytes], name: str, encoding: str) -> codecs.IncrementalDec
     file.seek(0)
     marked = next((one for mark, one in _MARKS if head.startswith(mark)), None)
     if marked == "utf-8-sig" and given == "utf-8":
-        given = marked  # A mark that says what was asked for is not part of the text.
+        given = marked  # The mark of the requested encoding is not part of the text.
     elif marked in (given, given.removesuffix("-le" if head.startswith(codecs.BOM_UTF16_LE) else "-be")):
-        given = marked  # The same where the byte order was named as well.
+        given = marked  # The same if the request names the byte order, as utf-16-le does.
     elif marked:
         raise Position(name).error(
             f"it begins with the byte order mark of {marked}, not as {encoding}",
@@ -94,14 +94,14 @@ def _decoded(
     try:
         text = decoder.decode(block, final)
     except UnicodeDecodeError as error:
-        # ``error.object`` begins with the bytes that the decoder held back, where ``place`` stands.
+        # ``error.object`` begins with the bytes that the decoder held back, and ``place`` is there too.
         place.advance(error.object[: error.start].decode(error.encoding, "replace"))
         shown = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.end][:4])
         raise place.error(
             f"the bytes {shown} are not {error.encoding}", "Save the file in the encoding that is expected."
         ) from error
     except UnicodeError as error:
-        # These have no position: UTF-16 without its mark, or an encoding that can only encode.
+        # These errors have no position: UTF-16 without its mark, or an encoding that can only encode.
         raise place.error(
             f"it is not {encoding}: {error}", "Name the encoding exactly, such as 'utf-16-le' for 'utf-16'."
         ) from error

@@ -1,8 +1,8 @@
 """Reads a table of comma-separated values row by row, and knows the place of each value.
 
-The module ``csv`` gives at best the line of an error, accepts malformed input (a quote in the middle of a
+The module ``csv`` reports at best the line of an error, accepts malformed input (a quote in the middle of a
 field, NUL), and has one limit on the size of a field for the whole process. So records are split here: with
-``str.split`` if a line has no quote, as nearly all do, and by RFC 4180 otherwise.
+``str.split`` if the line has no quote, as nearly all have none, and otherwise by RFC 4180.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Row:
     """One record: ``values`` by position, ``row["name"]`` by column.
 
     ``line`` is the number of its first line, from 1. :meth:`error` makes an error at one of its values, for
-    mistakes that only the program can recognise.
+    mistakes that only the calling program can recognise.
     """
 
     file: str
@@ -46,7 +46,7 @@ class Row:
         return dict(zip(self.columns, self.values, strict=True))
 
     def error(self, column: str, message: str) -> MalformedData:
-        """Return, without raising it, an error that says that the value of ``column`` is wrong."""
+        """Return, but do not raise, an error that says that the value of ``column`` is wrong."""
         index = self._index(column)
         place = Position(self.file)
         place.line, place.column = self._at[index]
@@ -77,15 +77,15 @@ def read_rows(
         max_field: the most characters of a field.
 
     Raises:
-        MalformedData: a wrong header, a ragged row, a stray or unclosed quote, a field that is too long, a
-            NUL, a byte order mark before a row, or bytes that do not decode; with ``file``, ``line`` and
-            ``column``, counted from 1.
+        MalformedData: the file has a wrong header, a ragged row, a stray or unclosed quote, a field that is
+            too long, a NUL, a byte order mark before a row, or bytes that do not decode. The error has
+            ``file``, ``line`` and ``column``, counted from 1.
         OSError: the file cannot be read.
     """
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         raise wrong("delimiter", delimiter, "one character, neither a quote nor a line end")
     whole("max_field", max_field, 1)
-    # A text is a sequence, too: each of its characters would be the name of a column.
+    # ``listed`` refuses a string, which is a sequence too: each character would be the name of a column.
     wanted = None if columns is None else kinds.listed("columns", columns, str)
     # The generator is a separate function, so that wrong arguments raise here and not at the first row.
     return _rows(path, wanted, encoding, delimiter, max_field)
@@ -141,26 +141,26 @@ def _header(found: _Split | None, wanted: tuple[str, ...] | None, file: str) -> 
 
 def _ragged(record: _Split, columns: int, file: str) -> MalformedData:
     place = Position(file)
-    # At the first surplus value, or else at the last value.
+    # The error is at the first surplus value or, if there is none, at the last value.
     place.line, place.column = record.at[-1]
     return place.error(f"{record.count} values for {columns} columns")
 
 
 def _longest(max_field: int) -> int:
-    """The most characters of a record, 64 of the longest fields: an endless one must not fill the memory."""
+    """The most characters of a record, 64 of the longest fields: an endless record must not fill memory."""
     return 64 * max_field + (1 << 16)
 
 
 def _lines(found: Iterator[str], file: str, max_field: int) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers, without their line ends; a line that never ends is refused in time."""
+    """Number the lines, without their line ends. A line that never ends is refused before memory is full."""
     number, begun, size, half = 1, list[str](), 0, ""
     for piece in found:
         piece = half + piece
         # A CR at the end of a piece may be the first half of a line end.
         half = "\r" if piece.endswith("\r") else ""
         lines = piece.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        # Pieces are joined once: if each new piece were searched with all before it, a line of 60 MB would
-        # take a minute.
+        # Pieces are joined only once. If each new piece were searched together with all before it, a line of
+        # 60 MB would take a minute.
         if len(lines) > 1:
             lines[0] = "".join((*begun, lines[0]))
             begun, size = [], 0
@@ -187,17 +187,17 @@ class _Records:
         self._max_field = max_field
         self._size = 0
         self.columns = _MOST
-        """The most values of a record: surplus values of a hostile file are not even split."""
+        """The most values of a record. Further ones, millions in a hostile file, are not even split."""
 
     def __iter__(self) -> _Records:
         return self
 
     def __next__(self) -> _Split:
         for number, line in self._lines:
-            # RFC 4180 has no empty records, but editors leave empty lines at the end.
+            # RFC 4180 has no empty lines, but editors leave some at the end.
             if not line:
                 continue
-            # It would be a part of the value, and shown by no editor.
+            # The mark would become part of the first value, and no editor would show it.
             if line.startswith(_MARK):
                 raise self._error(
                     number, 1, "a byte order mark: files were joined here, or one was marked twice"
@@ -208,7 +208,7 @@ class _Records:
             for value, at in zip(record.values, record.at, strict=True):
                 if len(value) > self._max_field:
                     raise self._error(
-                        *at, f"a field of {len(value):,} characters; {self._max_field:,} may be"
+                        *at, f"a field of {len(value):,} characters; the limit is {self._max_field:,}"
                     )
             return record
         raise StopIteration

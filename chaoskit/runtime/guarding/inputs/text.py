@@ -17,8 +17,8 @@ def read_text(path: str | os.PathLike[str], *, encoding: str = "utf-8", limit: i
         limit: the most characters; a longer file is refused before all of it is in memory.
 
     Raises:
-        MalformedData: bytes that do not decode as ``encoding``, a NUL, more than ``limit`` characters; with
-            ``file``, ``line`` and ``column``, counted from 1.
+        MalformedData: the file has bytes that do not decode as ``encoding``, a NUL, or more than ``limit``
+            characters. The error has ``file``, ``line`` and ``column``, counted from 1.
         OSError: the file cannot be read.
     """
     whole("limit", limit, 0)

@@ -1,1 +1,1 @@
-"""Notifications: a person hears of what matters, once, and trouble with telling never reaches the job."""
+"""Notifications: a person is told of what matters, once, and trouble with telling never reaches the job."""

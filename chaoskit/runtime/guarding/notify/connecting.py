@@ -1,7 +1,7 @@
 """Connections with one time limit for everything: connecting, encrypting, sending and reading.
 
-A socket's timeout applies to each step. A server that sends a byte before each step times out is never late,
-and could hold the notifier's thread for as long as it likes.
+A socket's timeout applies to each step. A server that sends one byte before each step times out is never
+late, and could hold the notifier's thread for as long as it likes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["WebInTime", "smtp_until", "until"]
 
 
 class _InTime(socket.socket):
-    """A socket that gives each step the time that is left until ``end``, by the monotonic clock."""
+    """A socket whose steps may take only the time that is left until ``end``, on the monotonic clock."""
 
     end: float
 
@@ -89,7 +89,7 @@ class WebInTime(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
         # HTTPSHandler's own __init__ would load all certificates of the machine even if none is needed.
         urllib.request.AbstractHTTPHandler.__init__(self)
         self._tls = ssl.create_default_context() if encrypted else None
-        # Started here: the time to load certificates must not be charged to the other side.
+        # Taken after the certificates are loaded: the other side must not be charged for that time.
         self._end = time.monotonic() + timeout
 
     def http_open(self, request: urllib.request.Request) -> HTTPResponse:
@@ -102,12 +102,12 @@ class WebInTime(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
         return self._ours(http.client.HTTPConnection(host, **given))
 
     def _encrypted(self, host: str, **given: Any) -> http.client.HTTPConnection:
-        # None if https is needed only to reach the proxy, for an http address.
+        # ``self._tls`` is None if https is needed only to reach the proxy, for an http address.
         context = until(self._tls or ssl.create_default_context(), self._end)
         return self._ours(http.client.HTTPSConnection(host, context=context, **given))
 
     def _ours(self, connection: http.client.HTTPConnection) -> http.client.HTTPConnection:
-        # The standard library offers this hook; overriding connect() would lose the proxies.
+        # The standard library's own hook, although private: overriding connect() would lose the proxies.
         made: Any = connection
         made._create_connection = functools.partial(connected, self._end)
         return connection
@@ -125,12 +125,12 @@ class _SmtpTls(smtplib.SMTP_SSL, _Smtp):
 
 
 def smtp_until(end: float, host: str, port: int, *, context: ssl.SSLContext | None = None) -> smtplib.SMTP:
-    """A connected SMTP client whose whole conversation ends at ``end``; with ``context``, TLS from the start.
+    """A connected SMTP client whose whole conversation ends by ``end``; with ``context``, TLS from the start.
 
     Raises:
         OSError, smtplib.SMTPException: no connection could be made in time.
     """
-    # The constructor connects already, so ``end`` has to be on the class.
+    # The constructor already connects, so ``end`` has to be on the class.
     kind: Any = type("SmtpInTime", (_Smtp if context is None else _SmtpTls,), {"end": end})
     made: smtplib.SMTP = kind(host, port, **({} if context is None else {"context": until(context, end)}))
     return made

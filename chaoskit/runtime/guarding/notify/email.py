@@ -46,7 +46,7 @@ class EmailChannel:
         if isinstance(recipients, str) or not isinstance(recipients, Iterable) or not recipients:
             raise wrong("recipients", recipients, "a list of at least one address")
         for name, text in (("sender", sender), *(("recipients", one) for one in recipients)):
-            # If it were found when the first message is made, that message and all that follow would be lost.
+            # If this were found only when a message is made, that message and all later ones would be lost.
             if not isinstance(text, str) or not text.strip() or not text.isprintable():
                 raise wrong(name, text, "an address, on one line")
         if security not in tuple(_PORTS):
@@ -70,13 +70,13 @@ class EmailChannel:
         """Send one notification.
 
         Raises:
-            OSError, smtplib.SMTPException: it was not sent, or perhaps not.
+            OSError, smtplib.SMTPException: it was not sent, or it is unknown whether it was.
         """
         message = EmailMessage()
         message["From"], message["To"] = self._sender, ", ".join(self._recipients)
         message["Subject"] = f"[{notification.severity.name}] {notification.title}"
         message["Date"] = formatdate(notification.at)
-        # Our own id: a server that gets the mail twice, because its answer was lost, can recognise it.
+        # Our own id, so that a server that gets the mail twice, because its answer was lost, can notice.
         message["Message-ID"] = make_msgid(domain="chaoskit.invalid")
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: machines should not reply
         message.set_content(notification.body() or notification.title)

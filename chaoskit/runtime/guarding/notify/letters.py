@@ -1,4 +1,4 @@
-"""A watch on dead letters: each failure is told once, whichever process recorded it, even across restarts."""
+"""A watch on dead letters: each failure is told once, whatever process recorded it, even across restarts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ TOLD = Kind("told letter")
 
 
 class LetterWatch(Repeating):
-    """Looks for open dead letters every ``every`` seconds, on a thread, and tells of those that are new.
+    """Looks for open dead letters every ``every`` seconds, on a thread, and tells of new ones.
 
     It reads the store, so it also sees the letters of killed workers and of other processes. A letter counts
-    as told once a channel has taken it: a kill in between may repeat it, but never lose it. More than
-    ``single`` new letters at once become one notification. A letter that comes back after a redrive is told
-    again.
+    as told once every channel that carries it has taken it; a kill before that is recorded may repeat it, but
+    never loses it. More than ``single`` new letters at once become one notification. A letter that comes back
+    after a redrive is told again.
 
     Raises UsageError for an impossible number.
     """
@@ -38,7 +38,7 @@ class LetterWatch(Repeating):
         self._letters = DeadLetters(store)
 
     def look(self) -> int:
-        """Tell of new letters now, and return their number.
+        """Tell of new letters now, and return how many were told.
 
         Raises:
             ResilienceError: an error of the store.
@@ -56,12 +56,12 @@ class LetterWatch(Repeating):
         return self._tell(new, told)
 
     def _once(self) -> None:
-        """Look; the job itself will notice if the store is in trouble."""
+        """Look. Errors of the store may be left to the thread's log: the job itself meets them too."""
         self.look()
 
     def _new(self) -> Iterator[DeadLetter]:
         for letter in self._letters.find():
-            # The key has the failures, not just the id: a letter that failed again after a redrive is news.
+            # The key contains the redrives, not just the id: a letter that failed again after one is news.
             if letter.status == "open" and self._store.get(TOLD, _name(letter)) is None:
                 yield letter
 

@@ -1,4 +1,4 @@
-"""The notifier: a bounded queue, a thread, and channels that keep their errors to themselves."""
+"""The notifier: a bounded queue, and a thread that serves the channels and catches their errors."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ __all__ = ["Notifier"]
 logger = logging.getLogger("chaoskit")
 
 _KEYS = 1000
-"""The number of keys that are remembered: the oldest is forgotten, and may be told again early."""
+"""The number of keys that are remembered. Beyond it the oldest is forgotten, and may be told again early."""
 
 
 class Notifier(ClosedOnExit):
-    """Tells ``channels`` what matters, and never harms the job.
+    """Sends notifications through ``channels``, and never harms the job.
 
-    ``notify`` puts a notification into a queue of ``room`` and returns at once, whatever the channels do; it
-    drops and counts what does not fit. The same ``key`` is told once in ``dedupe`` seconds, unless it comes
-    with a higher severity than was told, and the next time with the number of repetitions. Beyond ``rate``
-    notifications in ``per`` seconds, all but critical ones are held back and counted. A channel gets
-    ``attempts`` attempts if its error may be transient; its errors are logged and counted, and the other
-    channels are still told.
+    ``notify`` puts a notification into a queue with ``room`` places and returns at once, whatever the
+    channels do; notifications that do not fit are dropped and counted. The same ``key`` is told once in
+    ``dedupe`` seconds, unless it comes with a higher severity than before; the next time it is told with the
+    number of repetitions. Beyond ``rate`` notifications in ``per`` seconds, all but critical ones are held
+    back and counted. A channel gets ``attempts`` attempts if its error may be transient; its errors are
+    logged and counted, and the other channels are still told.
 
     Raises UsageError for impossible numbers, and for anything but channels.
     """
@@ -82,7 +82,7 @@ class Notifier(ClosedOnExit):
         self._recent: deque[float] = deque()
         self._held = 0
         self._telling = threading.local()
-        # Network trouble passes, but a wrong password or address does not: repeating it may lock the account.
+        # Network trouble passes, but a wrong password does not, and repeating it may lock the account.
         self._policy = RetryPolicy(
             on=TRANSIENT_ERRORS,
             attempts=self._attempts,
@@ -103,18 +103,18 @@ class Notifier(ClosedOnExit):
     ) -> bool:
         """Queue a notification; return True if there was room. ``key`` is the title by default. Never raises.
 
-        What cannot be told, such as an unknown severity, is logged.
+        A notification that cannot be taken, for example with an unknown severity, is logged.
         """
         try:
             if self._pid != os.getpid():
-                self._begin()  # In a forked child, whose parent tells what the parent took.
+                self._begin()  # In a forked child: the notifications in the queue are the parent's to tell.
             told = Notice.of(title, text, severity, key, fields, self._clock.time())
             self._start()
             self._queue.put_nowait(told)
         except queue.Full:
             self._count("dropped")
             return False
-        # The job goes on after any error: a ``__str__`` that raises, or a thread that cannot be started.
+        # No error may reach the job: a ``__str__`` may raise, or a thread may not start.
         except Exception:
             logger.exception("a notification could not be taken")
             return False
@@ -122,13 +122,13 @@ class Notifier(ClosedOnExit):
         return True
 
     def on_event(self, event: Event) -> None:
-        """Tell of an event; pass it to ``subscribe``, or give it as a listener to whatever raises alerts.
+        """Tell of an event. Pass this method to ``subscribe``, or as a listener to whatever raises alerts.
 
-        Alerts of rates and resources are told as warnings and their end as information; workers and retries
-        that were given up are told as errors. All other events are ignored.
+        Alerts about rates and resources are told as warnings, and their end as information; workers and
+        retries that were given up are told as errors. All other events are ignored.
         """
         severity = _EVENTS.get(event.name)
-        # Events that telling itself causes are ignored: each failed notification would cause the next.
+        # Events that telling itself causes are ignored: each failed notification would cause another.
         if severity is None or getattr(self._telling, "now", False):
             return
         known = event.to_dict()
@@ -139,7 +139,7 @@ class Notifier(ClosedOnExit):
     def deliver(self, notification: Notice) -> bool:
         """Tell it at once, past queue and rate; return True if every channel that carries it has taken it.
 
-        For a caller with its own thread that keeps what could not be told. Never raises.
+        For callers that have their own thread and keep notifications that could not be told. Never raises.
         """
         carrying = [one for one in self.channels if notification.severity >= one.least]
         # A list, not a generator: every channel is tried, even after one that failed.
@@ -159,7 +159,7 @@ class Notifier(ClosedOnExit):
         try:
             self._end(thread, timeout)
         except MemoryError:
-            # Without a second mark this thread would wait for its end forever.
+            # There was no memory to put the end mark into the queue, and without it the thread never ends.
             self._end(thread, timeout)
         self._thread = None
         return not thread.is_alive()
@@ -168,11 +168,11 @@ class Notifier(ClosedOnExit):
         end = time.monotonic() + timeout
         try:
             self._queue.put(None, timeout=timeout)
-            # Only the rest of the time: if the queue was full, closing would take twice as long.
+            # Only for the rest of the time: otherwise a full queue would make closing take twice as long.
             thread.join(max(end - time.monotonic(), 0.0))
         except queue.Full:
             pass
-        # Ends waits between attempts; a channel that hangs is left behind with its daemon thread.
+        # Ends the waits between attempts. A channel that hangs is left behind with its daemon thread.
         self._over.set()
 
     def _start(self) -> None:
@@ -199,17 +199,17 @@ class Notifier(ClosedOnExit):
                 return
 
     def _drop_the_rest(self) -> None:
-        """Count what is left in the queue, so that it shows as dropped and not as told."""
+        """Count the notifications left in the queue as dropped."""
         with contextlib.suppress(queue.Empty):
             while True:
                 if self._queue.get_nowait() is not None:
                     self._count("dropped")
 
     def _admitted(self, told: Notice) -> Notice | None:
-        """The notification as it will be sent, or None for a repetition or beyond the rate."""
+        """The notification as it will be sent; None if it is a repetition, or beyond the rate."""
         now = self._clock.monotonic()
         last, repeated, severity = self._told.get(told.key, (None, 0, told.severity))
-        # What has become worse is news, and for a channel that carries nothing less it is the first.
+        # A higher severity is news, and may be the first that a channel carries.
         if last is not None and now - last < self._dedupe and told.severity <= severity:
             self._told[told.key] = (last, repeated + 1, severity)
             self._count("repeated")
@@ -233,7 +233,7 @@ class Notifier(ClosedOnExit):
         try:
             self._policy.call(channel.send, notification)
         except Exception as error:
-            # The text of an error may contain the address, and a webhook's address is its password.
+            # The error's text may contain the address, and a webhook's address is its password.
             text = redact_text(f"{type(error).__name__}: {error}")[:300]
             logger.warning("%s did not take %r: %s", channel.name, notification.title, text)
             self._count("failed")
@@ -249,7 +249,7 @@ class Notifier(ClosedOnExit):
 
 
 def _checked_channels(given: object) -> tuple[Channel, ...]:
-    """Check the channels now: on an unusable one every notification would be lost."""
+    """Check the channels at once: an unusable one would lose every notification."""
     listed: tuple[Any, ...] = tuple(given) if isinstance(given, Iterable) else (given,)
     for one in listed:
         able = callable(getattr(one, "send", None)) and isinstance(getattr(one, "name", None), str)
@@ -263,7 +263,7 @@ def _checked_channels(given: object) -> tuple[Channel, ...]:
 
 
 def _safe(fields: dict[str, Any]) -> dict[str, Any]:
-    """Drop the fields whose names ``notify`` uses for its own parameters."""
+    """Rename the fields that are called like parameters of ``notify``."""
     return {f"{n}_" if n in ("title", "text", "severity", "key") else n: v for n, v in fields.items()}
 
 

@@ -18,7 +18,7 @@ TITLE, TEXT, FIELDS = 200, 4000, 20
 
 
 class Severity(enum.IntEnum):
-    """How much it matters. Critical notifications are exempt from the rate."""
+    """How much a notification matters. Critical ones are exempt from the rate."""
 
     INFO = 10
     WARNING = 20
@@ -44,8 +44,8 @@ class Severity(enum.IntEnum):
 class Notice:
     """One thing to tell. ``key`` identifies its subject: the same key is not told again for some time.
 
-    ``repeated`` counts how often it came since it was last told; ``held_back`` counts other notifications
-    that the rate kept from being told. ``at`` is in seconds since the epoch.
+    ``repeated`` counts how often the key came since it was last told; ``held_back`` counts other
+    notifications that the rate kept from being told. ``at`` is in seconds since the epoch.
     """
 
     title: str
@@ -61,11 +61,11 @@ class Notice:
     def of(
         cls, title: str, text: str, severity: Severity, key: str | None, fields: Mapping[str, Any], at: float
     ) -> Notice:
-        """A notice as it leaves the machine: bounded, without secrets, in characters that all channels take.
+        """A notice as it leaves the machine: bounded, without secrets, in text that every channel takes.
 
         Raises UsageError for an unknown severity.
         """
-        # On one line: a line break in a title would begin another header of a mail.
+        # The title goes on one line: in a mail, a line break would begin another header.
         line = " ".join(_travelling(title).split())[:TITLE]
         some = list(fields.items())[:FIELDS]
         plain = {_travelling(name): _travelling(value)[:TITLE] for name, value in some}
@@ -73,7 +73,7 @@ class Notice:
         return cls(line, _travelling(text)[:TEXT], Severity.of(severity), name, plain, at)
 
     def body(self) -> str:
-        """Text and fields as plain text, and the number of notifications that were left out."""
+        """Text and fields as plain text, and the numbers of repetitions and of notifications held back."""
         lines = [self.text] if self.text else []
         lines += [f"{name}: {value}" for name, value in self.fields.items()]
         if self.repeated:
@@ -86,8 +86,8 @@ class Notice:
 def _travelling(value: object) -> str:
     """Convert to text that every channel can carry.
 
-    A file name need not be UTF-8; it then contains lone surrogates, and a mail with them is never sent. An
-    escape sequence would reach the reader's terminal, and servers refuse NUL.
+    A file name that is not UTF-8 contains lone surrogates, and a mail with these is never sent. An escape
+    sequence would reach the reader's terminal, and servers refuse NUL.
     """
     text = redact_text(str(value)).encode(errors="backslashreplace").decode()
     return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
@@ -98,11 +98,11 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class Channel(Protocol):
-    """Carries notifications. Only the notifier's thread calls it, and any error is tolerated."""
+    """Carries notifications. It is called on a thread that is not the job's, and may raise any error."""
 
     @property
     def name(self) -> str:
-        """Its name in the log; without secrets."""
+        """The channel's name in the log; without secrets."""
 
     @property
     def least(self) -> Severity:
@@ -114,7 +114,7 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NotifierStatistics:
-    """Counters since the notifier was made. ``dropped``: the queue had no room."""
+    """Counters since the notifier was made. ``dropped`` counts notifications for which there was no room."""
 
     accepted: int = 0
     delivered: int = 0

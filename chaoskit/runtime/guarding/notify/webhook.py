@@ -25,7 +25,7 @@ _SECTION, _FIELDS, _FIELD = 3000, 10, 2000
 
 
 class _Stays(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: it would carry the message wherever a stranger points."""
+    """Follows no redirect, which could carry the message to any place."""
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
@@ -76,7 +76,7 @@ class WebhookChannel:
         """Post one notification.
 
         Raises:
-            OSError: it was not posted, or perhaps not; an answer other than 2xx counts as an error.
+            OSError: it was not posted, or it is unknown whether it was. An answer other than 2xx is an error.
             http.client.HTTPException: the answer is not HTTP.
         """
         document = slack(notification) if self._form == "slack" else plain(notification)
@@ -86,16 +86,16 @@ class WebhookChannel:
         ours = WebInTime(self._timeout, encrypted=self._encrypted)
         opener = urllib.request.build_opener(_Stays, ours)
         try:
-            # Only the status matters; do not wait for the body.
+            # Only the status matters, so do not wait for the body.
             opener.open(request, timeout=self._timeout).close()
         except urllib.error.HTTPError as error:
-            # The error is an open response as well: close it; status and headers stay readable.
+            # The error is also an open response. After closing, its status and headers can still be read.
             error.close()
             raise
 
 
 def _check(url: str, headers: Mapping[str, str]) -> None:
-    # If it were found when the first notification is sent, that one and all that follow would be lost.
+    # If this were found only when a notification is sent, that one and all later ones would be lost.
     if not url.isascii() or not url.isprintable() or " " in url:
         raise wrong(
             "url", "an address with spaces or special characters", "one that is escaped", "See urllib.parse."
@@ -126,7 +126,7 @@ def slack(notification: Notice) -> dict[str, Any]:
 
 
 def plain(notification: Notice) -> dict[str, Any]:
-    """All fields by their names."""
+    """The payload of the form ``json``: all fields of the notification, by name."""
     return {
         "title": notification.title,
         "text": notification.text,
@@ -141,8 +141,9 @@ def plain(notification: Notice) -> dict[str, Any]:
 
 def _escaped(text: str, most: int) -> str:
     """Escape the characters that are special to Slack; the result has at most ``most`` characters."""
-    # Only these three (api.slack.com/reference/surfaces/formatting); otherwise <!channel> in an error's text
-    # would notify everyone. The text is cut between characters, since Slack shows half of an escape as it is.
+    # Only these three are special (api.slack.com/reference/surfaces/formatting). Unescaped, <!channel> in an
+    # error's text would notify everyone. The text is cut between characters, since Slack would show half of
+    # an escape as it is.
     pieces, length = [], 0
     for piece in (_ESCAPES.get(character, character) for character in text):
         length += len(piece)
@@ -152,6 +153,6 @@ def _escaped(text: str, most: int) -> str:
     return "".join(pieces)
 
 
-# A token (RFC 9110, 5.6.2): a colon or a space in a name would make it another header.
+# A token (RFC 9110, 5.6.2): with a colon or a space, the name would become another header.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}

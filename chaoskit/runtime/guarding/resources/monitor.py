@@ -35,8 +35,8 @@ class ResourceThreshold:
     ``rss`` (bytes) and ``threads`` alert at ``limit`` or more; ``memory``, ``disk`` (bytes), ``descriptors``
     and ``processes`` (a number) alert if less than ``limit`` is left. ``path`` selects the disk.
 
-    The alert clears at ``clear``, by default a tenth beyond ``limit`` on the good side, so that a value that
-    fluctuates around the limit causes one alert.
+    The alert clears at ``clear``, by default a tenth of ``limit`` beyond it on the good side, so that a value
+    that fluctuates around the limit causes only one alert.
 
     Raises:
         UsageError: ``limit`` is not above zero, or ``clear`` is on the wrong side of it.
@@ -82,7 +82,7 @@ class ResourceThreshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceAlert(Event):
-    """A threshold was crossed: ``value`` is the reading, ``bound`` the limit that leaves so little."""
+    """A threshold was crossed. ``value`` is the reading; ``bound`` names the limit that leaves so little."""
 
     name: ClassVar[str] = "resource.alert"
 
@@ -166,10 +166,10 @@ class ResourceMonitor(Repeating):
 
     def look(self) -> tuple[ResourceThreshold, ...]:
         """Look now, report changes, and return the thresholds that are crossed."""
-        # One look at a time: otherwise two would both see the same crossing, and tell it twice.
+        # One look at a time: otherwise two of them would see the same crossing, and tell it twice.
         with self._looking:
             events = [event for one in self.thresholds if (event := self._judge(one)) is not None]
-        # After the lock is released: a listener may call this method.
+        # Emitted after the lock is released, since a listener may call this method.
         for event in events:
             emit(self._listeners, event)
         return self.raised
@@ -207,7 +207,7 @@ class ResourceMonitor(Repeating):
         if read is not None:
             self._silent.discard(threshold)
         elif threshold not in self._silent:
-            # Log it once: a share that is away for a night would fill the log.
+            # Logged once: a share that is unreachable for a night would fill the log.
             self._silent.add(threshold)
             logger.warning("%s is not watched: %s", threshold.resource, trouble)
         return read

@@ -22,7 +22,7 @@ __all__ = ["Preflight", "PreflightReport", "ResourceCheck"]
 
 @dataclass(frozen=True, slots=True)
 class ResourceCheck:
-    """One need, with its margin: bytes or a number. ``free`` is None if it cannot be found out here."""
+    """One need, with its margin, in bytes or as a number. ``free`` is None if it cannot be read here."""
 
     resource: str
     place: str
@@ -32,7 +32,7 @@ class ResourceCheck:
 
     @property
     def ok(self) -> bool:
-        """True if enough is free, or if that cannot be found out."""
+        """True if enough is free, or if what is free cannot be read."""
         return self.free is None or self.free >= self.needed
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class PreflightReport:
 
         Raises:
             DiskFull, OutOfMemory, TooManyFiles, ResourceError: by the kind of the first unmet need; the
-                message has all of them.
+                message lists all of them.
         """
         if self.ok:
             return self
@@ -113,10 +113,10 @@ _ERRORS: Mapping[str, type[ResourceError]] = {
 class Preflight:
     """The needs of the work, as its author estimates them; ``check`` compares them with what is free.
 
-    ``disk`` maps paths to bytes; needs on one file system add up. ``tmpfs`` is a path and the bytes to stage
-    there; if they do not fit, ``fallback`` takes them. ``memory`` is in bytes. ``margin`` is a share added to
-    bytes: 0.2 asks for a fifth more. Nothing is reserved: what is free now may be gone later, which a
-    :class:`~chaoskit.runtime.ResourceMonitor` notices.
+    ``disk`` maps paths to bytes; needs on the same file system add up. ``tmpfs`` is a path and the bytes to
+    stage there; if they do not fit, they are staged at ``fallback``. ``memory`` is in bytes. ``margin`` is a
+    share added to bytes: 0.2 asks for a fifth more. Nothing is reserved: what is free now may be gone later,
+    which a :class:`~chaoskit.runtime.ResourceMonitor` notices.
 
     Raises:
         UsageError: a need is negative, or the margin is impossible.
@@ -153,7 +153,7 @@ class Preflight:
         """Look at the machine now.
 
         Raises:
-            OSError: the file system of a path in ``disk`` does not answer, or must not be examined.
+            OSError: the file system of a path in ``disk`` does not answer, or may not be examined.
         """
         needs: dict[str, int] = {os.fspath(path): need for path, need in self.disk.items()}
         found: list[ResourceCheck] = []
@@ -162,7 +162,7 @@ class Preflight:
             place, need = self.tmpfs
             fits = self._staged(place, need, needs)
             if not fits.ok and self.fallback is not None:
-                # From here on the staged bytes need disk, in addition to what else is written there.
+                # The staged bytes now need disk, in addition to what else is written there.
                 place, fell_back = self.fallback, True
                 fits = self._staged(place, need, needs)
             staging = Path(place) if fits.ok else None
@@ -170,13 +170,13 @@ class Preflight:
             if fits.ok:
                 needs[place] = needs.get(place, 0) + need
         found += self._disks(needs)
-        # A tmpfs takes its bytes from the same memory as the work.
+        # A tmpfs takes its bytes from the memory that the work needs too.
         in_memory = sum(need for path, need in needs.items() if readings.in_memory(path))
         if self.memory:
             found.append(
                 _compared("memory", "", self._with_margin(self.memory + in_memory), readings.memory())
             )
-        # No margin on counts: it would refuse a limit that was set to exactly the need.
+        # Counts get no margin, which would refuse a limit that was set to exactly the need.
         if self.descriptors:
             found.append(_compared("descriptors", "", self.descriptors, readings.descriptors()))
         if self.processes:
@@ -191,8 +191,7 @@ class Preflight:
             beside = sum(n for path, n in others.items() if readings.device(path) == device)
             return _compared("staging", place, self._with_margin(need + beside), readings.disk(place))
         except OSError as error:
-            # A place that does not answer or is not writable counts as full: that is what the fallback is
-            # for.
+            # A place that does not answer, or is not writable, counts as full, so that the fallback is used.
             return ResourceCheck(
                 "staging", place, self._with_margin(need), 0, f"it: {error.strerror or error}"
             )
@@ -202,7 +201,7 @@ class Preflight:
         for path in needs:
             by_device.setdefault(readings.device(path), []).append(path)
         for paths in by_device.values():
-            # Each need may fit alone where all of them together do not.
+            # Added up, since each need may fit alone where all of them together do not.
             need = self._with_margin(sum(needs[path] for path in paths))
             yield _compared("disk", ", ".join(paths), need, readings.disk(paths[0]))
 

@@ -1,4 +1,4 @@
-"""Memory pressure: collects garbage, shrinks the batch, writes an emergency checkpoint, and goes on."""
+"""Memory pressure: collects garbage, writes an emergency checkpoint, shrinks the batch, and continues."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = logging.getLogger("chaoskit")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPressed(Event):
-    """Memory ran short: the next batch has ``batch`` items. ``saved``: the emergency checkpoint exists."""
+    """Memory ran short. The next batch has ``batch`` items; ``saved`` is True if ``emergency`` succeeded."""
 
     name: ClassVar[str] = "memory.pressed"
 
@@ -44,13 +44,13 @@ class MemoryPressure:
 
     If a batch ends in ``MemoryError`` (or ``OutOfMemory``), or would begin with less than ``keep_free`` bytes
     available, it releases what the failed attempt held, collects garbage, calls ``emergency`` to write a
-    checkpoint, and goes on with a batch that is smaller by the factor ``shrink``. After ``grow_after``
+    checkpoint, and continues with a batch that is smaller by the factor ``shrink``. After ``grow_after``
     successful batches in a row the batch grows again, up to ``batch``. If even ``least`` items do not fit, it
     raises ``OutOfMemory``.
 
-    ``reserve`` bytes are allocated in advance and freed before ``emergency`` is called, so that it has room;
-    its errors are logged and do not stop the work. Not thread-safe: use one per thread. The kernel kills a
-    process without a warning when memory runs out: ``keep_free`` and the checkpoint are for that case.
+    ``reserve`` bytes are allocated in advance, and freed before ``emergency`` is called, so that it has room;
+    its errors are logged and do not stop the work. Not thread-safe: use one per thread. When memory runs out,
+    the kernel may kill a process without warning; ``keep_free`` and the checkpoint are for that case.
 
     Raises UsageError for impossible numbers.
     """
@@ -143,7 +143,7 @@ class MemoryPressure:
         self._reserve = None
         collected = gc.collect()
         saved = self._save()
-        # Start from the size that failed, which at the end of the items is less than a batch.
+        # Start from the size that failed: the last batch of the items may be smaller than the others.
         size = self._batch if tried is None else min(tried, self._batch)
         self._batch = max(self._least, int(size * self._shrink))
         free = readings.memory()
@@ -161,7 +161,7 @@ class MemoryPressure:
             return False
         try:
             called("emergency", self._emergency)
-        # Without the checkpoint the work loses only a safeguard; without going on it would lose everything.
+        # Without the checkpoint the work has lost only a safeguard; if it stopped here, it would lose all.
         except Exception as error:
             logger.error("the emergency checkpoint was not written: %r", error)
             return False
@@ -170,7 +170,7 @@ class MemoryPressure:
     def _grown(self) -> None:
         self._good += 1
         if self._reserve is None and self._good >= self._grow_after:
-            # Only after successful batches: otherwise the reserve would take the room that it was to provide.
+            # Only after successful batches: earlier, the reserve would take the memory that the work needs.
             try:
                 self._reserve = bytearray(self._size)
             except MemoryError:

@@ -63,9 +63,9 @@ class Quota(Lasting):
     """At most ``concurrency`` operations at once, within the ``budgets`` of their stages.
 
     Of the waiting operations that fit, the one with the highest priority goes next, and among equals the
-    first to arrive. A stage whose budget is used up does not block the others; within a stage, no operation
-    overtakes a larger one of the same priority. A stage of low priority waits while operations of higher
-    priority keep coming.
+    first to arrive. A stage whose budget is used up does not block other stages; within a stage, no operation
+    overtakes a larger one of the same priority. A stage with low priority waits for as long as operations
+    with higher priority keep coming.
 
     Threads may share it; in a forked child everything is free. Setting ``wake``, such as ``shutdown.wake``,
     ends every wait with ``ShuttingDown``. Raises UsageError for impossible limits.
@@ -113,12 +113,13 @@ class Quota(Lasting):
         most = self._budgets.get(stage, StageBudget()).amount
         limit = math.inf if most is None else most
         if not (is_number(amount) and 0 <= amount <= limit):
-            # An amount that can never be available would mean waiting forever.
+            # An operation whose amount can never be available would wait forever.
             raise wrong("amount", amount, f"a number between zero and the budget of {stage!r}, {most}")
         order = self._priorities.get(stage, 0) if priority is None else priority
         if not is_number(order):
             raise wrong("priority", order, "a number, the higher goes first")
-        # As a float: a value that cannot be added would stay in the queue and fail all operations behind it.
+        # Converted first: a value that cannot be added to floats would stay in the queue, and fail all
+        # operations behind it.
         held = float(amount)
         self._enter(stage, held, order)
         try:
@@ -139,7 +140,7 @@ class Quota(Lasting):
     def _enter(self, stage: str, amount: float, priority: float) -> None:
         with self._lock:
             self._arrived += 1
-            # Negated, so that sorting puts the highest priority first, and then the first to arrive.
+            # Negated, so that sorting puts the highest priority first, and among equals the first to arrive.
             waiter = _QuotaWaiter(stage, amount, (-priority, self._arrived))
             self._waiters.append(waiter)
             self._waiters.sort(key=lambda one: one.order)
@@ -155,10 +156,10 @@ class Quota(Lasting):
         forget = watched(self._wake or Stop(), stop)
         stop.tell(waiter.event.set)
         try:
-            # A thread cannot wait longer than TIMEOUT_MAX (292 years on Linux), which is practically forever.
+            # A thread cannot wait longer than TIMEOUT_MAX: on Linux 292 years, so the limit does not matter.
             self._clock.sleep(min(patience, threading.TIMEOUT_MAX), waiter.event)
         except BaseException:
-            # Interrupted, perhaps just when the room was granted: then pass it on.
+            # The interrupt may come just when the place was granted; then pass it on.
             if not self._withdrawn(waiter):
                 self._leave(waiter.stage, waiter.amount)
             raise
@@ -177,29 +178,29 @@ class Quota(Lasting):
         )
 
     def _withdrawn(self, waiter: _QuotaWaiter) -> bool:
-        """Take the waiter out of the queue; return False if it was granted, perhaps at the last moment."""
+        """Take the waiter out of the queue; return False if it has its place, perhaps at the last moment."""
         with self._lock:
             if waiter.granted:
                 return False
             # The queue is empty in a forked child.
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-                # It may have blocked smaller operations of its stage.
+                # The waiter may have blocked smaller operations of its stage.
                 self._grant()
             return True
 
     def _leave(self, stage: str, amount: float) -> None:
         with self._lock:
             held = self._held.get(stage, QuotaUse())
-            # Not below zero: in a forked child the forking thread leaves an operation that the child never
-            # held.
+            # Not below zero: in a forked child, the thread that forked leaves its block, but the child's
+            # counts began at zero.
             rest = QuotaUse(max(held.running - 1, 0), max(held.amount - amount, 0.0))
-            # Without operations nothing is held: otherwise rounding errors of float sums would stay forever.
+            # Reset when no operation is left: otherwise the rounding errors of the sums would stay forever.
             self._held[stage] = rest if rest.running else QuotaUse()
             self._grant()
 
     def _grant(self) -> None:
-        """Grant what fits, in order; call it under the lock."""
+        """Let the waiting operations that fit begin, in order. Call this with the lock held."""
         full: set[str] = set()
         for waiter in tuple(self._waiters):
             if sum(one.running for one in self._held.values()) >= self.concurrency:
@@ -213,8 +214,8 @@ class Quota(Lasting):
             if (budget.concurrent is not None and held.running >= budget.concurrent) or (
                 budget.amount is not None and held.amount + waiter.amount > budget.amount
             ):
-                # Those behind it in the same stage wait as well: otherwise small ones could keep a large one
-                # out.
+                # The ones behind it in the same stage wait too: otherwise small operations could keep a large
+                # one waiting forever.
                 full.add(waiter.stage)
                 continue
             self._held[waiter.stage] = QuotaUse(held.running + 1, held.amount + waiter.amount)

@@ -1,7 +1,7 @@
-"""Readings of what is used and what is left on the machine, within this process's limits.
+"""Readings of what is used and what is free on the machine, within this process's limits.
 
 Only Linux provides all of them; elsewhere psutil is used if it is installed. A reading that is not available
-is None, which means neither plenty nor nothing.
+is None, which must not be treated as plenty or as nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 if sys.platform != "win32":
-    # Imported early: once no descriptor is left, nothing can be imported.
+    # Imported here, not when needed: once no descriptor is left, nothing can be imported.
     import resource
 
 __all__ = [
@@ -47,11 +47,11 @@ class Usage:
 
 
 def existing(path: str | os.PathLike[str]) -> Path:
-    """``path`` if it exists, else the nearest directory above it that does: a new file will lie there.
+    """``path`` if it exists, otherwise the nearest directory above it that does.
 
-    Links are followed, even those that lead to nothing yet. Raises OSError if there is no answer: ``path`` is
-    below a file or below a link that leads to itself, or must not be examined. If a forbidden path were taken
-    for a missing one, the answer would be about another file system.
+    Links are followed, even those whose target does not exist yet. Raises OSError if there is no answer:
+    ``path`` is below a file or below a link that leads to itself, or may not be examined. If a forbidden path
+    were treated as missing, the answer would be about another file system.
     """
     found = Path(os.path.realpath(path))
     while True:
@@ -66,10 +66,10 @@ def existing(path: str | os.PathLike[str]) -> Path:
 
 
 def disk(path: str | os.PathLike[str]) -> Usage:
-    """Bytes that may be written to the file system that holds ``path``, or will hold it.
+    """The bytes that can be written to the file system that holds ``path``, or will hold it.
 
-    Nothing is free if it is read-only, as after a device error, or if it has no inodes left. Raises OSError
-    if it does not answer, and in the same cases as :func:`existing`.
+    Nothing is free if it is read-only, as after a device error, or has no inodes left. Raises OSError if it
+    does not answer, and in the same cases as :func:`existing`.
     """
     place = existing(path)
     # Not the free blocks: some are reserved for root (statvfs(3), f_bavail).
@@ -95,20 +95,20 @@ def in_memory(path: str | os.PathLike[str]) -> bool:
     for fields in _lines(Path("/proc/self/mounts")):
         # Characters that would end a field or a line are written in octal (fstab(5)).
         at = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[1])
-        # The longest matching mount point counts; of equals the last, which covers the others.
+        # The longest matching mount point counts, and among equals the last, which covers the others.
         if (place == at or place.startswith(at.rstrip("/") + "/")) and len(at) >= len(best):
             best, kind = at, fields[2]
     return kind in ("tmpfs", "ramfs")
 
 
 def memory() -> Usage | None:
-    """Bytes that this process may still allocate: the least of machine, cgroup, and process limits."""
+    """The bytes that this process may still allocate: the least that machine, cgroups and limits leave."""
     found = [one for one in (_machine(), *_groups(), *_address_space()) if one is not None]
     return min(found, key=lambda one: one.free, default=None)
 
 
 def resident() -> int | None:
-    """Bytes of memory that this process uses (RSS)."""
+    """The bytes of memory that this process uses (RSS); None if unknown."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
@@ -116,15 +116,15 @@ def resident() -> int | None:
 
 
 def descriptors() -> Usage | None:
-    """Open descriptors, and how many may still be opened below the soft limit."""
+    """The open descriptors, and how many more the soft limit allows."""
     if sys.platform == "win32":
         return None
     for place in ("/proc/self/fd", "/dev/fd"):
         try:
-            # Without the one that lists the directory.
+            # Minus the descriptor that lists the directory.
             used = len(os.listdir(place)) - 1
         except OSError as error:
-            # The directory cannot be listed if no descriptor is left, which answers the question.
+            # ENFILE or EMFILE: no descriptor is left to list the directory, which answers the question.
             if error.errno in (23, 24):
                 limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
                 return Usage(limit, 0, "RLIMIT_NOFILE")
@@ -136,7 +136,7 @@ def descriptors() -> Usage | None:
 
 
 def processes() -> Usage | None:
-    """Threads and processes that this user may still start: the least of limit and cgroup."""
+    """The threads and processes that this user may still start: the least that limit and cgroup leave."""
     if sys.platform == "win32":
         return None
     found = [
@@ -146,7 +146,7 @@ def processes() -> Usage | None:
         and (used := _number(path / "pids.current")) is not None
     ]
     limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
-    # The limit does not apply to root (getrlimit(2)), and "unlimited" cannot be reached.
+    # The limit does not apply to root (getrlimit(2)), and an infinite one leaves nothing to compute.
     if limit != resource.RLIM_INFINITY and os.geteuid() != 0 and (used := _tasks_of(os.getuid())) is not None:
         found.append(Usage(used, max(limit - used, 0), "RLIMIT_NPROC"))
     return min(found, key=lambda one: one.free, default=None)
@@ -163,14 +163,14 @@ def _machine() -> Usage | None:
 
 
 def _groups() -> Iterable[Usage]:
-    """What the control groups of the process and their ancestors leave: any of them may be the tightest."""
+    """What the process's control groups and their ancestors leave: any of them may be the tightest."""
     names = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
     for path in _own_groups("memory"):
         for most, now in names:
             limit, used = _number(path / most), _number(path / now)
             if limit is None or used is None or limit >= _ENDLESS:
                 continue
-            # Cached pages that were read once count as used, but are reclaimed first.
+            # Inactive file pages count as used, but the kernel reclaims them first.
             kept = next(
                 (int(line[1]) for line in _lines(path / "memory.stat") if line[0].endswith("inactive_file")),
                 0,
@@ -180,7 +180,7 @@ def _groups() -> Iterable[Usage]:
 
 
 def _address_space() -> Iterable[Usage]:
-    """What the limits of the process leave."""
+    """What the process's limits on its address space leave."""
     if sys.platform == "win32":
         return
     try:
@@ -207,13 +207,13 @@ def _own_groups(controller: str) -> list[Path]:
             continue
         root = _CGROUP / controllers if controllers else _CGROUP
         own = root / path.lstrip("/")
-        # In a container the path is often the host's path, and only the root exists.
+        # In a container the path is often that on the host, and only the root exists.
         found += [one for one in (own, *own.parents) if one.is_relative_to(root) and one.is_dir()]
     return found
 
 
 def _tasks_of(user: int) -> int | None:
-    """Threads of all processes of a user, as RLIMIT_NPROC counts them."""
+    """The number of threads in all processes of a user, which is what RLIMIT_NPROC limits."""
     count = 0
     try:
         for one in os.scandir("/proc"):
@@ -223,7 +223,7 @@ def _tasks_of(user: int) -> int | None:
                 if one.stat().st_uid == user:
                     count += len(os.listdir(f"/proc/{one.name}/task"))
             except OSError:
-                continue  # It has exited meanwhile.
+                continue  # The process has exited since it was listed.
     except OSError:
         return None
     return count
@@ -235,7 +235,7 @@ def _lines(path: Path) -> list[list[str]]:
         text = path.read_text(errors="surrogateescape")
     except OSError:
         return []
-    # Plain split() would also split at unusual white space and line ends in the name of a mount.
+    # Plain split() would also split at unusual white space and line ends inside a mount's name.
     found = (line.strip(" \t") for line in text.split("\n"))
     return [_BLANKS.split(line) for line in found if line]
 
@@ -253,7 +253,7 @@ def _psutil(method: str, field: str) -> int | None:
         import psutil
 
         return int(getattr(getattr(psutil.Process(), method)(), field))
-    # It is not installed, or cannot be imported or asked, say because no descriptor is left.
+    # psutil is not installed, or cannot be imported or asked, for example since no descriptor is left.
     except (ImportError, OSError):
         return None
 

@@ -16,6 +16,7 @@ from chaoskit.runtime.durable.transactions.objects.prefixes import prefix_in
 from chaoskit.runtime.durable.transactions.objects.store import NotAsExpected
 from chaoskit.runtime.durable.transactions.places import AnyPlace, PlaceOptions
 from chaoskit.runtime.durable.transactions.records import TransactionReceipt
+from chaoskit.runtime.failures.taxonomy import TransactionError
 
 from .test_object_transactions import (
     LAYOUTS,
@@ -295,3 +296,81 @@ def test_a_journal_that_is_never_free_tells_what_may_still_come(lost: bool) -> N
     assert receipt is not None
     for name in NAMES:
         files.read(name)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_member_that_the_store_has_lost_is_not_committed(layout: str, cut: bool) -> None:
+    """It is missed before anything is decided, and so is one that was cut."""
+    bucket = with_old(layout)
+    with Transaction(place(bucket, layout), "new") as tx:
+        tx.add("a", "new a")
+        [key] = data_of(bucket, "new")
+        del bucket.objects[key]
+        if cut:
+            bucket.objects[key] = b""
+        with pytest.raises(TransactionError, match="Nothing was committed"):
+            tx.commit()
+    check_end(bucket, layout, "old", 1)
+
+
+def test_a_stage_that_was_given_up_is_a_conflict() -> None:
+    """It may begin again: nothing is left to be found out, and nothing blocks others."""
+    total = requests_of(lambda bucket: commit(bucket, "final", "new"), lambda: with_old("final"))
+    conflicts = 0
+    for at in range(1, total + 1):
+        bucket = with_old("final")
+        bucket.calm()
+        bucket.strike = late(bucket, at, lambda bucket=bucket: place(bucket, "final").recover())
+        try:
+            commit(bucket, "final", "new")
+        except TransactionConflict:
+            conflicts += 1
+            assert JOURNAL not in bucket.objects
+        except OutcomeUnknown:
+            pytest.fail(f"it is known: nothing was decided before request {at}")
+        except TransactionError:
+            pass  # Its members are missed before it asks.
+    assert conflicts
+
+
+def decide_and_die(bucket: Bucket) -> None:
+    """A process decides ``newest`` under final names, and puts nothing into its place."""
+
+    def stop(number: int, when: str) -> None:
+        if when == "after" and b"newest@" in bucket.objects.get(JOURNAL, b""):
+            raise Killed
+
+    bucket.strike = stop
+    # Where a recovery has removed its stage, it is refused.
+    with contextlib.suppress(Killed, TransactionError):
+        commit(bucket, "final", "newest")
+    bucket.calm()
+
+
+def test_a_reader_is_told_of_what_is_decided_and_not_in_place() -> None:
+    """Old and new members may be mixed until a recovery has finished it."""
+    bucket = with_old("final")
+    decide_and_die(bucket)
+    with pytest.raises(TransactionError, match=r"'newest' of .* is decided and not finished"):
+        place(bucket, "final").newest()
+    place(bucket, "final").recover()
+    check_end(bucket, "final", "newest", 2)
+
+
+def test_a_recovery_that_wakes_up_late_forgets_no_decision() -> None:
+    """A process has decided meanwhile, and died: its journal is not overwritten by one that gives up."""
+
+    def prepared() -> Bucket:
+        bucket = with_old("final")
+        left_behind(bucket, "final")
+        bucket.calm()
+        return bucket
+
+    for at in range(1, requests_of(lambda bucket: place(bucket, "final").recover(), prepared) + 1):
+        bucket = prepared()
+        bucket.strike = late(bucket, at, lambda bucket=bucket: decide_and_die(bucket))
+        place(bucket, "final").recover()
+        bucket.calm()
+        place(bucket, "final").recover()
+        check_end(bucket, "final", "newest", 2)
