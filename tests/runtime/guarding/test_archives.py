@@ -313,18 +313,20 @@ def test_a_manifest_finds_what_a_compression_without_checksum_cannot(tmp_path, k
 
 
 def test_executables_stay_executable_and_nothing_else_is_restored(tmp_path):
-    """Modes are 0700 and 0600: an archive cannot make a file that others may write, or that is set-id."""
+    """Modes are 0700, for files 0600: an archive makes nothing that others may write, or that is set-id."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, mode in (("run", 0o6777), ("data", 0o666)):
+        for name, mode in (("run", 0o6777), ("data", 0o666), ("deep", 0o777)):
             info = tarfile.TarInfo(name)
+            info.type = tarfile.DIRTYPE if name == "deep" else tarfile.REGTYPE
             info.mode, info.uid, info.mtime = mode, 12345, 1
             tar.addfile(info)
     (tmp_path / "a").write_bytes(out.getvalue())
     manifest = extract(tmp_path / "a", tmp_path / "out")
-    assert [oct((tmp_path / "out" / name).stat().st_mode & 0o7777) for name in ("run", "data")] == [
+    assert [oct((tmp_path / "out" / name).stat().st_mode & 0o7777) for name in ("run", "data", "deep")] == [
         "0o700",
         "0o600",
+        "0o700",
     ]
     assert [entry.executable for entry in manifest.entries] == [False, True]
 

@@ -73,7 +73,9 @@ def publish_directory(
         raise
     finally:
         if descriptor is not None:
-            os.close(descriptor)
+            # It carried a mark, and no data: an error would hide that the directory is published.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
     if sync:
         sync_published(place)
     if before is not None:

@@ -19,7 +19,7 @@ from chaoskit.runtime.durable.files.renaming import Unsupported, identity, renam
 from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
 from chaoskit.runtime.durable.levels import Durability, check_durability
 from chaoskit.runtime.failures.stored import OutcomeUnknown
-from chaoskit.runtime.failures.taxonomy import TransactionValidationError
+from chaoskit.runtime.failures.taxonomy import StorageError, TransactionValidationError
 from chaoskit.runtime.numbers import is_whole
 
 __all__ = ["StagedFile", "Validator", "accept", "sync_published"]
@@ -114,6 +114,9 @@ def sync_published(target: Path) -> None:
     """
     try:
         sync_directory(target.parent)
+    except StorageError as error:
+        # Its own hint: the same change again would end in the same way.
+        raise OutcomeUnknown(f"{str(target)!r} was changed, but {error.message}", hint=error.hint) from error
     except OSError as error:
         raise OutcomeUnknown(
             f"{str(target)!r} was changed, but its directory could not be synced: {error.strerror or error}",

@@ -114,6 +114,12 @@ def restore(old: Path, target: Path) -> bool:
     return True
 
 
+def _rmtree(path: Path) -> None:
+    # Its ignore_errors leaves out two calls: fstat and close of a directory that is open.
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def remove_tree(path: Path) -> bool:
     """Remove a link, or a directory and everything in it; return False if part of it could not be removed.
 
@@ -122,11 +128,11 @@ def remove_tree(path: Path) -> bool:
     try:
         led_to = path.parent / os.readlink(path)
     except OSError:  # Not a link, or an unreadable one, which rmtree refuses by itself.
-        shutil.rmtree(path, ignore_errors=True)
+        _rmtree(path)
     else:
         with contextlib.suppress(OSError):
             path.unlink()
         known = parse(led_to.name)
         if known and known.kind == "tree":
-            shutil.rmtree(led_to, ignore_errors=True)
+            _rmtree(led_to)
     return identity(path) is None

@@ -96,7 +96,9 @@ class Snapshots:
             DiskFull, OSError: the state is not saved. Earlier snapshots are intact.
         """
         info = self._save(state, stage, description, emergency=False)
-        self.prune()
+        # An error here would say that the state is not saved.
+        with contextlib.suppress(OSError):
+            self.prune()
         return info
 
     def load(

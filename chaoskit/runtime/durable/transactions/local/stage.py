@@ -96,7 +96,9 @@ class LocalStage:
         """Remove the mark that tells other processes that the stage is in use."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            os.close(descriptor)
+            # It carried the mark, and no data: an error would hide that the transaction is decided.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
 def opened(folder: Path, member: TransactionMember) -> IO[bytes]:
