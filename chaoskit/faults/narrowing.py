@@ -146,7 +146,7 @@ def _named(
     for text in names:
         match = _FAULT.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise wrong("fault", text, "a name such as 'ENOSPC', 'ENOSPC[persistent]' or 'kill[torn *]'")
+            raise _misspelt(text, known, owner)
         name, argument = match["name"], match["argument"]
         if name not in known:
             raise unknown(f"fault of {owner}", name, sorted(known))
@@ -154,6 +154,16 @@ def _named(
             raise wrong("fault", text, _forms_of(name), f"In all forms: {name!r}.")
         found.append((name, "" if argument == _ONCE else argument))
     return tuple(found)
+
+
+def _misspelt(given: object, known: frozenset[str], owner: str) -> UsageError:
+    """The error for what cannot be a name, such as the form of a fault without its name: "503"."""
+    examples = [form for name in sorted(known) for form in forms_of(name) if "[" in form]
+    meant = [form for form in examples if form.partition("[")[2] == f"{given}]"]
+    expected = f"one of {_listed(known)}, alone" + "".join(
+        f" or with its form, as in {form!r}" for form in examples[-1:]
+    )
+    return wrong(f"fault of {owner}", given, expected, f"Did you mean {meant[-1]!r}?" if meant else "")
 
 
 def _forms_of(name: str) -> str:

@@ -78,3 +78,10 @@ def test_another_process_has_deadline_and_context() -> None:
         assert left is not None
         assert 600.0 - (time.monotonic() - began) - 1.0 <= left <= 600.0
         assert ident == "run-7"
+
+
+def test_a_deadline_that_passed_in_the_queue_of_processes_has_passed_for_the_work():
+    """Nothing is left of it, not even a second."""
+    from chaoskit.runtime.running.pools import _resumed
+
+    assert _resumed(time.monotonic() - 5.0, None, remaining, (), {}) == 0.0

@@ -21,6 +21,10 @@ READERS = frozenset({"read", "mmap", "close"})
 """The families that can prove a damage: reads, and a close once the program has seen the size."""
 
 
+_TOO_SHORT = 12
+"""Bytes of the shortest Parquet file: two magic numbers and a length."""
+
+
 @dataclass(slots=True)
 class DamagedFile:
     """A damaged file: the first call that reads it proves the damage. It answers no call itself."""
@@ -41,9 +45,9 @@ class DamagedFile:
             return None, ""
         if (found.st_dev, found.st_ino) != self.inode:
             return None, ""
-        # zipfile, for example, seeks to the end and reads nothing of a file that is too short; an empty file
-        # cannot be read at all.
-        met = call.family != "close" or not self.size or _position(call) > 0
+        # zipfile, for example, seeks to the end and reads nothing of a file that is too short. pyarrow asks
+        # for the size by fstat, which does not stop: hardly another reader leaves so little of a file unread.
+        met = call.family != "close" or self.size < _TOO_SHORT or _position(call) > 0
         return None, "read" if met else ""
 
     def was_read(self) -> bool:

@@ -183,7 +183,7 @@ class Claim:
         self._check_open()
         # Checked here, since the store's message would be about ``due``, which the caller never passed.
         if retry_in is not None and not -math.inf < retry_in < math.inf:
-            raise wrong("retry_in", retry_in, "seconds", "None says that it is not to be tried by itself.")
+            raise wrong("retry_in", retry_in, "seconds", "None means that it is not retried by itself.")
         # Made into text at once: a traceback keeps its frames alive, and with them every object of the work.
         told, held, terms = record_error(error), self._held, self._terms
         self._end(lambda tx: fail(tx, terms, held, told, retry_in, final), tx, urgent=True)

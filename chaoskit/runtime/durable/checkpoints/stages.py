@@ -63,7 +63,7 @@ class Stages:
         Raises:
             UsageError: there is no such stage, one before it is not complete, or ``fn`` is async.
             StageHeld: the stage cannot be run now.
-            StageDead: the stage cannot be run any more.
+            StageDead: the stage has no attempts left.
             CheckpointError: an artefact is missing after ``fn``, or the store cannot hold its result.
         """
         place = self._place(name)
@@ -112,5 +112,7 @@ class Stages:
         found = self._checkpoints.record(name, scope=self._job)
         where = f"stage {name!r} of {self._job!r}"
         if found is not None and found.status == "dead":
-            return StageDead(f"{where} failed too often; expected attempts to be left. See {found.letter}.")
+            return StageDead(
+                f"{where} has no attempts left; expected at least one. See its dead letter {found.letter}."
+            )
         return StageHeld(f"{where} is run by another worker or not due yet; expected it to be free.")

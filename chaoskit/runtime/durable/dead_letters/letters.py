@@ -213,7 +213,7 @@ class DeadLetters:
             return OutboxMessage(topic, f"{id}#{count}", value["payload"], record.updated)
         reason = self._refusal(record, force)
         if reason:
-            raise RedriveLimit(f"the dead letter {id} {reason}; expected less. Nothing was changed.")
+            raise RedriveLimit(f"the dead letter {id} {reason}; expected fewer. Nothing was changed.")
         if record.status == "resolved":
             raise UsageError(
                 f"the dead letter {id} was resolved by {value['resolved']['by']}; expected an unresolved one."
@@ -227,8 +227,8 @@ class DeadLetters:
             Outbox(self._store).put(topic, message.payload, key=message.key, tx=tx)
         elif not revive(tx, Origin(**value["origin"])):
             raise UsageError(
-                f"the record {value['origin']['key']!r} that the dead letter {id} is about runs, is done"
-                " or was removed; expected one that failed. Nothing was changed. Resolve the letter instead."
+                f"the dead letter {id} is about the record {value['origin']['key']!r}, which is running, done"
+                " or removed; expected one that failed. Nothing was changed. Resolve the letter instead."
             )
         return message
 

@@ -320,8 +320,8 @@ class Queue:
 def interrupted(id: str) -> OutcomeUnknown:
     """The error of an operation whose leader was interrupted while it committed."""
     return OutcomeUnknown(
-        f"the commit of operation {id} was interrupted in the thread that made it; expected it to end."
-        " Ask store.outcome(operation_id) what became of it.",
+        f"the commit of operation {id} was interrupted in the thread that made it; expected it to finish."
+        " Ask store.outcome(operation_id) whether it was committed.",
         operation_id=id,
     )
 

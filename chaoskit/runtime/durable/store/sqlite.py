@@ -162,7 +162,9 @@ def failure(
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
         return StoreGone(f"{text}: the file was moved or removed while it was open. Reopen the store.")
     if code == sqlite3.SQLITE_READONLY:
-        return ReadOnlyFilesystem(f"{text}: expected to be able to write.", filename=str(path))
+        return ReadOnlyFilesystem(
+            f"{text}; expected a file and a file system that can be written to.", filename=str(path)
+        )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         # SQLite also reports some failed reads so: sqlite.org/rescode.html, SQLITE_IOERR_CORRUPTFS.
         return StoreCorrupt(

@@ -104,8 +104,8 @@ class Transaction:
         ``pointer``: at every moment ``TransactionReader`` shows all members of the last transaction.
         ``final``: members replace objects under ``prefix/NAME``, one after the other; after a crash, all or
         nothing holds only once a recovery has run. The store must honour If-Match and If-None-Match, as S3
-        does. A recovery removes a stage that had no upload for ``abandoned`` seconds; such a stage can't be
-        committed any more.
+        does. A recovery removes a stage that had no upload for ``abandoned`` seconds. Such a stage can no
+        longer be committed.
 
         Raises:
             UsageError: a layout, id or time is not valid.
@@ -161,7 +161,7 @@ class Transaction:
         """
         stage = self._open()
         if not isinstance(complete, Claim | None):
-            raise wrong("complete", complete, "the claim that this is the result of")
+            raise wrong("complete", complete, "the claim on the work that made these members, or None")
         view = stage.view()
         for validator in self._validators:
             if called("validator", validator, view) is False:

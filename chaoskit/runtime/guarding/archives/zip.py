@@ -119,12 +119,15 @@ class Zip:
         if kind == stat.S_IFLNK:
             return ArchiveMember(parts, "symlink", to=self._link(info))
         if kind not in (0, stat.S_IFREG):
-            raise UnsafeArchive(f"{shown(name)} is of type {kind:o}: no file, no directory and no link")
+            raise UnsafeArchive(f"{shown(name)} is of type {kind:o}: not a file, a directory or a link")
         return ArchiveMember(parts, "file", info.file_size, bool(mode & 0o111))
 
     def _link(self, info: zipfile.ZipInfo) -> str:
         if info.file_size > 4096:
-            raise UnsafeArchive(f"the link {shown(info.filename)} leads to {info.file_size} bytes of a name")
+            raise UnsafeArchive(
+                f"the target of the link {shown(info.filename)} has {info.file_size:,} bytes; the limit is"
+                " 4,096"
+            )
         with self.open() as data:
             return data.read(4096).decode("utf-8", "surrogateescape")
 
@@ -158,7 +161,7 @@ class _BoundedDirectory:
 
     def read(self, size: int = -1) -> bytes:
         if size > self._most:
-            raise ArchiveTooBig(f"a directory of {size:,} bytes; {self._most:,} are enough for its members")
+            raise ArchiveTooBig(f"a directory of {size:,} bytes; the limit is {self._most:,}")
         # zipfile has already found the comment at the end, and reads it with an unbounded read().
         return self._file.read(size if size >= 0 else self._most)
 

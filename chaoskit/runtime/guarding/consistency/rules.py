@@ -165,7 +165,7 @@ class FileExists(RowByRow):
                     checksum = digest_of(file)[1]
                 if checksum != expected:
                     return disagreement(
-                        self, kind, row, sources, f"{name!r} has another content than recorded"
+                        self, kind, row, sources, f"the content of {name!r} is not what was recorded"
                     )
         except (FileNotFoundError, NotADirectoryError):
             return disagreement(self, "missing", row, sources, f"{name!r} is not there")

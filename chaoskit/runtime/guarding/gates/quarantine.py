@@ -77,7 +77,7 @@ class Quarantine:
         except FileExistsError:
             # Another process has put an item of that name there since the check. The reason is not removed:
             # by now it is the one beside that item.
-            raise self._taken("an item {!r} came to {!r} meanwhile", source.name) from None
+            raise self._taken("another process has put an item {!r} into {!r}", source.name) from None
         except OSError as error:
             reason.clear()
             if error.errno == errno.EXDEV:

@@ -118,7 +118,7 @@ def queue_age(
         UsageError: ``warn`` is more than ``most``, or negative.
     """
     if not (is_number(warn) and is_number(most) and 0 <= warn <= most):
-        raise wrong("warn, most", (warn, most), "seconds, and warn at most as many as most")
+        raise wrong("warn, most", (warn, most), "seconds, with warn not above most")
     synchronous("oldest", oldest, optional=False)
     time = (kinds.clock(clock, optional=True) or SystemClock()).time
 

@@ -208,7 +208,7 @@ class _Records:
             for value, at in zip(record.values, record.at, strict=True):
                 if len(value) > self._max_field:
                     raise self._error(
-                        *at, f"a field of {len(value):,} characters; {self._max_field:,} may be"
+                        *at, f"a field of {len(value):,} characters; the limit is {self._max_field:,}"
                     )
             return record
         raise StopIteration

@@ -198,7 +198,7 @@ def test_a_completed_checkpoint_is_not_revived(checkpoints: Checkpoints, letters
     fail(checkpoints, 3)
     [letter] = letters.find()
     checkpoints.save("a", "by hand")
-    with pytest.raises(UsageError, match="runs, is done or was removed"):
+    with pytest.raises(UsageError, match="is running, done or removed"):
         letters.redrive(letter.id, by="me")
     assert [one.status for one in letters.find()] == ["open"]
     assert checkpoints.load("a") == "by hand"

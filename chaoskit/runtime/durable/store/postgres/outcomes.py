@@ -69,7 +69,7 @@ def _end(connection: psycopg.Connection[tuple[Any, ...]], token: str, timeout: f
     ).fetchall():
         if clock.monotonic() - begun >= timeout:
             raise StoreBusy(
-                f"the session {token} of the server has not ended for {timeout:.3g} s; expected it to, so"
-                " that nothing can be committed in it any more. Ask again later."
+                f"the session {token} of the server has not ended for {timeout:.3g} s; expected it to end, so"
+                " that nothing more can be committed in it. Ask again later."
             )
         clock.sleep(PAUSE)

@@ -97,7 +97,7 @@ class PointerDirectory:
         """Point the link to the stage.
 
         Raises:
-            TransactionConflict: another transaction was published meanwhile; nothing was decided.
+            TransactionConflict: another transaction was published since this one began; nothing was decided.
             OutcomeUnknown: readers see the transaction, but a power loss may bring the old state back.
             DiskFull, OSError: nothing was decided.
         """

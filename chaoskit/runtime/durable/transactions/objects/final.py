@@ -106,7 +106,10 @@ class FinalObjects:
                 continue
             self._finish_ours(stage, receipt, etag, reached)
             return receipt
-        text = f"{self._store}{JOURNAL} was another's each of {TRIES} times; expected it to be free"
+        text = (
+            f"{self._store}{JOURNAL} belonged to another transaction at each of {TRIES} attempts; expected it"
+            " to be free. Try again later."
+        )
         raise OutcomeUnknown(text, operation_id=stage.id) if stage.unsure else StoreBusy(text)
 
     def discard(self, stage: ObjectStage) -> tuple[str, ...]:

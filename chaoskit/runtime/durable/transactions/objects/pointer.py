@@ -190,7 +190,7 @@ class PointerObjects:
             if receipt is None:
                 raise TransactionError(
                     f"{self._store}{key} is missing or damaged; expected the record of a transaction",
-                    hint="Without it what was committed can't be told from what was not. Restore it.",
+                    hint="Without it, committed transactions can't be told from others. Restore it.",
                 )
 
     def _sweep(self, receipt: TransactionReceipt) -> list[str]:
