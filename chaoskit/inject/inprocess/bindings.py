@@ -93,7 +93,7 @@ def _search(instead: Instead) -> None:
 
 @contextlib.contextmanager
 def _thawed() -> Iterator[None]:
-    """Let the collector, which finds referrers, see what a program has frozen, as servers do before a fork."""
+    """Let the collector, which finds referrers, see what a program has frozen, as some do before a fork."""
     if not gc.get_freeze_count():
         yield
         return
