@@ -5,7 +5,6 @@ Hypothesis: a little and always the same by default, much with --hypothesis-prof
 
 from __future__ import annotations
 
-import gc
 import os
 import threading
 from collections.abc import Iterator
@@ -29,14 +28,6 @@ settings.load_profile(os.environ.get("CHAOSKIT_PROFILE", "default"))
 
 WITH_THREADS = {"contracts", "runtime"}
 """Folders whose tests start threads in this process."""
-
-
-def pytest_collection_finish() -> None:
-    """Keep the garbage collector away from some ten thousand tests, which stay until the end.
-
-    Each test that asks for a collection, and each fork that makes one, would visit them.
-    """
-    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
