@@ -24,7 +24,7 @@ import pytest
 from budgets import tried
 
 from chaoskit.core.errors import UsageError
-from chaoskit.inject import channel, processes
+from chaoskit.inject import channel, forking, processes
 from chaoskit.inject.base import Plan, Ran, WorkloadError
 from chaoskit.inject.kernel import KernelBackend, catcher, domains
 from chaoskit.inject.kernel.ending import Ending
@@ -1172,6 +1172,27 @@ def test_a_leak_is_named_whatever_number_it_has(root: str, run: Run) -> None:
     finally:
         guard.dismiss()
     assert catcher._hired is None
+
+
+def test_a_leak_is_named_under_a_number_that_the_collector_has_freed(
+    root: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Garbage of earlier tests may be closed after the descriptors were listed, and before the fork."""
+    kept = []
+
+    def leak() -> None:
+        kept.extend(os.open(f"{root}/held{number}", os.O_CREAT) for number in range(4))
+
+    garbage = [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
+    prepare = forking.prepare
+
+    def close_and_prepare() -> None:
+        while garbage:
+            os.close(garbage.pop())
+        prepare()
+
+    monkeypatch.setattr(forking, "prepare", close_and_prepare)
+    assert run(leak).leaks.descriptors == ("held0", "held1", "held2", "held3")
 
 
 # Numbers that are used again.
