@@ -21,12 +21,11 @@ DIVIDED ?= scenarios/programs/test_tempfile_replace.py
 # make validation VALIDATE=complete runs as many programs as the models have been held against.
 VALIDATE ?=
 # What depends on the interpreter, and is enough on a Python that is neither the oldest nor the most common:
-# all that forks workloads, reads stacks, runs inside pytest, lives in threads and event loops, or reads archives;
-# but for what asks the kernel alone. make test PART= runs everything everywhere.
-PART ?= tests/inject tests/session tests/doctor tests/test_project.py \
+# all that forks workloads, reads stacks, lives in threads and event loops, or reads archives, and one file that
+# runs inside pytest; but for what asks the kernel or a server alone. make test PART= runs everything everywhere.
+PART ?= tests/inject tests/session/test_chaos.py tests/doctor tests/plugin/test_fixtures.py \
 	$(addprefix tests/runtime/,calling running retrying guarding/test_archives.py test_context.py test_deadline.py) \
-	$(addprefix tests/plugin/test_,running.py fixtures.py) \
-	tests/plugin/test_planted_bugs.py::test_every_bug_is_found_and_every_twin_is_clean[two-workers] \
+	--ignore=tests/inject/kernel/network/test_network_aws.py \
 	$(foreach name,filter hostile interest signals differential wild cost everyday,\
 		--ignore=tests/inject/kernel/test_kernel_$(name).py)
 SET_UP = @sh .ci/bootstrap.sh

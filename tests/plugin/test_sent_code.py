@@ -85,7 +85,7 @@ def test_equal_files_are_equal_code(project: Path, tmp_path: Path) -> None:
 def test_what_is_too_large_is_no_code(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is named, and what to do."""
     monkeypatch.setattr(code, "LARGEST", 5)
-    with pytest.raises(UsageError, match=r"Ignore data in \.gitignore"):
+    with pytest.raises(UsageError, match=r"List data in \.gitignore"):
         packed(project)
 
 

@@ -48,6 +48,9 @@ COUNTED = st.lists(
     max_size=5,
 ).map(tuple)
 
+VALIDATOR = jsonschema.validators.validator_for(schema.load())(schema.load())
+"""Made once: ``jsonschema.validate`` checks the schema itself each time."""
+
 
 def test_points_are_rows_of_one_table():
     """Each distinct operation is written once for all scenarios; names and numbers follow from it."""
@@ -131,7 +134,7 @@ def test_any_recordings_are_read_back(scenarios):
         results.append(replace(made, points=points, counted=counted if len(points) > 1 else ()))
     before = report(*results)
     text = to_json(before)
-    jsonschema.validate(json.loads(text), schema.load())
+    VALIDATOR.validate(json.loads(text))
     after = Report.from_dict(json.loads(text))
     assert after == before
     assert to_json(after) == text

@@ -74,16 +74,34 @@ def _search(instead: Instead) -> None:
     _searched_for = frozenset(instead)
     _found.clear()
     ours = {id(pair) for pair in instead.values()}
-    holders = [one for one in gc.get_referrers(*(old for old, _ in instead.values())) if id(one) not in ours]
-    # A tuple of defaults cannot be changed, and the namespace of a class only through the class.
-    tuples = [one for one in holders if isinstance(one, tuple)]
-    spaces = [one for one in holders if isinstance(one, dict)]
-    functions = [one for one in gc.get_referrers(*tuples) if isinstance(one, FunctionType)] if tuples else []
-    classes = [one for one in gc.get_referrers(*spaces) if isinstance(one, type)] if spaces else []
+    with _thawed():
+        holders = [
+            one for one in gc.get_referrers(*(old for old, _ in instead.values())) if id(one) not in ours
+        ]
+        # A tuple of defaults cannot be changed, and the namespace of a class only through the class.
+        tuples = [one for one in holders if isinstance(one, tuple)]
+        spaces = [one for one in holders if isinstance(one, dict)]
+        functions = (
+            [one for one in gc.get_referrers(*tuples) if isinstance(one, FunctionType)] if tuples else []
+        )
+        classes = [one for one in gc.get_referrers(*spaces) if isinstance(one, type)] if spaces else []
     of_classes = {id(one) for owner in classes for one in gc.get_referents(owner)}
     for one in [*functions, *classes, *holders]:
         if id(one) not in of_classes and next(_in(one, instead), None) is not None:
             _found[id(one)] = _held(one)
+
+
+@contextlib.contextmanager
+def _thawed() -> Iterator[None]:
+    """Let the collector, which finds referrers, see what a program has frozen, as some do before a fork."""
+    if not gc.get_freeze_count():
+        yield
+        return
+    gc.unfreeze()
+    try:
+        yield
+    finally:
+        gc.freeze()
 
 
 def _held(one: Any) -> Callable[[], Any]:

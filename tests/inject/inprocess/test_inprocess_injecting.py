@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import gc
 import gzip
 import io
 import logging
@@ -25,6 +26,7 @@ import pytest
 from chaoskit import Injected, NotInjected, injecting
 from chaoskit.core.errors import ScheduleError, UsageError
 from chaoskit.core.operation import Operation
+from chaoskit.inject.inprocess import bindings
 from chaoskit.inject.inprocess.wrapping import Interception
 
 _keep_write = os.write
@@ -86,6 +88,21 @@ def test_an_error_is_raised_and_the_call_has_no_effect(tmp_path: Path) -> None:
     assert caught.value.strerror == os.strerror(errno.ENOSPC)
     assert not (tmp_path / "made").exists()
     assert [one.strike for one in seen.faults] == ["mkdir(made)#1=ENOSPC"]
+
+
+def test_what_a_program_has_frozen_is_struck(tmp_path: Path) -> None:
+    """A server that calls gc.freeze before it forks hides its names from the collector; it stays frozen."""
+    (tmp_path / "a").write_text("text")
+    bindings.forget()
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with injecting("open(a)#1=EIO", path=tmp_path) as seen, pytest.raises(OSError):
+            by_default(tmp_path / "a")
+        assert seen.faults
+        assert gc.get_freeze_count() > frozen // 2
+    finally:
+        bindings.forget()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from budgets import tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,7 +76,7 @@ STATES = st.recursive(
 
 
 @given(STATES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tried(300), deadline=None)
 def test_every_state_comes_back_the_same(state: Any) -> None:
     """Values and types, however they are nested; and so by the precise walk."""
     assert same(again(state), state)

@@ -39,6 +39,14 @@ def _set(place: Any, name: str, value: Any) -> Callable[[], None]:
     return lambda: setattr(place, name, value)
 
 
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def put_back() -> None:
+        first()
+        second()
+
+    return put_back
+
+
 def _every_error_ends_the_run() -> None:
     for module in (record, supervisor):
         module.UNFAITHFUL = (CannotExecute,)
@@ -207,7 +215,8 @@ PLANTS = {
         ' [0, "pwrite64", [["fd", 0], ["d", 5], 5, 9223372036854775807]]]',
     ),
     "vectors of any length": Plant(
-        _set(execute, "_sound", _nothing),
+        # A list of that length is mostly refused as one that cannot be read, too.
+        _both(_set(execute, "_sound", _nothing), _set(execute, "_whole_vector", execute._vector)),
         f'[[0, "open", [["p", "a"], {_READ_WRITE}, 0]],'
         ' [0, "pwritev", [["fd", 0], ["v", [["d", 5]]], 4095, 0, 0]]]',
     ),

@@ -156,22 +156,23 @@ class Preflight:
             OSError: the file system of a path in ``disk`` does not answer, or may not be examined.
         """
         needs: dict[str, int] = {os.fspath(path): need for path, need in self.disk.items()}
+        places = _LookedUp()
         found: list[ResourceCheck] = []
         staging, fell_back = None, False
         if self.tmpfs is not None:
             place, need = self.tmpfs
-            fits = self._staged(place, need, needs)
+            fits = self._staged(place, need, needs, places)
             if not fits.ok and self.fallback is not None:
                 # The staged bytes now need disk, in addition to what else is written there.
                 place, fell_back = self.fallback, True
-                fits = self._staged(place, need, needs)
+                fits = self._staged(place, need, needs, places)
             staging = Path(place) if fits.ok else None
             found.append(fits)
             if fits.ok:
                 needs[place] = needs.get(place, 0) + need
-        found += self._disks(needs)
+        found += self._disks(needs, places)
         # A tmpfs takes its bytes from the memory that the work needs too.
-        in_memory = sum(need for path, need in needs.items() if readings.in_memory(path))
+        in_memory = sum(need for path, need in needs.items() if readings.in_memory(places[path]))
         if self.memory:
             found.append(
                 _compared("memory", "", self._with_margin(self.memory + in_memory), readings.memory())
@@ -183,30 +184,38 @@ class Preflight:
             found.append(_compared("processes", "", self.processes, readings.processes()))
         return PreflightReport(tuple(found), staging, fell_back)
 
-    def _staged(self, place: str, need: int, others: Mapping[str, int]) -> ResourceCheck:
+    def _staged(self, place: str, need: int, others: Mapping[str, int], places: _LookedUp) -> ResourceCheck:
         """Check that ``need`` fits at ``place``, in addition to what else is written to that file system."""
         try:
-            _check_stage(readings.existing(place))
-            device = readings.device(place)
-            beside = sum(n for path, n in others.items() if readings.device(path) == device)
-            return _compared("staging", place, self._with_margin(need + beside), readings.disk(place))
+            there = places[place]
+            _check_stage(there.path)
+            beside = sum(n for path, n in others.items() if places[path].device == there.device)
+            return _compared("staging", place, self._with_margin(need + beside), readings.disk(there))
         except OSError as error:
             # A place that does not answer, or is not writable, counts as full, so that the fallback is used.
             return ResourceCheck(
                 "staging", place, self._with_margin(need), 0, f"it: {error.strerror or error}"
             )
 
-    def _disks(self, needs: Mapping[str, int]) -> Iterator[ResourceCheck]:
+    def _disks(self, needs: Mapping[str, int], places: _LookedUp) -> Iterator[ResourceCheck]:
         by_device: dict[int, list[str]] = {}
         for path in needs:
-            by_device.setdefault(readings.device(path), []).append(path)
+            by_device.setdefault(places[path].device, []).append(path)
         for paths in by_device.values():
             # Added up, since each need may fit alone where all of them together do not.
             need = self._with_margin(sum(needs[path] for path in paths))
-            yield _compared("disk", ", ".join(paths), need, readings.disk(paths[0]))
+            yield _compared("disk", ", ".join(paths), need, readings.disk(places[paths[0]]))
 
     def _with_margin(self, need: int) -> int:
         return math.ceil(need * (1 + self.margin))
+
+
+class _LookedUp(dict[str, readings.ExistingPlace]):
+    """Where the files of one check lie; each path is looked up once, a call for each of its parts."""
+
+    def __missing__(self, path: str) -> readings.ExistingPlace:
+        self[path] = found = readings.place(path)
+        return found
 
 
 def _check_stage(place: Path) -> None:

@@ -19,6 +19,7 @@ if sys.platform != "win32":
     import resource
 
 __all__ = [
+    "ExistingPlace",
     "Usage",
     "descriptors",
     "device",
@@ -26,6 +27,7 @@ __all__ = [
     "existing",
     "in_memory",
     "memory",
+    "place",
     "processes",
     "resident",
 ]
@@ -46,6 +48,29 @@ class Usage:
     bound: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ExistingPlace:
+    """What :func:`existing` has found, and its device: a reading of it does not look for it again."""
+
+    path: Path
+    device: int
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+def place(path: str | os.PathLike[str]) -> ExistingPlace:
+    """``path`` if it exists, else the nearest directory above it that does; see :func:`existing`."""
+    found = Path(os.path.realpath(path))
+    while True:
+        try:
+            return ExistingPlace(found, found.stat().st_dev)
+        except FileNotFoundError:
+            if found == found.parent:
+                raise
+            found = found.parent
+
+
 def existing(path: str | os.PathLike[str]) -> Path:
     """``path`` if it exists, otherwise the nearest directory above it that does.
 
@@ -53,16 +78,7 @@ def existing(path: str | os.PathLike[str]) -> Path:
     ``path`` is below a file or below a link that leads to itself, or may not be examined. If a forbidden path
     were treated as missing, the answer would be about another file system.
     """
-    found = Path(os.path.realpath(path))
-    while True:
-        try:
-            found.stat()
-        except FileNotFoundError:
-            if found == found.parent:
-                raise
-            found = found.parent
-        else:
-            return found
+    return path.path if isinstance(path, ExistingPlace) else place(path).path
 
 
 def disk(path: str | os.PathLike[str]) -> Usage:
@@ -71,32 +87,32 @@ def disk(path: str | os.PathLike[str]) -> Usage:
     Nothing is free if it is read-only, as after a device error, or has no inodes left. Raises OSError if it
     does not answer, and in the same cases as :func:`existing`.
     """
-    place = existing(path)
+    there = existing(path)
     # Not the free blocks: some are reserved for root (statvfs(3), f_bavail).
-    found = shutil.disk_usage(place)
+    found = shutil.disk_usage(there)
     if sys.platform != "win32":
-        told = os.statvfs(place)
+        told = os.statvfs(there)
         if told.f_flag & os.ST_RDONLY:
-            return Usage(found.used, 0, f"{place}, which is read-only")
+            return Usage(found.used, 0, f"{there}, which is read-only")
         # btrfs and others do not count inodes, and report a total of zero as well.
         if told.f_files and not told.f_ffree and not told.f_favail:
-            return Usage(found.used, 0, f"the inodes of {place}, which are used up")
-    return Usage(found.used, found.free, str(place))
+            return Usage(found.used, 0, f"the inodes of {there}, which are used up")
+    return Usage(found.used, found.free, str(there))
 
 
 def device(path: str | os.PathLike[str]) -> int:
     """The device number of the file system that holds ``path``, or will hold it."""
-    return existing(path).stat().st_dev
+    return path.device if isinstance(path, ExistingPlace) else place(path).device
 
 
 def in_memory(path: str | os.PathLike[str]) -> bool:
     """Return True if writing to ``path`` takes memory: it is on a tmpfs or ramfs."""
-    place, best, kind = str(existing(path)), "", ""
+    there, best, kind = str(existing(path)), "", ""
     for fields in _lines(Path("/proc/self/mounts")):
         # Characters that would end a field or a line are written in octal (fstab(5)).
         at = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[1])
         # The longest matching mount point counts, and among equals the last, which covers the others.
-        if (place == at or place.startswith(at.rstrip("/") + "/")) and len(at) >= len(best):
+        if (there == at or there.startswith(at.rstrip("/") + "/")) and len(at) >= len(best):
             best, kind = at, fields[2]
     return kind in ("tmpfs", "ramfs")
 
