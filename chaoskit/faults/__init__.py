@@ -68,7 +68,8 @@ def share() -> FaultSet:
 
 
 def interference() -> FaultSet:
-    """What other processes may do: ENOENT for an existing file, a name that is taken, a lock that is held.
+    """What other processes may do: a name that is gone, as if removed by a quicker process, or taken; a link
+    in its place; a directory that is no longer empty; a lock that is held.
 
     ``disk()`` offers these, too, but only where another process of the run really makes or removes that name,
     or takes that lock.

@@ -45,35 +45,54 @@ def contended(row: ErrnoRow, operation: Operation, trace: Trace) -> bool:
     meetings = _meetings(trace)
     if not meetings.by_name:
         return False
+    return any(_touched_beside(name, operation, meetings) for name in _names(row, operation))
+
+
+def _touched_beside(name: str, operation: Operation, meetings: _Meetings) -> bool:
+    """Return True if another process acts on ``name`` while the caller is active, or the reverse."""
     caller = _process(operation)
     at = operation.index
-    for name in _names(row, operation):
-        for touch in meetings.by_name.get(name, ()):
-            if touch.process == caller or touch.process[0] != caller[0]:
-                continue
-            if touch.locks is not (operation.call == "lock"):
-                continue
-            first, last = meetings.lives[caller]
-            if at < touch.index < last:
-                return True
-            if first < touch.index < at < meetings.lives[touch.process][1]:
-                return True
+    for touch in meetings.by_name.get(name, ()):
+        if touch.process == caller or touch.process[0] != caller[0]:
+            continue
+        if touch.locks is not (operation.call == "lock"):
+            continue
+        first, last = meetings.lives[caller]
+        if at < touch.index < last:
+            return True
+        if first < touch.index < at < meetings.lives[touch.process][1]:
+            return True
     return False
 
 
 def _names(row: ErrnoRow, operation: Operation) -> Iterator[str]:
-    """The names on which another process would have to act."""
+    """The names on any of which another process would have to act."""
+    made = operation.second or operation.target
     if row.name == "ENOTEMPTY":
-        yield _inside(operation.target)
-    elif row.name == "EBUSY":
-        # This takes a mount or the like, which a recording does not show.
+        yield _inside(made)
+    elif row.name in ("EBUSY", "ELOOP", "ENOTDIR"):
+        # This takes a mount or the like, which a recording does not show, or a link in place of a file.
         return
     elif row.name == "ENOENT":
-        # Moving a parent directory away removes the name. An open that creates makes the name.
-        names = _above(operation.target)
-        yield from names if operation.file.flags & os.O_CREAT else (operation.target, *names)
+        yield from _missing(operation)
     else:
+        yield made
+
+
+def _missing(operation: Operation) -> Iterator[str]:
+    """The names of which one would have to be absent for the call to find nothing."""
+    # A directory in which a name is to be made can be gone, but not still to come: the caller has made it, or
+    # has seen it before.
+    places = [*_above(operation.target), *_above(operation.second or "")]
+    yield from (_removal(directory) for directory in places)
+    # The source of a rename must be there, too. But a process that takes it away leaves it elsewhere, while
+    # the file that the fault spares is still there when all are done: no order of the run ends like that.
+    if operation.call in ("mkdir", "symlink", "mknod", "rename"):
+        return
+    # Moving a parent directory away removes the name. An open that creates makes the name.
+    if not (FAMILIES[operation.call].opens and operation.file.flags & os.O_CREAT):
         yield operation.target
+    yield from _above(operation.target)
 
 
 def _above(name: str) -> tuple[str, ...]:
@@ -84,6 +103,11 @@ def _above(name: str) -> tuple[str, ...]:
 def _inside(directory: str) -> str:
     """The key under which names within a directory are noted; no file has such a name."""
     return f"{directory}/"
+
+
+def _removal(directory: str) -> str:
+    """The key under which it is noted that a directory loses its name; no file has such a name."""
+    return f"{directory}//"
 
 
 # One slot, by identity, as in chaoskit.faults.facts.
@@ -124,6 +148,8 @@ def _touched(op: Operation) -> Iterator[str]:
         if creates(op):
             yield from (op.target, _inside(_directory(op.target)))
     elif op.call in ("rename", "symlink", "unlink", "mkdir", "rmdir", "mknod"):
+        if op.call in ("rename", "rmdir"):
+            yield _removal(op.target)
         for name in (op.target, op.second):
             if name is not None:
                 yield from (name, _inside(_directory(name)))

@@ -3,8 +3,8 @@
 Each row cites its source: the manual page of the call, or where that leaves it to the file system,
 ``errno(3)`` (ESTALE: "can occur for NFS and for other filesystems") and ``nfs(5)`` (a soft mount gives up and
 the call fails with EIO or ETIMEDOUT; with this every call on a share can fail with EIO). Errors that only a
-mistake of the program can cause are left out (EBADF, EFAULT, EINVAL of arguments, ENOTDIR, ELOOP,
-ENAMETOOLONG).
+mistake of the program can cause are left out (EBADF, EFAULT, EINVAL of arguments, ENAMETOOLONG, and ENOTDIR
+and ELOOP except where a program asks to be told of a link).
 
 Each row has a class, which says where such trouble comes from. A local disk does not fail like the server of
 a network file system, and neither contradicts its own content: an existing file is not found only if another
@@ -13,16 +13,35 @@ process interferes (``interference``) or a client has stale information (``share
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 
 from chaoskit.core.finding import FaultClass
 from chaoskit.core.operation import Operation
 from chaoskit.faults.calls import creates, extends, opens_for_writing
-
-Condition = Callable[[Operation], bool]
+from chaoskit.faults.conditions import (
+    Condition,
+    across,
+    always,
+    by_name,
+    exclusive,
+    is_directory,
+    is_file,
+    keeps_what_is_there,
+    lengthens,
+    makes_nothing,
+    refuses_links,
+    refuses_links_to_directories,
+    replaces_directory,
+    synchronous_msync,
+    synchronous_write,
+    takes_lock,
+    tries_fcntl,
+    tries_flock,
+    waits_fcntl,
+    waits_flock,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,80 +55,10 @@ class ErrnoRow:
     fault_class: FaultClass = "local"
 
 
-def _always(_: Operation) -> bool:
-    return True
-
-
-def _exclusive(op: Operation) -> bool:
-    return op.file.flags & (os.O_CREAT | os.O_EXCL) == os.O_CREAT | os.O_EXCL
-
-
-def _across(op: Operation) -> bool:
-    """Return True if the two names could be on different file systems; within one directory they never are.
-
-    Renaming a directory is different: overlayfs answers it with EXDEV anywhere when
-    ``redirect_dir`` is off (Documentation/filesystems/overlayfs.rst).
-    """
-    return op.file.directory or op.target.rpartition("/")[0] != (op.second or "").rpartition("/")[0]
-
-
-def _is_file(op: Operation) -> bool:
-    return not op.file.directory
-
-
-def _is_directory(op: Operation) -> bool:
-    return op.file.directory
-
-
-def _by_name(op: Operation) -> bool:
-    """Return True if a call that has two forms was given a path, False for a descriptor."""
-    # fchmod, fchmod2, ftruncate take a descriptor; fchmodat, fchownat take a path.
-    return not op.syscall.startswith("f") or op.syscall.removesuffix("2").endswith("at")
-
-
-def _lengthens(op: Operation) -> bool:
-    """Return True unless a truncate is known not to make its file longer."""
-    detail = op.file
-    return detail.length is None or detail.size_before is None or detail.length > detail.size_before
-
-
-def _synchronous_msync(op: Operation) -> bool:
-    return bool(op.file.flags & 4)  # MS_SYNC
-
-
-_LOCK_NB, _LOCK_UN = 4, 8  # flock(2)
-_TRYING, _WAITING = (6, 37), (7, 38)  # F_SETLK, F_OFD_SETLK; F_SETLKW, F_OFD_SETLKW: fcntl(2)
-
-
-def _tries_flock(op: Operation) -> bool:
-    return op.syscall == "flock" and bool(op.file.flags & _LOCK_NB) and not op.file.flags & _LOCK_UN
-
-
-def _waits_flock(op: Operation) -> bool:
-    return op.syscall == "flock" and not op.file.flags & (_LOCK_NB | _LOCK_UN)
-
-
-def _tries_fcntl(op: Operation) -> bool:
-    return op.syscall == "fcntl" and op.file.flags in _TRYING
-
-
-def _waits_fcntl(op: Operation) -> bool:
-    return op.syscall == "fcntl" and op.file.flags in _WAITING
-
-
-def _takes_lock(op: Operation) -> bool:
-    return not (op.syscall == "flock" and op.file.flags & _LOCK_UN)
-
-
-def _makes_nothing(op: Operation) -> bool:
-    """Return True if an open does not create a missing file."""
-    return not op.file.flags & os.O_CREAT
-
-
 def _rows(
     source: str,
     names: str,
-    when: Condition = _always,
+    when: Condition = always,
     *,
     lasting: bool = True,
     fault_class: FaultClass = "local",
@@ -138,12 +87,14 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
         *_rows("ioctl_iflags(2)", "EPERM", opens_for_writing),  # an immutable file
         *_rows("open(2)", "EACCES EMFILE ENFILE"),
         *_rows("errno(3)", "EIO"),  # the disk cannot read what it needs to find the file
-        *_share("nfs(5)", "ENOENT", _makes_nothing, lasting=False),
+        *_share("nfs(5)", "ENOENT", makes_nothing, lasting=False),
         *_GIVEN_UP,
         *_INTERRUPTED,
         *_STALE,
         *_others("open(2)", "ENOENT"),
-        *_others("open(2)", "EEXIST", _exclusive),
+        *_others("open(2)", "EEXIST", exclusive),
+        *_others("open(2)", "ELOOP", refuses_links),
+        *_others("open(2)", "ENOTDIR", refuses_links_to_directories),
     ),
     "read": (*_rows("read(2)", "EIO"), *_STALE, *_INTERRUPTED),
     "write": (
@@ -157,46 +108,66 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
     "close": (
         *_rows("close(2)", "EIO", lasting=False),
         *_share("close(2)", "ENOSPC EDQUOT EINTR", lasting=False),
+        *_share("errno(3)", "ESTALE", lasting=False),
     ),
     # "ENOSPC EDQUOT: fd is bound to a file on NFS or another filesystem which does not allocate space at the
     # time of a write(2) system call". The page lists ENOSPC a second time by itself, for any file system.
     "fsync": (
         *_rows("fsync(2)", "EIO"),
-        *_rows("fsync(2)", "ENOSPC", _is_file),
-        *_share("fsync(2)", "EDQUOT", _is_file),
+        *_rows("fsync(2)", "ENOSPC", is_file),
+        *_share("fsync(2)", "EDQUOT", is_file),
         *_INTERRUPTED,
         *_STALE,
     ),
     "fdatasync": (
         *_rows("fdatasync(2)", "EIO"),
-        *_rows("fdatasync(2)", "ENOSPC", _is_file),
-        *_share("fdatasync(2)", "EDQUOT", _is_file),
+        *_rows("fdatasync(2)", "ENOSPC", is_file),
+        *_share("fdatasync(2)", "EDQUOT", is_file),
         *_INTERRUPTED,
         *_STALE,
     ),
     "sync_file_range": _rows("sync_file_range(2)", "EIO ENOSPC"),
     "sync": (),  # sync(2): "sync() is always successful."
     "syncfs": (*_rows("syncfs(2)", "EIO"), *_share("syncfs(2)", "ENOSPC EDQUOT")),
-    "msync": _rows("fsync(2)", "EIO", _synchronous_msync),  # MS_SYNC ends in the same vfs_fsync_range
+    # MS_SYNC ends in the same vfs_fsync_range as fsync.
+    "msync": (
+        *_rows("fsync(2)", "EIO", synchronous_msync),
+        *_share("fsync(2)", "ENOSPC EDQUOT", synchronous_msync),
+        *_share("errno(3)", "ESTALE", synchronous_msync),
+    ),
     "rename": (
-        *_rows("rename(2)", "EXDEV", _across),
+        *_rows("rename(2)", "EXDEV", across),
         *_rows("rename(2)", "ENOSPC EDQUOT EACCES EPERM EROFS"),
         *_rows("rename(3p)", "EIO"),
         *_STALE,
-        *_others("rename(2)", "EBUSY", _is_directory, lasting=True),
+        # ENOENT does not say whether the file was taken away or the directory that it was to go to.
+        *_others("rename(2)", "ENOENT"),
+        *_others("rename(2)", "EEXIST", keeps_what_is_there),
+        *_others("rename(2)", "ENOTEMPTY", replaces_directory),
+        *_others("rename(2)", "EBUSY", is_directory, lasting=True),
     ),
     "link": (
-        *_rows("link(2)", "EXDEV", _across),
+        *_rows("link(2)", "EXDEV", across),
         *_rows("link(2)", "ENOSPC EDQUOT EACCES EPERM EROFS EMLINK EIO"),
         *_STALE,
+        *_others("link(2)", "ENOENT EEXIST"),
     ),
-    "symlink": (*_rows("symlink(2)", "ENOSPC EDQUOT EACCES EPERM EROFS EIO"), *_STALE),
+    "symlink": (
+        *_rows("symlink(2)", "ENOSPC EDQUOT EACCES EPERM EROFS EIO"),
+        *_STALE,
+        *_others("symlink(2)", "ENOENT EEXIST"),
+    ),
     "unlink": (
         *_rows("unlink(2)", "EACCES EPERM EROFS EIO"),
         *_STALE,
         *_others("unlink(2)", "EBUSY", lasting=True),
     ),
-    "mkdir": (*_rows("mkdir(2)", "ENOSPC EDQUOT EACCES EROFS EMLINK"), *_GIVEN_UP, *_STALE),
+    "mkdir": (
+        *_rows("mkdir(2)", "ENOSPC EDQUOT EACCES EROFS EMLINK"),
+        *_GIVEN_UP,
+        *_STALE,
+        *_others("mkdir(2)", "ENOENT"),
+    ),
     "rmdir": (
         *_rows("rmdir(2)", "EACCES EPERM EROFS"),
         *_rows("rmdir(3p)", "EIO"),
@@ -206,14 +177,20 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
         *_others("rmdir(2)", "EBUSY", lasting=True),
         *_others("rmdir(2)", "ENOTEMPTY"),
     ),
-    "mknod": (*_rows("mknod(2)", "ENOSPC EDQUOT EACCES EPERM EROFS"), *_GIVEN_UP, *_STALE),
+    "mknod": (
+        *_rows("mknod(2)", "ENOSPC EDQUOT EACCES EPERM EROFS"),
+        *_GIVEN_UP,
+        *_STALE,
+        *_others("mknod(2)", "ENOENT EEXIST"),
+    ),
     "truncate": (
-        *_rows("truncate(2)", "EACCES EROFS", _by_name),
-        *_rows("ioctl_iflags(2)", "EPERM", _by_name),
+        *_rows("truncate(2)", "EACCES EROFS", by_name),
+        *_rows("ioctl_iflags(2)", "EPERM", by_name),
         *_rows("truncate(2)", "EIO"),
-        *_rows("truncate(2)", "EFBIG", _lengthens, lasting=False),
+        *_rows("truncate(2)", "EFBIG", lengthens, lasting=False),
         *_INTERRUPTED,
         *_STALE,
+        *_others("truncate(2)", "ENOENT", by_name),
     ),
     "fallocate": (
         *_rows("fallocate(2)", "ENOSPC EIO EOPNOTSUPP EPERM"),
@@ -225,6 +202,7 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
     ),
     "copy_file_range": (
         *_rows("copy_file_range(2)", "ENOSPC EIO EXDEV EOPNOTSUPP EPERM"),
+        *_rows("errno(3)", "EDQUOT"),
         *_rows("copy_file_range(2)", "EFBIG", extends, lasting=False),
         *_STALE,
     ),
@@ -232,27 +210,37 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
         *_rows("write(2)", "ENOSPC EDQUOT"),
         *_rows("sendfile(2)", "EIO EINVAL"),
         *_rows("write(2)", "EFBIG", extends, lasting=False),
+        *_STALE,
     ),
     "splice": (
         *_rows("write(2)", "ENOSPC EDQUOT EIO"),
         *_rows("splice(2)", "EINVAL"),
+        *_STALE,
     ),
     "clone": (
         *_rows("ioctl_ficlonerange(2)", "EXDEV EOPNOTSUPP EINVAL EPERM"),
         *_rows("write(2)", "ENOSPC EDQUOT EIO"),
+        *_STALE,
     ),
     "chmod": (
         *_rows("chmod(2)", "EPERM EROFS EIO"),
-        *_rows("chmod(2)", "EACCES", _by_name),
+        *_rows("chmod(2)", "EACCES", by_name),
         *_STALE,
+        *_others("chmod(2)", "ENOENT", by_name),
     ),
     "chown": (
         *_rows("chown(2)", "EPERM EROFS EIO"),
-        *_rows("chown(2)", "EACCES", _by_name),
+        *_rows("chown(2)", "EACCES", by_name),
         *_rows("errno(3)", "EDQUOT"),
         *_STALE,
+        *_others("chown(2)", "ENOENT", by_name),
     ),
-    "utimens": (*_rows("utimensat(2)", "EACCES EPERM EROFS"), *_GIVEN_UP, *_STALE),
+    "utimens": (
+        *_rows("utimensat(2)", "EACCES EPERM EROFS"),
+        *_GIVEN_UP,
+        *_STALE,
+        *_others("utimensat(2)", "ENOENT", by_name),
+    ),
     # setxattr(2) leaves the checks of permission to stat(2) and to what the kernel does for all changes.
     "setxattr": (
         *_rows("setxattr(2)", "ENOSPC EDQUOT EOPNOTSUPP EPERM"),
@@ -260,6 +248,7 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
         *_rows("errno(3)", "EROFS"),
         *_GIVEN_UP,
         *_STALE,
+        *_others("stat(2)", "ENOENT", by_name),
     ),
     "removexattr": (
         *_rows("removexattr(2)", "EOPNOTSUPP"),
@@ -268,14 +257,17 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
         *_rows("errno(3)", "EROFS"),
         *_GIVEN_UP,
         *_STALE,
+        *_others("stat(2)", "ENOENT", by_name),
     ),
     "lock": (
-        *_rows("flock(2)", "EINTR", _waits_flock, lasting=False),
-        *_rows("fcntl(2)", "EINTR", _waits_fcntl, lasting=False),
-        *_rows("flock(2), fcntl(2)", "ENOLCK", _takes_lock),
-        *_others("flock(2)", "EWOULDBLOCK", _tries_flock, lasting=True),
-        *_others("fcntl(2)", "EAGAIN", _tries_fcntl, lasting=True),
-        *_others("fcntl(2)", "EDEADLK", _waits_fcntl),
+        *_rows("flock(2)", "EINTR", waits_flock, lasting=False),
+        *_rows("fcntl(2)", "EINTR", waits_fcntl, lasting=False),
+        *_rows("flock(2), fcntl(2)", "ENOLCK", takes_lock),
+        *_share("nfs(5)", "EIO", takes_lock),
+        *_share("errno(3)", "ESTALE", takes_lock),
+        *_others("flock(2)", "EWOULDBLOCK", tries_flock, lasting=True),
+        *_others("fcntl(2)", "EAGAIN", tries_fcntl, lasting=True),
+        *_others("fcntl(2)", "EDEADLK", waits_fcntl),
     ),
     "mmap": _rows("mmap(2)", "ENOMEM ENODEV EAGAIN"),
     # Not ENOENT: a removed directory is empty, and libc reports that errno as the end of the directory.
@@ -312,6 +304,8 @@ _lost_reply = partial(_share, lasting=False)
 LOST: dict[str, tuple[ErrnoRow, ...]] = {
     # link(2), rename(2): "On NFS filesystems, … the return code may be wrong in case the NFS server performs
     # the … and dies before it can say so": the request is sent again and now fails on its own effect.
+    # Not for others: one that claims a job by moving it goes on to do it, which no invented process does. A
+    # worker that rightly leaves the job to the other would be blamed for it.
     "rename": _lost_reply("rename(2)", "EIO ENOENT"),
     "link": _lost_reply("link(2)", "EIO EEXIST"),
     "symlink": _lost_reply("link(2), by analogy", "EIO EEXIST"),
@@ -327,7 +321,7 @@ LOST: dict[str, tuple[ErrnoRow, ...]] = {
     "setxattr": _lost_reply("nfs(5)", "EIO"),
     "removexattr": _lost_reply("nfs(5)", "EIO"),
     # With O_SYNC or O_DSYNC (open(2)) the data is in the file before the disk is asked and says no.
-    "write": _rows("write(2)", "EIO", lambda op: bool(op.file.synchronous), lasting=False),
+    "write": _rows("write(2)", "EIO", synchronous_write, lasting=False),
 }
 """Errors of calls that nevertheless took effect: the reply was lost, another process was quicker, or only the
 last step failed."""

@@ -17,7 +17,8 @@ _ERRNOS = frozenset(row.name for rows in TABLE.values() for row in rows if row.f
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Interference:
-    """A file has vanished, a name is taken, a directory is not empty, a lock is held.
+    """A file or its directory has vanished, a name is taken, a directory is not empty, a lock is held; or
+    another process was quicker to do the same.
 
     These errors contradict the content of the disk: only another process could cause them, and the recording
     need not have one. So they are for programs that share their files with others.

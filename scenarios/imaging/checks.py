@@ -14,6 +14,7 @@ from chaoskit.runtime import (
     FileRows,
     Health,
     NoOrphans,
+    RemoveRow,
     SqliteRows,
     database_answers,
     store_healthy,
@@ -36,7 +37,10 @@ def health(imaging: Imaging) -> Health:
 
 
 def consistency(imaging: Imaging) -> Consistency:
-    """Queue, products, registry and files held against each other; what is missing is made again."""
+    """Queue, products, registry and files held against each other.
+
+    A repair has what is missing made again, and moves a file that no product names to ``orphans``.
+    """
 
     def products() -> Iterator[Mapping[str, Any]]:
         for record in imaging.products.find(PRODUCT).records:
@@ -56,7 +60,7 @@ def consistency(imaging: Imaging) -> Consistency:
         },
         [
             FileExists("products", images, size="size", checksum="checksum", remedy=forget),
-            NoOrphans("images", of=[("products", "path")]),
+            NoOrphans("images", of=[("products", "path")], remedy=RemoveRow()),
             NoOrphans("products", of=[("registry", "name")], column="calibration"),
             CheckpointsHold("queue", imaging.queue, state),
         ],

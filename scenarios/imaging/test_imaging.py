@@ -251,6 +251,8 @@ def test_one_id_runs_through_everything(
     (told,) = [json.loads(one.getMessage()) for one in caplog.records if "m31" in one.getMessage()]
     assert (told["stage"], told["operation"], told["retry_count"]) == ("calibrate", "image", 0)
     assert told["context"]["correlation_id"] == "obs-m31"
+    assert told["hint"]
+    assert told["at"].endswith("Z")
     with Store.open(here / "state" / "queue.db") as store:
         letters = {one.session: one.correlation_id for one in DeadLetters(store).find()}
     assert letters["m31"] == "obs-m31"

@@ -184,6 +184,19 @@ def test_what_a_container_says_decides(tmp_path: Path) -> None:
             assert record.history[0]["type"] in ("OutOfMemory", "Overloaded", "TransientError")
 
 
+def test_what_cannot_pass_is_not_tried_again(tmp_path: Path) -> None:
+    """Wrong use, wrong input and what the site calls wrong end at once; what it calls busy is tried again."""
+    hows = [("conversion", "2", "1"), ("conversion", "65", "1"), ("reconstruction", "licence", "1")]
+    letters = letters_of(tmp_path, [*hows, ("parcellation", "99", "1")])
+    rules = {name: one.error["message"].split("(")[1].split(")")[0] for name, one in letters.items()}
+    assert {name: (one.attempts, one.error["type"], rules[name]) for name, one in letters.items()} == {
+        "conversion.2.1": (1, "ConfigurationError", "exit.usage"),
+        "conversion.65.1": (1, "ValidationError", "exit.data"),
+        "reconstruction.licence.1": (1, "ConfigurationError", "site.licence"),
+        "parcellation.99.1": (3, "ResourceError", "site.busy"),
+    }
+
+
 def command(tmp_path: Path, *words: str) -> Any:
     """What ``chaoskit recovery`` says, as JSON; the exit code may be 0 or 1."""
     place = ["--store", str(tmp_path / "state" / "runs.db")]

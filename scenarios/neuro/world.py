@@ -48,6 +48,7 @@ slow*) : > "$3/begun-$1"; while ! [ -e "$3/go-$1" ]; do sleep 0.05; done; how=go
 esac
 case $how in
 good) echo "$1" > "$output/image"; echo "{}" > "$output/dataset_description.json" ;;
+licence) echo "license file /opt/fs/license.txt not found" >&2; exit 1 ;;
 gpu) echo "kernel: NVRM: the GPU has fallen off the bus" >&2; exit 1 ;;
 endless) exec sleep 1000 ;;
 garbage) printf '\377\376\000 no words \303(' >&2; exit 70 ;;

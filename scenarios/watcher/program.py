@@ -242,7 +242,8 @@ class Watcher:
                     return
                 # A damaged archive may come whole the next time; what the rules call permanent stays so.
                 again = classify(error).retryable or isinstance(error, CorruptArchive)
-                wait = min(self.settings.again * 2.0 ** (claim.attempt - 1), DAY)
+                # No power beyond this one: that of the thousandth attempt would be no float any more.
+                wait = min(self.settings.again * 2.0 ** min(claim.attempt - 1, 64), DAY)
                 claim.fail(error, retry_in=wait if again else None, final=not again)
 
     def _note(self, operation: str, error: Exception) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -13,6 +14,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,6 +34,7 @@ from chaoskit.runtime import (
     subscribe,
 )
 from chaoskit.runtime.config import ConfigurationProblems
+from chaoskit.runtime.guarding.resources import readings
 from scenarios.watcher import program, settings, world
 from scenarios.watcher.__main__ import main
 from scenarios.watcher.share import FLAG, Share
@@ -63,6 +66,20 @@ def test_the_numbers_are_those_of_its_users(tmp_path: Path) -> None:
         settings.read({"WATCHER_POLL": "0", "WATCHER_SHARE": ".", "WATCHER_STATE": "."})
 
 
+def test_no_number_of_attempts_is_too_large_for_the_wait(watcher: program.Watcher) -> None:
+    """The five-thousandth attempt at a sample waits for a day, like the tenth."""
+    told: list[Any] = []
+
+    def fail(error: Exception, *, retry_in: float | None, final: bool) -> None:
+        told.append((retry_in, final))
+
+    for attempt in (1, 2, 10, 5000):
+        claim: Any = SimpleNamespace(scope="run1", key="good", attempt=attempt, fail=fail)
+        with watcher._attempt("process", claim):
+            raise ConnectionResetError(errno.ECONNRESET, "reset")
+    assert told == [(300.0, False), (600.0, False), (86400.0, False), (86400.0, False)]
+
+
 @pytest.fixture
 def watcher(tmp_path: Path) -> Iterator[program.Watcher]:
     """A watcher that has not been set to work, above an empty share."""
@@ -71,15 +88,29 @@ def watcher(tmp_path: Path) -> Iterator[program.Watcher]:
         yield made
 
 
-def test_nothing_is_begun_beyond_a_limit(tmp_path: Path, monkeypatch: Patch) -> None:
+LIMITS = {
+    "disk": ("DISK", 1 << 61),
+    "descriptors": ("DESCRIPTORS", 1 << 61),
+    "processes": ("PROCESSES", 1001),
+    "rss": ("MEMORY", 1),
+    "threads": ("THREADS", 8),
+}
+
+
+@pytest.mark.parametrize("resource", LIMITS)
+def test_nothing_is_begun_beyond_a_limit(resource: str, tmp_path: Path, monkeypatch: Patch) -> None:
     """While a limit is exceeded no sample is claimed; the watcher stays and waits."""
     world.prepare(tmp_path)
-    monkeypatch.setitem(world.SETTINGS, "WATCHER_LIMITS__DISK", str(1 << 60))
+    name, limit = LIMITS[resource]
+    monkeypatch.setitem(world.SETTINGS, f"WATCHER_LIMITS__{name}", str(limit))
+    # These depend on the machine and on who runs the tests: root has no limit of processes.
+    monkeypatch.setattr(readings, "processes", lambda: readings.Usage(100, 1000, "RLIMIT_NPROC"))
+    monkeypatch.setattr(threading, "active_count", lambda: 8)
     with (
         Shutdown(signals=()) as shutdown,
         program.Watcher(world.configured(tmp_path), shutdown) as watcher,
     ):
-        assert [threshold.resource for threshold in watcher.resources.look()] == ["disk"]
+        assert [threshold.resource for threshold in watcher.resources.look()] == [resource]
         shutdown.request("enough")
         underway: dict[str, Any] = {}
         assert watcher._take(underway)
@@ -147,6 +178,47 @@ def test_a_share_that_is_away_is_not_one_without_runs(
 
 def refused(path: Any = ".") -> Any:
     raise PermissionError(13, "Permission denied", str(path))
+
+
+@pytest.mark.parametrize(("busy", "told"), [(1, 0), (2, 1)])
+def test_a_share_that_is_busy_once_is_no_news(
+    busy: int, told: int, watcher: program.Watcher, monkeypatch: Patch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``BlockingIOError`` is tried again in silence; from the second time on it is logged."""
+    left = iter(range(busy))
+    listdir = os.listdir
+
+    def listed(path: Any = ".") -> list[str]:
+        if path == watcher.settings.share and next(left, None) is not None:
+            raise BlockingIOError(errno.EAGAIN, "the server does not answer", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", listed)
+    monkeypatch.setattr(watcher._shutdown.wake, "wait", lambda timeout=None: False)
+    assert list(watcher._share.runs()) == ["broken", "run1", "run2"]
+    assert caplog.text.count("is tried again in") == told
+
+
+TROUBLE = {
+    "permission": errno.EACCES,
+    "disk-full": errno.ENOSPC,
+    "quota": errno.EDQUOT,
+    "not-found": errno.ENOENT,
+    "read-only": errno.EROFS,
+    "stale-handle": errno.ESTALE,
+    "too-many-files": errno.EMFILE,
+}
+
+
+def test_each_trouble_with_files_is_told_with_its_own_hint(watcher: program.Watcher) -> None:
+    """The log names the kind, and for each kind it says something else to do."""
+    said = io.StringIO()
+    with log_to(said, logger="watcher"):
+        for number in TROUBLE.values():
+            watcher._note("read sheet", OSError(number, os.strerror(number), "/mnt/share/run1"))
+    told = [json.loads(line) for line in said.getvalue().splitlines()]
+    assert [one["message"].partition("(")[2].partition(")")[0] for one in told] == list(TROUBLE)
+    assert len({one["suggested_action"] for one in told}) == len(TROUBLE)
 
 
 SHEETS = {

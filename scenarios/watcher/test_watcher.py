@@ -113,9 +113,12 @@ def keeps_its_result(chaos: Chaos) -> None:
     assert world.left(chaos.path) == []
 
 
-@scenario(faults.signal("SIGTERM"), budget=bounded(2), timeout=TIMEOUT, oracle="off")
+STOP = faults.signal("SIGTERM") | faults.signal("SIGINT")
+
+
+@scenario(STOP, budget=bounded(2), timeout=TIMEOUT, oracle="off")
 def test_told_to_stop(chaos: Chaos) -> None:
-    """SIGTERM at any call: what is in progress is finished or given back, and the exit is in order."""
+    """Either signal at any call: what is in progress is finished or given back, and the exit is in order."""
     servers = world.started(chaos)
     outcome = chaos.run(world.watch, chaos.path)
     assert outcome.ok, outcome

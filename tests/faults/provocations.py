@@ -207,6 +207,9 @@ def anywhere() -> None:
     os.mkdir("d")
     Path("d/inside").touch()
     Path("e").touch()
+    os.mkdir("empty")
+    os.symlink("f", "link")
+    os.symlink("d", "way")
 
 
 def mounted() -> None:
@@ -243,6 +246,8 @@ def _root_outside() -> bool:
 
 _GROWS: dict[str, object] = {"offset": 4096, "length": 4096, "size_before": 4096}
 _CREATE = os.O_WRONLY | os.O_CREAT
+_REAL_DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY
+_CWD, _NOREPLACE = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
 
 provoke("full", "write", "ENOSPC", lambda: _fill(_fd("small")))
 provoke("full", "fallocate", "ENOSPC", lambda: os.posix_fallocate(_fd("small"), 0, 4096))
@@ -349,6 +354,38 @@ provoke("anywhere", "open", "ENOENT", lambda: _fd("none", os.O_RDONLY))
 provoke("anywhere", "open", "ENOENT", lambda: _fd("none/new"), flags=_CREATE)
 provoke("anywhere", "open", "EEXIST", lambda: _fd("f", _CREATE | os.O_EXCL), flags=_CREATE | os.O_EXCL)
 provoke("anywhere", "rmdir", "ENOTEMPTY", lambda: os.rmdir("d"))
+provoke(
+    "anywhere",
+    "open",
+    "ELOOP",
+    lambda: _fd("link", os.O_RDWR | os.O_NOFOLLOW),
+    flags=os.O_RDWR | os.O_NOFOLLOW,
+)
+provoke("anywhere", "open", "ENOTDIR", lambda: _fd("way", _REAL_DIRECTORY), flags=_REAL_DIRECTORY)
+provoke("anywhere", "rename", "ENOENT", lambda: os.rename("none", "new"), second="new")
+provoke("anywhere", "rename", "ENOENT", lambda: os.rename("f", "none/new"), second="none/new")
+provoke(
+    "anywhere",
+    "rename",
+    "EEXIST",
+    lambda: _libc("renameat2", _CWD, b"f", _CWD, b"e", _NOREPLACE),
+    second="e",
+    flags=_NOREPLACE,
+)
+provoke("anywhere", "rename", "ENOTEMPTY", lambda: os.rename("empty", "d"), second="d", directory=True)
+provoke("anywhere", "link", "ENOENT", lambda: os.link("none", "new"), second="new")
+provoke("anywhere", "link", "EEXIST", lambda: os.link("f", "e"), second="e")
+provoke("anywhere", "symlink", "ENOENT", lambda: os.symlink("f", "none/new"))
+provoke("anywhere", "symlink", "EEXIST", lambda: os.symlink("f", "e"))
+provoke("anywhere", "mkdir", "ENOENT", lambda: os.mkdir("none/new"))
+provoke("anywhere", "mknod", "ENOENT", lambda: os.mkfifo("none/new"))
+provoke("anywhere", "mknod", "EEXIST", lambda: os.mkfifo("e"))
+provoke("anywhere", "truncate", "ENOENT", lambda: os.truncate("none", 0), syscall="truncate")
+provoke("anywhere", "chmod", "ENOENT", lambda: os.chmod("none", 0), syscall="chmod")
+provoke("anywhere", "chown", "ENOENT", lambda: os.chown("none", 0, 0), syscall="chown")
+provoke("anywhere", "utimens", "ENOENT", lambda: os.utime("none"), syscall="utimensat")
+provoke("anywhere", "setxattr", "ENOENT", lambda: os.setxattr("none", "user.x", b"1"), syscall="setxattr")
+provoke("anywhere", "removexattr", "ENOENT", lambda: os.removexattr("none", "user.x"), syscall="removexattr")
 provoke(
     "anywhere",
     "lock",

@@ -14,6 +14,7 @@ from chaoskit.faults import errnos
 from chaoskit.faults.errnos import FAULT_CLASSES, LOST, TABLE
 
 EXCLUSIVE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+NOREPLACE, EXCHANGE = 1, 2  # linux/fs.h
 SYNCED = {"inode": (1, 7)}
 CHILD, OTHER = Place(1, "child~1"), Place(1, "child~2")
 
@@ -31,6 +32,16 @@ CONTRADICTED = [
     ("EWOULDBLOCK", operation("lock", syscall="flock", flags=2 | 4)),
     ("EAGAIN", operation("lock", syscall="fcntl", flags=6)),
     ("EDEADLK", operation("lock", syscall="fcntl", flags=7)),
+    ("ELOOP", operation("open", flags=os.O_RDWR | os.O_NOFOLLOW)),
+    ("ENOTDIR", operation("open", flags=os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)),
+    ("ENOENT", operation("rename", "a", "b")),
+    ("EEXIST", operation("rename", "a", "b", flags=NOREPLACE)),
+    ("ENOTEMPTY", operation("rename", "a", "b", directory=True)),
+    *(("ENOENT", operation(call, "d/n")) for call in ("mkdir", "symlink", "mknod")),
+    *(("EEXIST", operation(call, "d/n")) for call in ("symlink", "mknod")),
+    *((name, operation("link", "a", "b")) for name in ("ENOENT", "EEXIST")),
+    *(("ENOENT", operation(call)) for call in ("truncate", "chmod", "chown", "utimens")),
+    *(("ENOENT", operation(call)) for call in ("setxattr", "removexattr")),
     ("lost[ENOENT]", operation("unlink")),
     ("lost[ENOENT]", operation("rmdir", directory=True)),
     ("lost[EEXIST]", operation("mkdir")),
@@ -46,6 +57,31 @@ def test_a1_what_the_disk_contradicts_takes_another_process(error: str, op: Oper
     assert error in offered(faults.all(), op)
 
 
+@pytest.mark.parametrize(
+    ("error", "op"),
+    [
+        # An exclusive open says EEXIST to a link as well.
+        ("ELOOP", operation("open", flags=EXCLUSIVE | os.O_NOFOLLOW, created=True)),
+        ("ELOOP", operation("open", flags=os.O_RDONLY)),
+        ("ENOTDIR", operation("open", flags=os.O_RDONLY | os.O_DIRECTORY)),
+        # A rename replaces a file, and two directories that are exchanged may be full.
+        ("EEXIST", operation("rename", "a", "b")),
+        ("ENOTEMPTY", operation("rename", "a", "b")),
+        ("ENOTEMPTY", operation("rename", "a", "b", directory=True, flags=EXCHANGE)),
+        # What is open is there.
+        ("ENOENT", operation("chmod", syscall="fchmod")),
+        ("ENOENT", operation("utimens", syscall="utimensat", fd=3)),
+        ("ENOENT", operation("setxattr", syscall="fsetxattr")),
+        # A job that another has claimed is not left where it was moved to: the other does it.
+        ("lost[ENOENT]", operation("rename", "a", "b")),
+    ],
+    ids=lambda value: str(value),
+)
+def test_no_other_process_makes_a_call_fail_in_a_way_that_it_cannot(error: str, op: Operation) -> None:
+    """Flags decide what a call looks at, and a descriptor needs no name."""
+    assert error not in offered(faults.interference(), op)
+
+
 SERVED = [
     *(("ESTALE", op) for op in (operation("open"), operation("read", result=5, length=5), write(5))),
     *(("ESTALE", operation(call)) for call in ("stat", "rename", "unlink", "getdents", "fsync", "chmod")),
@@ -54,6 +90,10 @@ SERVED = [
     ("EIO", operation("mkdir")),
     ("EIO", operation("utimens")),
     ("EDQUOT", operation("fsync")),
+    *((name, operation("msync", flags=4)) for name in ("ENOSPC", "EDQUOT", "ESTALE")),
+    *((name, operation("lock", syscall="flock", flags=2)) for name in ("EIO", "ESTALE")),
+    *(("ESTALE", operation(call, result=5)) for call in ("sendfile", "splice")),
+    ("ESTALE", operation("clone")),
     ("EINTR", write(5)),
     ("ENOTEMPTY", operation("rmdir", directory=True)),
 ]
@@ -68,10 +108,11 @@ def test_a2_what_only_a_server_does_is_of_the_share(error: str, op: Operation) -
 
 
 def test_a2_a_close_reports_quota_and_room_late_on_a_share() -> None:
-    """close(2) says "On NFS" of them; a local disk can only report that data was not written."""
+    """close(2) says "On NFS" of them, and a server that has come back may not know the file any more; a local
+    disk can only report that data was not written."""
     run = (write(5, **SYNCED), operation("close", **SYNCED))
     assert [one for one in offered(faults.disk(), *run, at=1) if one != "EIO"] == []
-    assert offered(faults.share(), *run, at=1) == ["ENOSPC", "EDQUOT", "EINTR"]
+    assert offered(faults.share(), *run, at=1) == ["ENOSPC", "EDQUOT", "EINTR", "ESTALE"]
     assert offered(faults.share(), operation("close", **SYNCED)) == []
 
 
@@ -98,7 +139,8 @@ def test_the_three_families_have_every_row_and_no_row_twice() -> None:
 
 
 def run_of(*steps: tuple[str, str, Place]) -> tuple[Operation, ...]:
-    """Operations by call, target and process; an open reads, and a write makes its file."""
+    """Operations by call, target and process; an open reads, and a write makes its file. Two names have an
+    arrow between them."""
     return tuple(
         operation("open", target, place=place, flags=EXCLUSIVE, created=True)
         if call == "make"
@@ -106,7 +148,7 @@ def run_of(*steps: tuple[str, str, Place]) -> tuple[Operation, ...]:
         if call == "append"
         else operation("lock", target, place=place, syscall="flock", flags=2 | 4)
         if call == "lock"
-        else operation(call, target, place=place, flags=os.O_RDONLY)
+        else operation(call, *target.split(" -> "), place=place, flags=os.O_RDONLY)
         for call, target, place in steps
     )
 
@@ -129,6 +171,14 @@ ME = Place(1)
         ([("lock", "n", ME), ("lock", "n", CHILD), ("end", "", ME)], 0, "EWOULDBLOCK"),
         ([("mkdir", "d", ME), ("mkdir", "d", CHILD), ("end", "", ME)], 0, "lost[EEXIST]"),
         ([("unlink", "n", ME), ("unlink", "n", CHILD), ("end", "", ME)], 0, "lost[ENOENT]"),
+        # The directory of a name that is to be made goes, or that of the second name.
+        ([("mkdir", "d/n", ME), ("rmdir", "d", CHILD), ("end", "", ME)], 0, "ENOENT"),
+        ([("rename", "n -> d/n", ME), ("rmdir", "d", CHILD), ("end", "", ME)], 0, "ENOENT"),
+        ([("symlink", "d/n", ME), ("rename", "d -> old", CHILD), ("end", "", ME)], 0, "ENOENT"),
+        ([("link", "n -> m", ME), ("unlink", "n", CHILD), ("end", "", ME)], 0, "ENOENT"),
+        ([("link", "n -> m", ME), ("make", "m", CHILD), ("end", "", ME)], 0, "EEXIST"),
+        ([("symlink", "n", ME), ("symlink", "n", CHILD), ("end", "", ME)], 0, "EEXIST"),
+        ([("utimens", "n", ME), ("unlink", "n", CHILD), ("end", "", ME)], 0, "ENOENT"),
     ],
 )
 def test_a1_another_process_at_the_same_name_makes_it_local(steps, at: int, error: str) -> None:
@@ -153,6 +203,12 @@ def test_a1_another_process_at_the_same_name_makes_it_local(steps, at: int, erro
         ([("make", "n", CHILD), ("open", "n", OTHER), ("end", "", ME)], 1, "ENOENT"),
         # In another run of the test.
         ([("open", "n", ME), ("unlink", "n", Place(2)), ("end", "", Place(2))], 0, "ENOENT"),
+        # A file that the other had taken away would not be where it was, once both are done.
+        ([("rename", "n -> m", ME), ("rename", "n -> x", CHILD), ("end", "", ME)], 0, "ENOENT"),
+        ([("link", "n -> m", ME), ("make", "n", CHILD), ("end", "", ME)], 0, "EEXIST"),
+        ([("mkdir", "n", ME), ("rmdir", "n", CHILD), ("end", "", ME)], 0, "ENOENT"),
+        # Two that make the same directories: what the other made is there when this one has come so far.
+        ([("stat", "x", ME), ("mkdir", "d", CHILD), ("mkdir", "d/n", ME), ("end", "", CHILD)], 2, "ENOENT"),
         # What an open would create is there when it returns, even if it was removed before.
         ([("append", "n", ME), ("unlink", "n", CHILD), ("end", "", ME)], 0, "ENOENT"),
         ([("make", "n", ME), ("unlink", "n", CHILD), ("end", "", ME)], 0, "ENOENT"),

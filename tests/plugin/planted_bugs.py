@@ -6,6 +6,7 @@ program is a function of the directory and of ``promise``. ``check`` is its inva
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -16,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -499,6 +501,109 @@ def locks(obeys: bool) -> Program:
     return program
 
 
+def locks_if_it_can(path: Path, _: Promise) -> None:
+    """Goes on without a lock where the server has none to give."""
+    with open(path / "f", "r+b", buffering=0) as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        write_all(file.fileno(), NEW)
+
+
+def cleans(expects_company: bool) -> Program:
+    """Empties a directory, as others may do at the same time."""
+
+    def program(path: Path, _: Promise) -> None:
+        for name in sorted(os.listdir(path)):
+            try:
+                os.unlink(path / name)
+            except FileNotFoundError:
+                if not expects_company:
+                    raise
+
+    return program
+
+
+def nothing_is_left(chaos: Chaos, outcome: Outcome) -> None:
+    assert list(chaos.path.iterdir()) == []
+
+
+def saves_unless_it_is_gone(path: Path, promise: Promise) -> None:
+    """Takes a temporary file that is gone for one that another process has put in place."""
+    with suppress(FileNotFoundError):
+        replace(path, promise)
+
+
+def reads_and_touches(careful: bool) -> Program:
+    """Marks an entry of a cache as used, which others may remove by then."""
+
+    def program(path: Path, promise: Promise) -> None:
+        data = (path / "f").read_bytes()
+        try:
+            os.utime(path / "f")
+        except FileNotFoundError:
+            if not careful:
+                raise
+        promise(len(data))
+
+    return program
+
+
+def old_was_read(chaos: Chaos, outcome: Outcome) -> None:
+    assert chaos.promised == [len(OLD)], outcome.error
+
+
+def dot_locks(obeys: bool) -> Program:
+    """Locks by a link to a file of its own, as mailboxes are locked on shares."""
+
+    def program(path: Path, _: Promise) -> None:
+        (path / "mine").touch()
+        try:
+            os.link(path / "mine", path / "f.lock")
+        except FileExistsError:
+            if obeys:
+                raise
+        overwrite(path, _)
+        for name in ("f.lock", "mine"):
+            (path / name).unlink(missing_ok=True)
+
+    return program
+
+
+def publishes_directory(looks: bool) -> Program:
+    """Moves a directory to its final name, unless another process has been quicker."""
+
+    def program(path: Path, _: Promise) -> None:
+        (path / "stage").mkdir()
+        (path / "stage" / "f").write_bytes(NEW)
+        try:
+            os.rename(path / "stage", path / "data")
+        except OSError:
+            if looks and not (path / "data").exists():
+                raise
+
+    return program
+
+
+def directory_is_published(chaos: Chaos, outcome: Outcome) -> None:
+    assert not outcome.ok or (chaos.path / "data" / "f").read_bytes() == NEW
+
+
+def refuses_a_link(firmly: bool) -> Program:
+    """Writes to a file, but not to where a link in its place leads."""
+
+    def program(path: Path, _: Promise) -> None:
+        try:
+            fd = os.open(path / "f", os.O_WRONLY | os.O_NOFOLLOW)
+        except OSError as error:
+            if firmly or error.errno != errno.ELOOP:
+                raise
+            fd = os.open(path / "f", os.O_WRONLY)
+        write_all(fd, NEW)
+        os.close(fd)
+
+    return program
+
+
 # --- files that come from elsewhere --------------------
 
 
@@ -713,6 +818,68 @@ PLANTED: dict[str, Planted] = {
         locks(False),
         locks(True),
         "lock(f)#1=EWOULDBLOCK",
+        nothing_ignored,
+        old_file,
+        twin_verdicts=("failed safe",),
+    ),
+    "lock that a server does not give": Planted(
+        faults.share().on(call="lock").only("ESTALE[]"),
+        locks_if_it_can,
+        locks(True),
+        "lock(f)#1=ESTALE",
+        nothing_ignored,
+        old_file,
+        twin_verdicts=("failed safe",),
+    ),
+    "removed by a quicker process": Planted(
+        faults.interference().only("lost"),
+        cleans(False),
+        cleans(True),
+        "unlink(a)#1=lost[ENOENT]",
+        nothing_is_left,
+        three_files,
+        twin_verdicts=("tolerated",),
+    ),
+    "nothing left to rename": Planted(
+        faults.interference().on(call="rename"),
+        saves_unless_it_is_gone,
+        replace,
+        "rename(f.tmp -> f)#1=ENOENT",
+        old_or_new,
+        old_file,
+        twin_verdicts=("failed safe",),
+    ),
+    "gone before it is touched": Planted(
+        faults.interference().on(call="utimens"),
+        reads_and_touches(False),
+        reads_and_touches(True),
+        "utimens(f)#1=ENOENT",
+        old_was_read,
+        old_file,
+        twin_verdicts=("tolerated",),
+    ),
+    "lock file that is there": Planted(
+        faults.interference().on(call="link").only("EEXIST"),
+        dot_locks(False),
+        dot_locks(True),
+        "link(mine -> f.lock)#1=EEXIST",
+        nothing_ignored,
+        old_file,
+        twin_verdicts=("failed safe",),
+    ),
+    "directory that is there": Planted(
+        faults.interference().only("ENOTEMPTY"),
+        publishes_directory(False),
+        publishes_directory(True),
+        "rename(stage -> data)#1=ENOTEMPTY",
+        directory_is_published,
+        twin_verdicts=("failed safe",),
+    ),
+    "link in place of a file": Planted(
+        faults.interference().only("ELOOP"),
+        refuses_a_link(False),
+        refuses_a_link(True),
+        "open(f)#1=ELOOP",
         nothing_ignored,
         old_file,
         twin_verdicts=("failed safe",),
