@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from email import policy  # noqa: F401
 from encodings import idna, utf_8_sig  # noqa: F401
+from zlib import crc32
 
 import pytest
-from budgets import FEW, planted, some
+from budgets import FEW, planted
 
 # Each case is a process that would load these at its first failure, its first secret to hide, its first row,
 # mail or name of a host: with the calls that the supervisor sees, a third of what a short case takes.
@@ -23,9 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     With ``BUDGET=few``, which leaves those out, half of the programs of others are left out as well.
     """
     items.sort(key=lambda item: planted.mark not in item.own_markers)
-    if FEW:
-        theirs = [item for item in items if item.path.parent.name in HALVED]
-        kept = {*some(theirs)}
-        for item in theirs:
-            if item not in kept:
-                item.add_marker(pytest.mark.skip(reason="with BUDGET=few half of the programs are tried"))
+    for item in items if FEW else ():
+        # By its name, so that a test is left out or not whatever is selected beside it.
+        if item.path.parent.name in HALVED and crc32(item.nodeid.encode()) % 2:
+            item.add_marker(pytest.mark.skip(reason="with BUDGET=few half of the programs are tried"))
