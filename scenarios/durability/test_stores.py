@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from budgets import FEW, bounded
+from budgets import ALL, FEW
 
 from chaoskit import faults
 from scenarios.durability.known import FINDINGS, KNOWN
@@ -87,8 +87,8 @@ def parameters() -> list[Any]:
         # Without the schedules: a report shows one beside the reason, and known.py has them all.
         harms = dict.fromkeys(line.partition(": ")[0] for line in KNOWN.get(store.name, ()))
         known = {name: "; ".join(harms) for name in FINDINGS.get(store.name, ())}
-        # Not fewer where few are asked for: the plainest case of a known finding must be among them.
-        budget = store.budget if FEW else bounded(store.budget)
+        # Never fewer: the plainest case of a known finding must be among them.
+        budget = None if ALL else store.budget
         options: dict[str, Any] = {"budget": budget, "timeout": 60.0, "known": known}
         marks = [pytest.mark.chaoskit(faults.power_loss(), oracle=store.oracle, **options)]
         if reason := left_out(store):

@@ -22,8 +22,15 @@ FEW, ALL = _ASKED == "few", _ASKED == "all"
 
 
 def bounded(cases: int) -> int | None:
-    """The budget of one scenario: ``cases``, or None for all; with ``BUDGET=few`` a quarter of 40 or more."""
-    return None if ALL else cases // 4 if FEW and cases >= 40 else cases
+    """The budget of one scenario: ``cases``, but half of 80 or more; with ``BUDGET=few`` a quarter of 40 or more.
+
+    None, for all of them, with ``BUDGET=all``.
+    """
+    if ALL:
+        return None
+    if FEW:
+        return cases // 4 if cases >= 40 else cases
+    return cases // 2 if cases >= 80 else cases
 
 
 def tried(most: int) -> int:
