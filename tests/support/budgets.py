@@ -22,9 +22,9 @@ FEW, ALL = _ASKED == "few", _ASKED == "all"
 
 
 def bounded(cases: int) -> int | None:
-    """The budget of one scenario: ``cases``, but half of 80 or more; with ``BUDGET=few`` a quarter of 40 or more.
+    """The budget of one scenario: ``cases``, or half of 80 or more; None for all cases.
 
-    None, for all of them, with ``BUDGET=all``.
+    With ``BUDGET=few`` it is a quarter of 40 or more.
     """
     if ALL:
         return None
