@@ -263,7 +263,8 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
         *_rows("flock(2)", "EINTR", waits_flock, lasting=False),
         *_rows("fcntl(2)", "EINTR", waits_fcntl, lasting=False),
         *_rows("flock(2), fcntl(2)", "ENOLCK", takes_lock),
-        *_share("nfs(5)", "EIO", takes_lock),
+        # Not lasting: else a local disk that keeps failing would fail locks, too, of which it knows nothing.
+        *_share("nfs(5)", "EIO", takes_lock, lasting=False),
         *_share("errno(3)", "ESTALE", takes_lock),
         *_others("flock(2)", "EWOULDBLOCK", tries_flock, lasting=True),
         *_others("fcntl(2)", "EAGAIN", tries_fcntl, lasting=True),

@@ -263,3 +263,10 @@ def test_a7_failed_syncs_are_followed_wherever_power_loss_is() -> None:
     """Asking for nothing asks for the lying fsync too."""
     assert "fsync_lies" in faults.default().names
     assert {"power_loss", "fsync_lies"} <= faults.all().names
+
+
+def test_a_disk_that_keeps_failing_does_not_fail_locks() -> None:
+    """EIO at a lock is a share's. A standing error of the local disk struck it, too, for a while."""
+    lock = operation("lock", syscall="flock", flags=2)
+    assert not errnos.keeps_failing(lock, "EIO")
+    assert errnos.keeps_failing(operation("write", result=None), "EIO")
