@@ -1,6 +1,6 @@
 # Every target sets up what it needs (below .venv/) and can be run again cheaply.
 # make test       lint, types, and the suite on every CPython from 3.11 on, the latest fetched if need be
-# make scenarios  the scenarios on real programs, with a report in reports/latest/; ten minutes on two processors
+# make scenarios  the scenarios on real programs, with a report in reports/latest/; 15 minutes on two processors
 
 # One more than the processors of a small machine: now and then a test waits, for a disk or for a time-out.
 WORKERS ?= 3
