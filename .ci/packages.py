@@ -12,7 +12,8 @@ import ast
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ARGUMENTS = {
@@ -55,8 +56,8 @@ class CannotInstall(Exception):
 class Told:
     """What pip has been told on this machine, for uv."""
 
-    arguments: tuple[str, ...] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...]
+    variables: Mapping[str, str]
 
 
 def install(
@@ -95,6 +96,7 @@ def told(settings: Mapping[str, str]) -> Told | None:
     return Told(tuple(arguments), variables)
 
 
+@cache
 def _settings(python: Path) -> dict[str, str]:
     """What configuration files and variables say to pip; the more particular has the last word."""
     command = [str(python), "-m", "pip", "config", "list"]

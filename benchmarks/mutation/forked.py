@@ -89,8 +89,6 @@ class Forked:
 
     def _functions(self) -> dict[Place, list[FunctionType]]:
         found: dict[Place, list[FunctionType]] = {}
-        # What the suite has frozen at its start is not listed; without it no mutant would be run in a fork.
-        gc.unfreeze()
         for one in gc.get_objects():
             if isinstance(one, FunctionType) and one.__code__.co_filename in self._files:
                 found.setdefault(place_of(one.__code__), []).append(one)
